@@ -1,0 +1,134 @@
+"""The words every stage shares: what stands in the graph, what was seen, what is believed, all as plain frozen data.
+
+Nothing here does I/O. Times are timezone-aware UTC `datetime`s. Identifiers of Kubernetes objects are made by
+`entity_id` and never taken apart again: offline snapshots bring identifiers of their own, free text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+def entity_id(kind: str, name: str, namespace: str = "") -> str:
+    """The identifier of a Kubernetes object: `Kind/namespace/name`, or `Kind/name` where it has no namespace."""
+    return f"{kind}/{namespace}/{name}" if namespace else f"{kind}/{name}"
+
+
+class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A thing that can be faulty or show a symptom. `kind` is a Kubernetes kind, or ExternalDependency, Image, Zone, Unmapped."""
+
+    id: str
+    kind: str
+    name: str
+    namespace: str = ""
+    labels: dict[str, str] = {}
+    properties: dict[str, Any] = {}
+    """What was observed of it, JSON values only; the names are declared in the ontology (`states`)."""
+
+
+class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Reads "source kind target": `Deployment OWNS ReplicaSet`, `Pod RUNS_ON Node`, `Service CALLS Service`."""
+
+    source: str
+    target: str
+    kind: str
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something was altered on purpose: rollout, config, scale, node, policy, delete, certificate, …"""
+
+    entity: str
+    at: datetime
+    kind: str
+    detail: str = ""
+    id: str = ""
+    """Makes recording it again harmless; empty only in hand-written files."""
+
+
+class Subgraph(msgspec.Struct, frozen=True):
+    """A piece of the graph: what diagnosis looks at. Relations join only entities that are in it."""
+
+    entities: dict[str, Entity]
+    relations: tuple[Relation, ...]
+    changes: tuple[Change, ...] = ()
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of an entity: what it was from `at` on; `entity` is None from its deletion on."""
+
+    at: datetime
+    entity: Entity | None
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A symptom seen on an entity. One Alertmanager alert becomes one signal."""
+
+    fingerprint: str
+    entity: str
+    symptom: str
+    """A symptom of the catalogue: errors, latency, unavailable, not_ready, …"""
+    name: str
+    """The name of the alert or of the detector."""
+    starts_at: datetime
+    ends_at: datetime | None = None
+    """None while it is firing."""
+    severity: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    confidence: float = 1.0
+    """How sure the mapping to entity and symptom is, in (0, 1]."""
+    source: str = "alertmanager"
+    mapped: bool = True
+    """False when no known entity was found: the operator is told, and diagnosis lists it as unmapped."""
+
+    @property
+    def firing(self) -> bool:
+        return self.ends_at is None
+
+    @property
+    def key(self) -> str:
+        """What makes receiving it again harmless: fingerprint, start and status."""
+        status = "firing" if self.firing else "resolved"
+        return f"{self.fingerprint}|{self.starts_at.isoformat()}|{status}"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One reason for or against a hypothesis, in words for a person, with its weight in log-odds."""
+
+    text: str
+    weight: float = 0.0
+    entity: str = ""
+    fingerprint: str = ""
+
+
+class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The claim that `fault` (a fault mode of the catalogue) of `entity` is behind what was seen."""
+
+    entity: str
+    fault: str
+    probability: float
+    explains: tuple[str, ...] = ()
+    """Fingerprints of the signals that it explains."""
+    paths: tuple[tuple[str, ...], ...] = ()
+    """One causal path for each explained signal: entity ids from the cause to where the symptom was seen."""
+    evidence_for: tuple[Evidence, ...] = ()
+    evidence_against: tuple[Evidence, ...] = ()
+    change: Change | None = None
+    """The change that is held to have brought the fault about."""
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """Ranked, best first. `causes` are the indexes of the hypotheses that together explain the incident, best first."""
+
+    hypotheses: tuple[Hypothesis, ...]
+    causes: tuple[int, ...] = ()
+    unexplained: tuple[str, ...] = ()
+    unmapped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def selected(self) -> Iterator[Hypothesis]:
+        return (self.hypotheses[index] for index in self.causes)

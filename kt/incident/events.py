@@ -1,0 +1,138 @@
+"""What can happen to an incident. Each event is a fact that took place; the log never changes one.
+
+Events are tagged structs: their JSON carries `"type": "<name>"`, so a log written today is read by tomorrow's code.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from graph_schema.model import Diagnosis, Signal
+from remediate.plan import Plan
+from verify.verdict import Verdict
+
+
+class Happened(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=True):
+    """Common to all events: when it happened."""
+
+    at: datetime
+
+
+class AlertsReceived(Happened, frozen=True):
+    """Signals that joined this incident, firing and resolved. The first one opens it."""
+
+    signals: tuple[Signal, ...]
+    group_key: str = ""
+    truncated: int = 0
+    """Alerts that Alertmanager left out of the notification."""
+
+
+class Diagnosed(Happened, frozen=True):
+    diagnosis: Diagnosis
+
+
+class PlanProposed(Happened, frozen=True):
+    plan: Plan
+    approvals_needed: int
+    """0: automatic, 1: one approver, 2: two different ones."""
+    expires_at: datetime
+
+
+class Approved(Happened, frozen=True):
+    plan_digest: str
+    by: str
+    why: str = ""
+
+
+class Rejected(Happened, frozen=True):
+    plan_digest: str
+    by: str
+    why: str
+
+
+class PlanDropped(Happened, frozen=True):
+    """The plan lapsed before it acted: it expired, its target changed, or what it was for is no longer firing."""
+
+    plan_digest: str
+    why: str
+
+
+class ActionStarted(Happened, frozen=True):
+    """The intent, logged before the effect. After a crash the next worker looks at the object instead of guessing."""
+
+    action_id: str
+    plan_digest: str
+    step: int
+    fencing: int
+
+
+class ActionFinished(Happened, frozen=True):
+    action_id: str
+    ok: bool
+    detail: str = ""
+    undo: dict[str, object] = {}
+    """What the undo of this step needs to know: the state before, seen right before the effect."""
+
+
+class VerificationStarted(Happened, frozen=True):
+    """The symptoms are gone for long enough; the experiment begins."""
+
+    attempt: int
+    experiment: dict[str, object]
+
+
+class Verified(Happened, frozen=True):
+    verdict: Verdict
+    journal: dict[str, object] = {}
+
+
+class UndoStarted(Happened, frozen=True):
+    action_id: str
+    """Of the action that is being undone."""
+    why: str
+
+
+class RolledBack(Happened, frozen=True):
+    """An action was undone (ok) or could not be."""
+
+    action_id: str
+    ok: bool
+    detail: str = ""
+
+
+class Postponed(Happened, frozen=True):
+    """The next step is not possible now (a guard says later, a server does not answer); it is due again at `until`."""
+
+    until: datetime
+    why: str
+
+
+class Healed(Happened, frozen=True):
+    why: str
+
+
+class Escalated(Happened, frozen=True):
+    """KT is at the end of what it may or can do; a person has to look. Carries why in words for that person."""
+
+    why: str
+
+
+Event = (
+    AlertsReceived
+    | Diagnosed
+    | PlanProposed
+    | Approved
+    | Rejected
+    | PlanDropped
+    | ActionStarted
+    | ActionFinished
+    | VerificationStarted
+    | Verified
+    | UndoStarted
+    | RolledBack
+    | Postponed
+    | Healed
+    | Escalated
+)

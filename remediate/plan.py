@@ -1,0 +1,60 @@
+"""What a plan is: the exact actions on exact objects, what they change, and how to go back. Plain data."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from graph_schema.model import Hypothesis
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A Kubernetes object as it was when the plan was made."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    """Of the object's spec (`metadata.generation`): what an approval is bound to; status updates do not raise it."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One action of the registry on one target. `parameters` are resolved: nothing is left to be decided later."""
+
+    action: str
+    target: Target
+    parameters: dict[str, Any] = {}
+    summary: str = ""
+    """One line for a person: "scale Deployment shop/catalogue from 3 to 5 replicas"."""
+    diff: str = ""
+    """Unified diff of the object, from the API server's dry run where it has one."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A playbook applied to a hypothesis."""
+
+    playbook: str
+    hypothesis: Hypothesis
+    steps: tuple[Step, ...]
+    risk: str
+    """low, medium or high; the approval policy turns it into 0, 1 or 2 approvers."""
+    steady_state: tuple[str, ...]
+    """Selectors or checks that must hold afterwards, as the verify package reads them."""
+    blast_radius: tuple[str, ...] = ()
+    """Entities that the actions touch or that depend on what they touch."""
+    undo: str = ""
+    """How it is undone, in words."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over exact actions, targets and parameters: what an approval is bound to (without resourceVersion)."""
+        what = [
+            (step.action, step.target.kind, step.target.namespace, step.target.name, step.target.uid,
+             step.target.generation, step.parameters)
+            for step in self.steps
+        ]
+        return hashlib.sha256(msgspec.json.encode((self.playbook, what), order="deterministic")).hexdigest()
