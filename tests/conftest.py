@@ -1,0 +1,110 @@
+"""Fixtures of the real servers, and what KT_TESTBED means.
+
+- `auto` (the default): a test that asks for a real server runs where the server can be had and is otherwise skipped
+  with a reason that names what is missing;
+- `require`: what would be skipped fails;
+- `off`: tests of real servers are left out.
+
+A test says which servers it needs by the fixtures it asks for, or by `@pytest.mark.real("neo4j", "redis")`.
+"""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+import testbed.servers
+
+FIXTURES = {
+    "neo4j_uri": "neo4j",
+    "redis_url": "redis",
+    "prometheus_url": "prometheus",
+    "alertmanager_url": "alertmanager",
+    "kubeconfig": "kubernetes",
+}
+MODES = ("auto", "require", "off")
+
+
+def _mode() -> str:
+    mode = os.environ.get("KT_TESTBED", "auto")
+    if mode not in MODES:
+        raise pytest.UsageError(f"KT_TESTBED={mode}: must be one of {', '.join(MODES)}")
+    return mode
+
+
+def pytest_configure() -> None:
+    _mode()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With KT_TESTBED=off the tests of real servers are deselected, whole."""
+    if _mode() != "off":
+        return
+    left_out = [item for item in items if _servers(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _servers(item: pytest.Item) -> set[str]:
+    marked = {str(name) for mark in item.iter_markers("real") for name in mark.args}
+    return marked | {FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in FIXTURES}
+
+
+Servers = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(scope="session")
+def servers() -> Servers:
+    """`servers("neo4j", "redis")` starts them and gives their variables, or skips (fails with `require`)."""
+
+    def ensure(*names: str) -> dict[str, str]:
+        if _mode() == "off":
+            pytest.skip("KT_TESTBED=off leaves out the tests of real servers")
+        try:
+            return testbed.servers.ensure(names)
+        except testbed.Missing as missing:
+            if _mode() == "require":
+                pytest.fail(f"KT_TESTBED=require: {missing}", pytrace=False)
+            pytest.skip(str(missing))
+
+    return ensure
+
+
+@pytest.fixture(autouse=True)
+def _real(request: pytest.FixtureRequest) -> None:
+    """What `@pytest.mark.real(...)` names is up before the test."""
+    marks = list(request.node.iter_markers("real"))
+    names = sorted({str(name) for mark in marks for name in mark.args})
+    if names:
+        request.getfixturevalue("servers")(*names)
+
+
+@pytest.fixture(scope="session")
+def neo4j_uri(servers: Servers) -> str:
+    """The Bolt URI of a real Neo4j (user and password in KT_TEST_NEO4J_USER and _PASSWORD; none here)."""
+    return servers("neo4j")["KT_TEST_NEO4J_URI"]
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: Servers) -> str:
+    """The URL of a real Redis."""
+    return servers("redis")["KT_TEST_REDIS_URL"]
+
+
+@pytest.fixture(scope="session")
+def prometheus_url(servers: Servers) -> str:
+    """The URL of a real Prometheus that scrapes the shop, the kubelets and the state of the cluster."""
+    return servers("prometheus")["KT_TEST_PROMETHEUS_URL"]
+
+
+@pytest.fixture(scope="session")
+def alertmanager_url(servers: Servers) -> str:
+    """The URL of a real Alertmanager that Prometheus alerts to."""
+    return servers("alertmanager")["KT_TEST_ALERTMANAGER_URL"]
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(servers: Servers) -> str:
+    """The kubeconfig file of a real two-node cluster."""
+    return servers("kubernetes")["KT_TEST_KUBECONFIG"]
