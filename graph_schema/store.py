@@ -28,7 +28,9 @@ class GraphStore(Protocol):
         """
         ...
 
-    def set_relations(self, source: str, kinds: Collection[str], relations: Iterable[Relation], *, at: datetime) -> None:
+    def set_relations(
+        self, source: str, kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
+    ) -> None:
         """Make `relations` the only ones of these kinds that leave `source`; others of these kinds end at `at`."""
         ...
 

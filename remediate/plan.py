@@ -53,8 +53,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """SHA-256 over exact actions, targets and parameters: what an approval is bound to (without resourceVersion)."""
         what = [
-            (step.action, step.target.kind, step.target.namespace, step.target.name, step.target.uid,
-             step.target.generation, step.parameters)
+            (
+                step.action,
+                step.target.kind,
+                step.target.namespace,
+                step.target.name,
+                step.target.uid,
+                step.target.generation,
+                step.parameters,
+            )
             for step in self.steps
         ]
         return hashlib.sha256(msgspec.json.encode((self.playbook, what), order="deterministic")).hexdigest()

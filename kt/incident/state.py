@@ -1,0 +1,261 @@
+"""The state of an incident: a fold over its log. Pure; the only place that knows what each event means.
+
+`fold` gives the state; `describe` gives the line that the index of the log keeps of it; `next_step` of the state names
+the stage whose turn it is, which is all the pipeline needs to go on after any crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from graph_schema.model import Diagnosis, Signal
+from kt.incident.events import (
+    ActionFinished,
+    ActionStarted,
+    AlertsReceived,
+    Approved,
+    Diagnosed,
+    Escalated,
+    Event,
+    Healed,
+    PlanDropped,
+    PlanProposed,
+    Postponed,
+    Rejected,
+    RolledBack,
+    UndoStarted,
+    VerificationStarted,
+    Verified,
+)
+from kt.incident.log import Entry, Record
+from remediate.plan import Plan
+from verify.verdict import Verdict
+
+Phase = Literal["new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing", "healed", "escalated"]
+Stage = Literal["diagnose", "remediate", "verify"]
+
+STAGE_OF_PHASE: dict[str, Stage] = {
+    "new": "diagnose",
+    "diagnosed": "remediate",
+    "awaiting approval": "remediate",
+    "acting": "remediate",
+    "undoing": "remediate",
+    "verifying": "verify",
+}
+ENDED = frozenset({"healed", "escalated"})
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a plan that was begun. `finished` is None between intent and outcome: look before going on."""
+
+    id: str
+    step: int
+    fencing: int
+    started_at: datetime
+    plan: Plan
+    finished: ActionFinished | None = None
+    undo_started: bool = False
+    undone: bool = False
+
+    @property
+    def undoable(self) -> bool:
+        """It took effect, or may have, and was not undone: an action that died in between counts."""
+        return not self.undone and (self.finished is None or self.finished.ok)
+
+
+class State(msgspec.Struct, kw_only=True):
+    """Where an incident stands. Built by `fold`; nothing else changes it."""
+
+    id: str
+    version: int = 0
+    phase: Phase = "new"
+    opened_at: datetime | None = None
+    updated_at: datetime | None = None
+    due_at: datetime | None = None
+    signals: dict[str, Signal] = {}
+    """By fingerprint, the latest known of each."""
+    group_keys: tuple[str, ...] = ()
+    truncated: int = 0
+    diagnosis: Diagnosis | None = None
+    diagnosed_version: int = 0
+    plan: Plan | None = None
+    plan_at: datetime | None = None
+    approvals_needed: int = 0
+    approvals: tuple[Approved, ...] = ()
+    expires_at: datetime | None = None
+    actions: tuple[Action, ...] = ()
+    attempts: tuple[tuple[str, str, str], ...] = ()
+    """(entity, fault, playbook) already tried and found wanting, or turned down: not to be proposed again."""
+    verification: VerificationStarted | None = None
+    verifications: int = 0
+    acted_at: datetime | None = None
+    verdict: Verdict | None = None
+    ended_why: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.phase in ENDED
+
+    @property
+    def firing(self) -> tuple[Signal, ...]:
+        return tuple(signal for signal in self.signals.values() if signal.firing)
+
+    @property
+    def approved(self) -> bool:
+        """Enough different people agreed to exactly this plan."""
+        return self.plan is not None and len({given.by for given in self.approvals}) >= self.approvals_needed
+
+    @property
+    def next_step(self) -> Stage | None:
+        """The stage whose turn it is; None once it has ended."""
+        return STAGE_OF_PHASE.get(self.phase)
+
+
+def fold(incident: str, events: Iterable[Event]) -> State:
+    """The state after these events, oldest first."""
+    state = State(id=incident)
+    for event in events:
+        state.version += 1
+        state.opened_at = state.opened_at or event.at
+        state.updated_at = event.at
+        state.due_at = event.at
+        _apply(state, event)
+        if state.ended:
+            state.due_at = None
+    return state
+
+
+def describe(records: Sequence[Record]) -> Entry:
+    """What the index keeps of a log. `records` is the whole log of one incident, never empty."""
+    state = fold(records[0].incident, (record.event for record in records))
+    first = records[0].event.at
+    return Entry(
+        incident=state.id,
+        version=state.version,
+        phase=state.phase,
+        due_at=state.due_at,
+        opened_at=state.opened_at or first,
+        updated_at=state.updated_at or first,
+        summary=summary(state),
+    )
+
+
+def summary(state: State) -> str:
+    """One line for a list: the cause when it is known, else what was seen."""
+    cause = next(iter(state.diagnosis.selected()), None) if state.diagnosis else None
+    if cause:
+        return f"{cause.fault} of {cause.entity} ({cause.probability:.0%})"
+    seen = sorted({f"{signal.name} on {signal.entity}" for signal in state.signals.values()})
+    more = f" and {len(seen) - 1} more" if len(seen) > 1 else ""
+    return seen[0] + more if seen else "no signal"
+
+
+def _apply(state: State, event: Event) -> None:
+    match event:
+        case AlertsReceived():
+            _receive(state, event)
+        case Diagnosed():
+            state.diagnosis, state.diagnosed_version = event.diagnosis, state.version
+            state.phase = "diagnosed"
+        case PlanProposed() | Approved() | Rejected() | PlanDropped():
+            _decide(state, event)
+        case ActionStarted() | ActionFinished():
+            _act(state, event)
+        case UndoStarted() | RolledBack():
+            _undo(state, event)
+        case VerificationStarted():
+            state.verification, state.verifications = event, event.attempt
+        case Verified():
+            state.verdict, state.verification = event.verdict, None
+            if event.verdict.outcome == "regressed":
+                state.phase = "undoing"
+        case Postponed():
+            state.due_at = event.until
+        case Healed() | Escalated():
+            state.phase = "healed" if isinstance(event, Healed) else "escalated"
+            state.ended_why = event.why
+
+
+def _receive(state: State, event: AlertsReceived) -> None:
+    due, news = state.due_at, False
+    for signal in event.signals:
+        known = state.signals.get(signal.fingerprint)
+        if known is None or signal.starts_at >= known.starts_at:
+            news = news or (signal.firing and (known is None or not known.firing))
+            state.signals = {**state.signals, signal.fingerprint: signal}
+    if event.group_key and event.group_key not in state.group_keys:
+        state.group_keys = (*state.group_keys, event.group_key)
+    state.truncated = max(state.truncated, event.truncated)
+    if news and state.phase == "diagnosed":
+        # Nothing was proposed yet: what is seen now may point elsewhere.
+        state.phase = "new"
+    if state.ended:
+        state.due_at = due
+
+
+def _decide(state: State, event: PlanProposed | Approved | Rejected | PlanDropped) -> None:
+    if isinstance(event, PlanProposed):
+        state.plan, state.plan_at, state.approvals = event.plan, event.at, ()
+        state.approvals_needed, state.expires_at = event.approvals_needed, event.expires_at
+        state.phase = "awaiting approval"
+        # Nobody is asked: it is due at once. Otherwise it is due when the time to decide is over.
+        state.due_at = event.at if not event.approvals_needed else event.expires_at
+        return
+    if state.plan is None or event.plan_digest != state.plan.digest or state.phase != "awaiting approval":
+        return
+    if isinstance(event, Approved):
+        state.approvals = (*state.approvals, event)
+        state.due_at = event.at if state.approved else state.expires_at
+        return
+    if isinstance(event, Rejected):
+        state.attempts = (*state.attempts, _attempt(state.plan))
+    state.plan, state.approvals, state.phase = None, (), "diagnosed"
+
+
+def _act(state: State, event: ActionStarted | ActionFinished) -> None:
+    if isinstance(event, ActionStarted):
+        if state.plan is None or event.plan_digest != state.plan.digest:
+            return
+        action = Action(
+            id=event.action_id, step=event.step, fencing=event.fencing, started_at=event.at, plan=state.plan
+        )
+        state.actions, state.phase = (*state.actions, action), "acting"
+        return
+    state.actions = tuple(
+        msgspec.structs.replace(action, finished=event) if action.id == event.action_id else action
+        for action in state.actions
+    )
+    if not event.ok:
+        state.phase = "undoing"
+    elif state.plan is not None and _finished_steps(state) == len(state.plan.steps):
+        state.phase, state.acted_at, state.verdict = "verifying", event.at, None
+
+
+def _finished_steps(state: State) -> int:
+    """Steps of the current plan that are done; those of an earlier go at the same plan were undone and do not count."""
+    return sum(
+        1
+        for action in state.actions
+        if action.finished and action.finished.ok and not action.undone and action.plan == state.plan
+    )
+
+
+def _undo(state: State, event: UndoStarted | RolledBack) -> None:
+    state.phase = "undoing"
+    change = {"undo_started": True} if isinstance(event, UndoStarted) else {"undone": True}
+    state.actions = tuple(
+        msgspec.structs.replace(action, **change) if action.id == event.action_id else action
+        for action in state.actions
+    )
+    if isinstance(event, RolledBack) and not any(action.undoable for action in state.actions):
+        if state.plan is not None:
+            state.attempts = (*state.attempts, _attempt(state.plan))
+        state.plan, state.approvals, state.phase = None, (), "diagnosed"
+
+
+def _attempt(plan: Plan) -> tuple[str, str, str]:
+    return plan.hypothesis.entity, plan.hypothesis.fault, plan.playbook
