@@ -36,7 +36,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One event in the log of one incident. `version` counts from 1; `hash` = SHA-256 over previous hash and event JSON."""
+    """One event in the log of one incident. `version` counts from 1; `hash` is SHA-256 over `previous` and the event."""
 
     incident: str
     version: int
@@ -71,7 +71,7 @@ class IncidentLog(Protocol):
     does not answer or cannot commit."""
 
     def receive(self, notifications: Sequence[Notification]) -> None:
-        """Make all of them durable (synced to disk) in one transaction before returning. The same id twice is stored once."""
+        """Make all of them durable (synced to disk) in one transaction. The same id twice is stored once."""
         ...
 
     def unsettled(self, limit: int) -> list[Notification]:
@@ -97,7 +97,7 @@ class IncidentLog(Protocol):
         ...
 
     def load(self, incident: str) -> list[Record]:
-        """The log of an incident, oldest first; empty if there is none. Raises `LogCorrupted` if its chain is broken."""
+        """The log of an incident, oldest first; empty if there is none. `LogCorrupted` if its chain is broken."""
         ...
 
     def entries(self, *, open_only: bool = False, limit: int = 100) -> list[Entry]:
