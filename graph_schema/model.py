@@ -19,7 +19,10 @@ def entity_id(kind: str, name: str, namespace: str = "") -> str:
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A thing that can be faulty or show a symptom. `kind` is a Kubernetes kind, or ExternalDependency, Image, Zone, Unmapped."""
+    """A thing that can be faulty or show a symptom.
+
+    `kind` is a Kubernetes kind, or ExternalDependency, Image, Zone, Unmapped.
+    """
 
     id: str
     kind: str

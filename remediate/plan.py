@@ -51,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over exact actions, targets and parameters: what an approval is bound to (without resourceVersion)."""
+        """SHA-256 over exact actions, targets and parameters: what an approval is bound to."""
         what = [
             (
                 step.action,

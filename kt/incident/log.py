@@ -36,7 +36,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """One event in the log of one incident. `version` counts from 1; `hash` is SHA-256 over `previous` and the event."""
+    """One event in the log of one incident. `version` counts from 1; `hash`: SHA-256 over `previous` and event."""
 
     incident: str
     version: int
