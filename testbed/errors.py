@@ -7,5 +7,5 @@ class TestbedError(Exception):
     __test__ = False  # pytest: not a test class
 
 
-class Missing(TestbedError):  # noqa: N818 - it is what the tests are told: something is missing
+class Missing(TestbedError):
     """A server cannot be had on this machine; the message names what is missing and how to get it."""

@@ -1,0 +1,62 @@
+"""Build the Kubernetes commands and the shop from source with Go; each lands once in the cache."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from testbed import places
+from testbed.errors import TestbedError
+
+FOLDER = Path(__file__).parent
+SHOP = FOLDER.parent / "shop"
+VERSION = "v1.34.4"
+COMMANDS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
+
+
+def _flags() -> str:
+    package = "k8s.io/component-base/version"
+    stamps = {"gitVersion": VERSION, "gitMajor": "1", "gitMinor": VERSION.split(".")[1]}
+    return "-s -w " + " ".join(f"-X {package}.{name}={value}" for name, value in stamps.items())
+
+
+def _go(arguments: list[str], cwd: Path, *, seconds: float) -> str:
+    """Run Go without cgo; its messages are the error's."""
+    done = subprocess.run(
+        ["go", *arguments],
+        cwd=cwd,
+        env={**os.environ, "CGO_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise TestbedError(f"go {arguments[0]} in {cwd.name} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def binaries() -> Path:
+    """The folder of the Kubernetes commands (10 minutes when Go's cache is cold)."""
+    sources = [FOLDER / name for name in ("go.mod", "go.sum", "tools.go")]
+
+    def make(folder: Path) -> None:
+        packages = [f"k8s.io/kubernetes/cmd/{command}" for command in COMMANDS]
+        _go(["build", "-trimpath", "-ldflags", _flags(), "-o", f"{folder}/", *packages], FOLDER, seconds=3600)
+
+    return places.built("kubernetes", places.digest([*sources, _flags(), _go_version()]), make)
+
+
+def shop() -> Path:
+    """The shop's static binary."""
+
+    def make(folder: Path) -> None:
+        _go(["build", "-trimpath", "-ldflags", "-s -w", "-o", str(folder / "shop"), "."], SHOP, seconds=600)
+
+    return places.built("shop", places.digest([SHOP / "go.mod", SHOP / "main.go", _go_version()]), make) / "shop"
+
+
+def _go_version() -> str:
+    if shutil.which("go") is None:
+        return "none"
+    return subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,3 @@
+module kt.io/testbed/shop
+
+go 1.21

@@ -1,0 +1,202 @@
+// Command shop is one service of the testbed's shop: it works a little, calls the next service and answers.
+//
+// Knobs, from the environment (a flag of the image wins over nothing, the environment is for people):
+//
+//	FAIL_RATIO     share of answers that are 500 (0..1); -fail-ratio is the failure built into a bad image
+//	LATENCY_MS     added to every answer
+//	CAPACITY       requests served at once, the rest queue (0: no bound); a queue four times as long refuses with 503
+//	WORK_MS        time that one request holds its place
+//	CALLS          URL of the next service; its failure is this service's failure
+//	EAT_MB         memory taken at start
+//	EXIT_AFTER_S   ends with code 1 after that time
+//
+// /healthz answers 200 while the process lives, /metrics speaks Prometheus' text format, `shop pause` only waits.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+var bounds = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5}
+
+type shop struct {
+	version       string
+	fail, built   float64
+	latency, work time.Duration
+	capacity      int64
+	calls         string
+	client        *http.Client
+	places        chan struct{}
+	busy, waiting atomic.Int64
+	mu            sync.Mutex
+	counts        map[int]uint64
+	buckets       []uint64
+	sum           float64
+	total         uint64
+}
+
+func number(name string, otherwise float64) float64 {
+	if text := os.Getenv(name); text != "" {
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s=%q is not a number\n", name, text)
+			os.Exit(2)
+		}
+		return value
+	}
+	return otherwise
+}
+
+func milliseconds(name string) time.Duration {
+	return time.Duration(number(name, 0) * float64(time.Millisecond))
+}
+
+func newShop(version string, built float64) *shop {
+	s := &shop{
+		version: version, built: built, fail: number("FAIL_RATIO", 0),
+		latency: milliseconds("LATENCY_MS"), work: milliseconds("WORK_MS"),
+		capacity: int64(number("CAPACITY", 0)), calls: os.Getenv("CALLS"),
+		// A fresh connection for each call: the Service then spreads the calls over all its pods.
+		client: &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
+		counts: map[int]uint64{200: 0, 500: 0}, buckets: make([]uint64, len(bounds)),
+	}
+	if s.capacity > 0 {
+		s.places = make(chan struct{}, s.capacity)
+	}
+	return s
+}
+
+// answer does the work of one request and says with which code it ends.
+func (s *shop) answer(ctx context.Context) (int, string) {
+	if s.places != nil {
+		if s.waiting.Add(1) > 4*s.capacity {
+			s.waiting.Add(-1)
+			return http.StatusServiceUnavailable, "queue is full"
+		}
+		select {
+		case s.places <- struct{}{}:
+			s.waiting.Add(-1)
+			defer func() { <-s.places }()
+		case <-ctx.Done():
+			s.waiting.Add(-1)
+			return http.StatusServiceUnavailable, "gave up waiting"
+		}
+	}
+	s.busy.Add(1)
+	time.Sleep(s.work + s.latency)
+	s.busy.Add(-1)
+	if rand.Float64() < s.fail || rand.Float64() < s.built {
+		return http.StatusInternalServerError, "failed"
+	}
+	if s.calls == "" {
+		return http.StatusOK, "ok"
+	}
+	return s.next(ctx)
+}
+
+func (s *shop) next(ctx context.Context) (int, string) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.calls, nil)
+	if err != nil {
+		return http.StatusInternalServerError, err.Error()
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return http.StatusBadGateway, err.Error()
+	}
+	defer response.Body.Close()
+	io.Copy(io.Discard, response.Body)
+	if response.StatusCode >= 500 {
+		return http.StatusBadGateway, "next service answered " + response.Status
+	}
+	return http.StatusOK, "ok"
+}
+
+func (s *shop) serve(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	code, text := s.answer(r.Context())
+	seconds := time.Since(begin).Seconds()
+	s.mu.Lock()
+	s.counts[code]++
+	s.total++
+	s.sum += seconds
+	for i, bound := range bounds {
+		if seconds <= bound {
+			s.buckets[i]++
+		}
+	}
+	s.mu.Unlock()
+	w.WriteHeader(code)
+	fmt.Fprintf(w, "%s %s\n", s.version, text)
+}
+
+func (s *shop) metrics(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	fmt.Fprintln(w, "# TYPE shop_requests_total counter")
+	for code, count := range s.counts {
+		fmt.Fprintf(w, "shop_requests_total{code=\"%d\"} %d\n", code, count)
+	}
+	fmt.Fprintln(w, "# TYPE shop_request_seconds histogram")
+	for i, bound := range bounds {
+		fmt.Fprintf(w, "shop_request_seconds_bucket{le=\"%g\"} %d\n", bound, s.buckets[i])
+	}
+	fmt.Fprintf(w, "shop_request_seconds_bucket{le=\"+Inf\"} %d\n", s.total)
+	fmt.Fprintf(w, "shop_request_seconds_sum %g\nshop_request_seconds_count %d\n", s.sum, s.total)
+	fmt.Fprintln(w, "# TYPE shop_busy gauge")
+	fmt.Fprintf(w, "shop_busy %d\n", s.busy.Load()+s.waiting.Load())
+	fmt.Fprintln(w, "# TYPE shop_capacity gauge")
+	fmt.Fprintf(w, "shop_capacity %d\n", s.capacity)
+}
+
+func main() {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	if len(os.Args) > 1 && os.Args[1] == "pause" {
+		<-stop
+		return
+	}
+	version := flag.String("version", "v1", "what the image calls itself")
+	built := flag.Float64("fail-ratio", 0, "share of answers that fail")
+	flag.Parse()
+	s := newShop(*version, *built)
+	eaten := make([]byte, int(number("EAT_MB", 0))<<20)
+	for i := 0; i < len(eaten); i += 4096 {
+		eaten[i] = 1
+	}
+	if after := number("EXIT_AFTER_S", 0); after > 0 {
+		time.AfterFunc(time.Duration(after*float64(time.Second)), func() { os.Exit(1) })
+	}
+	http.HandleFunc("/", s.serve)
+	http.HandleFunc("/metrics", s.metrics)
+	http.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	server := &http.Server{Addr: ":8080", ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		<-stop
+		// Keep serving for a moment: kube-proxy takes the pod out of the Service meanwhile.
+		time.Sleep(700 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		server.Shutdown(ctx)
+		close(done)
+	}()
+	if err := server.ListenAndServe(); err != http.ErrServerClosed {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	<-done
+	_ = eaten
+}
