@@ -1,0 +1,32 @@
+"""Diagnose: walk the graph from what fires, rank the causes, write down the answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from diagnose import diagnose
+from graph_schema.model import Diagnosis, Signal
+from kt.incident.events import Diagnosed, Healed
+from kt.pipeline.journey import Journey
+from kt.runtime import Runtime
+
+
+def run(runtime: Runtime, journey: Journey) -> None:
+    """Diagnose an incident that has news, once the first burst of its alerts is in."""
+    state, now = journey.state, runtime.clock()
+    if state.phase != "new":
+        return
+    if not state.firing:
+        journey.append(Healed(at=now, why="What was seen ended by itself; nothing was done."))
+        return
+    if state.opened_at and now < state.opened_at + timedelta(seconds=runtime.settings.pipeline.settle_s):
+        return
+    journey.append(Diagnosed(at=now, diagnosis=look(runtime, state.firing)))
+
+
+def look(runtime: Runtime, signals: tuple[Signal, ...]) -> Diagnosis:
+    """The diagnosis of these signals on the graph as it stands now."""
+    options = runtime.settings.diagnose
+    seeds = sorted({signal.entity for signal in signals if signal.mapped})
+    piece = runtime.graph.neighbourhood(seeds, hops=options.hops)
+    return diagnose(piece, signals, runtime.catalogue, runtime.ontology, now=runtime.clock())

@@ -1,0 +1,87 @@
+"""Verify: wait until the fix has arrived and the symptoms are gone, then attack it with a Chaos Toolkit experiment."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
+from kt.pipeline.attack import experiment_of
+from kt.pipeline.journey import Held, Journey
+from kt.runtime import Runtime
+from verify import runner
+from verify.judge import judge
+from verify.verdict import Verdict
+
+LOOK_EVERY_S = 0.2
+KEPT_OF_JOURNAL = ("status", "deviated", "steady_states", "run", "rollbacks", "start", "end", "duration")
+
+
+def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
+    """Take an acted incident as far as it goes now; what is not there yet is looked for again by the sweep."""
+    state = journey.state
+    if state.phase != "verifying" or state.plan is None or state.acted_at is None:
+        return
+    if state.verification is None:
+        waiting_for = _not_yet(runtime, journey, lease)
+        if waiting_for:
+            _give_up_late(runtime, journey, waiting_for)
+            return
+    if state.verifications >= runtime.settings.pipeline.max_attempts:
+        verdict = state.verdict.why if state.verdict else "it never came to an end"
+        why = f"The fix could not be verified in {state.verifications} experiments; the last one: {verdict}"
+        journey.append(Escalated(at=runtime.clock(), why=why))
+        return
+    _attack(runtime, journey)
+
+
+def _not_yet(runtime: Runtime, journey: Journey, lease: Held) -> str:
+    """What is still missing before the experiment may begin; empty once all was well for long enough."""
+    state, options = journey.state, runtime.settings.pipeline
+    if state.plan is None:
+        return "there is no plan"
+    quiet_since: float | None = None
+    begun = time.monotonic()
+    while not lease.lost.is_set():
+        missing = runtime.remediator.settled(state.plan) or ", ".join(
+            runtime.symptoms.still_firing(journey.signals, state.plan.steady_state)
+        )
+        now = time.monotonic()
+        if missing:
+            quiet_since = None
+            if now - begun > options.verify_quiet_s:
+                return missing
+        elif quiet_since is None:
+            quiet_since = now
+        elif now - quiet_since >= options.verify_quiet_s:
+            return ""
+        time.sleep(LOOK_EVERY_S)
+    return "the lease was lost"
+
+
+def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str) -> None:
+    """A fix that has not arrived by the deadline did not work: the fold turns to undoing it."""
+    state, now = journey.state, runtime.clock()
+    patience = timedelta(seconds=runtime.settings.pipeline.recovery_s)
+    if state.acted_at and now >= state.acted_at + patience:
+        why = f"{patience.total_seconds():.0f} s after the action still: {waiting_for}"
+        journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
+
+
+def _attack(runtime: Runtime, journey: Journey) -> None:
+    state = journey.state
+    experiment = experiment_of(runtime, journey)
+    attempt = state.verifications + 1
+    journey.append(VerificationStarted(at=runtime.clock(), attempt=attempt, experiment=experiment))
+    journal = runner.run(
+        experiment,
+        runtime.workdir / journey.incident / str(attempt),
+        timeout_s=runtime.settings.pipeline.experiment_timeout_s,
+        environment=runtime.experiment_environment(),
+    )
+    verdict = judge(journal)
+    kept = {name: journal[name] for name in KEPT_OF_JOURNAL if name in journal}
+    events: list[Verified | Healed] = [Verified(at=runtime.clock(), verdict=verdict, journal=kept)]
+    if verdict.outcome == "held":
+        events.append(Healed(at=runtime.clock(), why=f"The fix was attacked and held: {verdict.why}"))
+    journey.append(*events)
