@@ -232,7 +232,7 @@ def _act(state: State, event: ActionStarted | ActionFinished) -> None:
     if not event.ok:
         state.phase = "undoing"
     elif state.plan is not None and _finished_steps(state) == len(state.plan.steps):
-        state.phase, state.acted_at, state.verdict = "verifying", event.at, None
+        state.phase, state.acted_at, state.verdict, state.verifications = "verifying", event.at, None, 0
 
 
 def _finished_steps(state: State) -> int:

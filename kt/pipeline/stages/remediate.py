@@ -1,0 +1,204 @@
+"""Remediate: propose a plan, wait for consent, act with the intent logged first, undo what did not help."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from kt.incident.events import (
+    ActionFinished,
+    ActionStarted,
+    Escalated,
+    Healed,
+    PlanDropped,
+    PlanProposed,
+    Postponed,
+    RolledBack,
+    UndoStarted,
+)
+from kt.incident.state import Action
+from kt.pipeline.journey import Held, Journey
+from kt.runtime import Runtime
+from remediate.plan import Plan, Target
+from remediate.remediator import Refusal
+
+TARGET_TTL_S = 60.0
+"""How long a target stays reserved without a sign of life of its incident; every visit of a stage renews it."""
+
+
+def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
+    """Go on until somebody else's turn has come: an operator's, the verification's, or the end."""
+    while not lease.lost.is_set():
+        match journey.state.phase:
+            case "diagnosed":
+                _propose(runtime, journey)
+            case "awaiting approval" if _consented(runtime, journey):
+                _begin(runtime, journey)
+            case "acting":
+                _act(runtime, journey)
+            case "undoing":
+                _undo(runtime, journey)
+            case _:
+                return
+        if journey.state.ended or (journey.state.due_at and journey.state.due_at > runtime.clock()):
+            return
+
+
+def _propose(runtime: Runtime, journey: Journey) -> None:
+    state, now, settings = journey.state, runtime.clock(), runtime.settings
+    if not state.firing:
+        journey.append(Healed(at=now, why="What was seen ended by itself."))
+        return
+    likely = [
+        hypothesis
+        for hypothesis in (state.diagnosis.selected() if state.diagnosis else ())
+        if hypothesis.probability >= settings.diagnose.min_probability
+    ]
+    if not likely:
+        _wait_for_evidence(runtime, journey)
+        return
+    answer = runtime.remediator.propose(likely, tried=frozenset(state.attempts))
+    if isinstance(answer, Refusal):
+        _refused(runtime, journey, answer)
+        return
+    expires = now + timedelta(seconds=settings.approval.expires_s)
+    proposed = PlanProposed(
+        at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires
+    )
+    if settings.guard.enabled:
+        journey.append(proposed)
+        return
+    why = "KT only observes (guard.enabled is off). The plan above is what it would have done."
+    journey.append(proposed, Escalated(at=now, why=why))
+
+
+def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
+    """No cause is likely enough to act on: more alerts may tell, a person is told when they do not."""
+    state, now = journey.state, runtime.clock()
+    patience = timedelta(seconds=runtime.settings.pipeline.evidence_s)
+    if state.opened_at and now < state.opened_at + patience:
+        journey.append(
+            Postponed(at=now, until=state.opened_at + patience, why="No cause is likely enough to act on yet.")
+        )
+        return
+    found = next(iter(state.diagnosis.selected()), None) if state.diagnosis else None
+    guess = f"; the best guess is {found.fault} of {found.entity} ({found.probability:.0%})" if found else ""
+    journey.append(Escalated(at=now, why=f"No cause is likely enough to act on{guess}."))
+
+
+def _refused(runtime: Runtime, journey: Journey, refusal: Refusal) -> None:
+    state, now, options = journey.state, runtime.clock(), runtime.settings.pipeline
+    waited_since = state.opened_at or now
+    if refusal.later and now < waited_since + timedelta(seconds=options.guard_patience_s):
+        journey.append(Postponed(at=now, until=now + timedelta(seconds=options.retry_s), why=refusal.why))
+        return
+    journey.append(Escalated(at=now, why=refusal.why))
+
+
+def _consented(runtime: Runtime, journey: Journey) -> bool:
+    """Whether the plan may be carried out now; lapses it when it may never be."""
+    state, now = journey.state, runtime.clock()
+    if state.plan is None:
+        return False
+    if not state.firing:
+        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why="What it was for is no longer firing."))
+        return False
+    if state.expires_at and now >= state.expires_at:
+        why = "Nobody decided on the plan in time."
+        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=why), Escalated(at=now, why=why))
+        return False
+    if not state.approved:
+        return False
+    changed = runtime.remediator.current(state.plan)
+    if changed:
+        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=changed))
+        return False
+    return True
+
+
+def _begin(runtime: Runtime, journey: Journey) -> None:
+    """Log the intent of the next step, under a fencing token for its target."""
+    state, now = journey.state, runtime.clock()
+    if state.plan is None:
+        return
+    done = {action.step for action in state.actions if action.plan == state.plan and not action.undone}
+    step = next(index for index in range(len(state.plan.steps)) if index not in done)
+    token = reserve(runtime, journey.incident, state.plan.steps[step].target)
+    if token is None:
+        until = now + timedelta(seconds=runtime.settings.pipeline.retry_s)
+        journey.append(Postponed(at=now, until=until, why=f"Another incident acts on {_name(state.plan, step)}."))
+        return
+    action = uuid.uuid4().hex
+    journey.append(ActionStarted(at=now, action_id=action, plan_digest=state.plan.digest, step=step, fencing=token))
+
+
+def _act(runtime: Runtime, journey: Journey) -> None:
+    """Bring the step that was begun to its end. One that may have been done already is looked for, never repeated."""
+    open_action = next((action for action in journey.state.actions if action.finished is None), None)
+    if open_action is None:
+        _begin(runtime, journey)
+        return
+    plan, step = open_action.plan, open_action.step
+    token = reserve(runtime, journey.incident, plan.steps[step].target)
+    if token is None:
+        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
+        journey.append(Postponed(at=runtime.clock(), until=until, why=f"Another incident acts on {_name(plan, step)}."))
+        return
+    outcome = runtime.remediator.observe(plan, step, open_action.id)
+    if outcome is None:
+        outcome = runtime.remediator.apply(plan, step, open_action.id, max(token, open_action.fencing))
+    runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
+    journey.append(
+        ActionFinished(
+            at=runtime.clock(), action_id=open_action.id, ok=outcome.ok, detail=outcome.detail, undo=outcome.undo
+        )
+    )
+
+
+def _undo(runtime: Runtime, journey: Journey) -> None:
+    """Undo the latest step that took effect; an undo that fails is for a person."""
+    state = journey.state
+    action = next((action for action in reversed(state.actions) if action.undoable), None)
+    if action is None:
+        failed = state.actions[-1]
+        journey.append(RolledBack(at=runtime.clock(), action_id=failed.id, ok=True, detail="It had taken no effect."))
+        return
+    if not action.undo_started:
+        journey.append(UndoStarted(at=runtime.clock(), action_id=action.id, why=_why_undo(journey)))
+    reserve(runtime, journey.incident, action.plan.steps[action.step].target)
+    undo = action.finished.undo if action.finished else {}
+    outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
+    rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
+    if outcome.ok:
+        journey.append(rolled)
+        return
+    why = f"Undoing “{_summary(action)}” failed: {outcome.detail}. The cluster may be in between; a person has to look."
+    journey.append(rolled, Escalated(at=runtime.clock(), why=why))
+
+
+def _why_undo(journey: Journey) -> str:
+    state = journey.state
+    if state.verdict is not None:
+        return f"The fix did not hold: {state.verdict.why}"
+    failed = next((action.finished for action in state.actions if action.finished and not action.finished.ok), None)
+    return f"A step failed: {failed.detail}" if failed else "The plan is taken back."
+
+
+def reserve(runtime: Runtime, incident: str, target: Target) -> int | None:
+    """The fencing token of this incident for a target; None while another incident has it."""
+    return runtime.leases.acquire(target_lease(target), incident, ttl_s=TARGET_TTL_S)
+
+
+def target_lease(target: Target) -> str:
+    """The name of the lease of a target."""
+    return f"target/{target.kind}/{target.namespace}/{target.name}"
+
+
+def _name(plan: Plan, step: int) -> str:
+    target = plan.steps[step].target
+    return f"{target.kind} {target.namespace}/{target.name}".replace(" /", " ")
+
+
+def _summary(action: Action) -> str:
+    step = action.plan.steps[action.step]
+    return step.summary or step.action
