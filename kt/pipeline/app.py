@@ -1,0 +1,163 @@
+"""The Celery app: one task per stage on its own queue, each with an incident's id and nothing else.
+
+A task loads the log, takes the steps that are due, appends, and enqueues the next stage. What is lost with the broker
+is found again by the sweep, so no task is ever retried by Celery itself.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+from celery import Celery
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from graph_schema.store import StoreUnavailable
+from kt.incident.log import LogUnavailable, VersionConflict
+from kt.pipeline.journey import Held, Journey, held
+from kt.pipeline.stages import diagnose, remediate, sense, verify
+from kt.runtime import Runtime
+
+STAGES = ("sense", "diagnose", "remediate", "verify", "sweep", "chaos")
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+def create_app(runtime: Runtime) -> Celery:
+    """A configured app with its tasks; nothing is connected yet."""
+    app = Celery("kt", broker=runtime.settings.broker_url, set_as_current=False)
+    app.conf.update(
+        task_queues=[Queue(name, routing_key=name) for name in STAGES],
+        task_default_queue="sense",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=_transport(runtime.settings.broker_url),
+        task_publish_retry=False,
+        task_serializer="json",
+        accept_content=["json"],
+        timezone="UTC",
+    )
+    pipeline = Pipeline(runtime, app)
+    for name in STAGES:
+        app.task(getattr(pipeline, name), name=f"kt.{name}", queue=name)
+    app.pipeline = pipeline
+    return app
+
+
+def _transport(broker: str) -> dict[str, Any]:
+    if broker.startswith("memory:"):
+        return {"polling_interval": 0.02}
+    return {
+        # A worker that was killed gives its tasks back this soon; stages are short, and a lease keeps a long
+        # verification from running twice.
+        "visibility_timeout": 30,
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    }
+
+
+class Pipeline:
+    """The tasks. Holder of leases under one name per process and start."""
+
+    def __init__(self, runtime: Runtime, app: Celery) -> None:
+        self.runtime = runtime
+        self._app = app
+        self._start = uuid.uuid4().hex[:8]
+
+    def enqueue(self, stage: str, *arguments: str) -> None:
+        """Ask for a stage. A broker that is away loses nothing: the sweep asks again."""
+        try:
+            self._app.send_task(f"kt.{stage}", args=arguments, queue=stage)
+        except (OperationalError, OSError) as error:
+            _log.warning("broker away, the sweep will ask again", stage=stage, error=str(error))
+
+    def sense(self) -> None:
+        """Turn what was received into signals of incidents and hand those on."""
+        with self.runtime.telemetry.stage("sense"):
+            for incident in self._store_willing("sense", lambda: sense.drain(self.runtime)) or ():
+                self._next(incident)
+
+    def diagnose(self, incident: str) -> None:
+        self._step("diagnose", incident, lambda journey, lease: diagnose.run(self.runtime, journey))
+
+    def remediate(self, incident: str) -> None:
+        self._step("remediate", incident, lambda journey, lease: remediate.run(self.runtime, journey, lease))
+
+    def verify(self, incident: str) -> None:
+        self._step("verify", incident, lambda journey, lease: verify.run(self.runtime, journey, lease))
+
+    def sweep(self) -> None:
+        """Ask for every step that is due, whatever became of the task that should have taken it."""
+        runtime = self.runtime
+        received, unsettled = runtime.log.counts()
+        runtime.telemetry.observe(runtime.log)
+        if unsettled:
+            self.enqueue("sense")
+        for incident in runtime.log.due(runtime.clock()):
+            self._next(incident)
+        for schedule in runtime.due_schedules():
+            self.enqueue("chaos", schedule)
+
+    def chaos(self, schedule: str) -> None:
+        """Run one scheduled experiment, if its claim is won."""
+        with self.runtime.telemetry.stage("chaos"):
+            self.runtime.run_schedule(schedule, self._holder())
+
+    def _holder(self) -> str:
+        return f"{socket.gethostname()}/{os.getpid()}/{self._start}/{uuid.uuid4().hex[:6]}"
+
+    def _step(self, stage: str, incident: str, work: Callable[[Journey, Held], None]) -> None:
+        """Load, work if it is this stage's turn, hand on. Losing a race is no failure: the winner goes on."""
+        ttl = self.runtime.settings.pipeline.lease_ttl_s
+        moved = False
+        with (
+            structlog.contextvars.bound_contextvars(incident=incident, stage=stage),
+            held(self.runtime.leases, f"incident/{incident}", self._holder(), ttl_s=ttl) as lease,
+        ):
+            if lease is None:
+                return
+            moved = bool(self._store_willing(stage, lambda: self._work(stage, incident, lease, work)))
+        if moved:
+            self._next(incident)
+
+    def _work(self, stage: str, incident: str, lease: Held, work: Callable[[Journey, Held], None]) -> bool:
+        journey = Journey(self.runtime.log, incident)
+        if journey.state.next_step != stage:
+            return journey.state.next_step is not None
+        before = journey.state.version
+        with self.runtime.telemetry.stage(stage):
+            work(journey, lease)
+        if journey.state.ended:
+            self.runtime.ended(journey.state)
+        return journey.state.version > before
+
+    def _store_willing(self, stage: str, work: Callable[[], T]) -> T | None:
+        """Run work; a store that is away or a lost race is left to the sweep, anything else is logged and counted."""
+        try:
+            return work()
+        except VersionConflict:
+            _log.info("somebody else moved it first", stage=stage)
+        except (LogUnavailable, StoreUnavailable) as error:
+            _log.warning("store away, the sweep will ask again", stage=stage, error=str(error))
+        return None
+
+    def _next(self, incident: str) -> None:
+        """Enqueue the stage whose turn it is, if its time has come."""
+        journey = Journey(self.runtime.log, incident)
+        stage, due = journey.state.next_step, journey.state.due_at
+        if stage and due and due <= self.runtime.clock():
+            self.enqueue(stage, incident)
