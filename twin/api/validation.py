@@ -105,7 +105,8 @@ def _immutable(kind: Kind, before: Object, after: Object) -> list[Cause]:
         text = (
             "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
             "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-            "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+            "existing tolerations),"
+            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
         )
         return [("FieldValueForbidden", "spec", text)]
     return []

@@ -1,0 +1,85 @@
+"""Scale, eviction and the logs of a pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+
+from twin import errors
+from twin.api import asked, budgets, patching
+from twin.api.asked import Asked
+from twin.api.backend import Backend
+from twin.api.deletion import delete
+from twin.api.resources import Answer, find, write
+from twin.objects import Object, clone
+
+
+def scale(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
+    """GET, PUT and PATCH of autoscaling/v1 Scale."""
+    before = find(backend, what)
+    current = scale_of(before)
+    if request.method == "GET":
+        return 200, current
+    if request.method == "PUT":
+        wanted = body if isinstance(body, dict) else {}
+    elif request.method == "PATCH":
+        wanted = patching.apply(asked.media_type(request), current, body, what.name)
+    else:
+        raise errors.ApiError(
+            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+        )
+    replicas = (wanted.get("spec") or {}).get("replicas", 0)
+    if not isinstance(replicas, int) or replicas < 0:
+        text = f"Invalid value: {replicas}: must be greater than or equal to 0"
+        raise errors.invalid("Scale", "autoscaling", what.name, [("FieldValueInvalid", "spec.replicas", text)])
+    draft = clone(before)
+    draft["spec"]["replicas"] = replicas
+    if asked_version := (wanted.get("metadata") or {}).get("resourceVersion"):
+        draft["metadata"]["resourceVersion"] = asked_version
+    whole = asked.Asked(kind=what.kind, namespace=what.namespace, name=what.name)
+    return 200, scale_of(write(backend, whole, before, draft, dry=asked.dry(request)))
+
+
+def scale_of(given: Object) -> dict[str, Any]:
+    meta, selector = given["metadata"], given["spec"].get("selector") or {}
+    kept = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")}
+    labels = selector if given["kind"] == "ReplicationController" else selector.get("matchLabels") or {}
+    status: dict[str, Any] = {"replicas": (given.get("status") or {}).get("replicas", 0)}
+    if labels:
+        status["selector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    replicas = given["spec"].get("replicas", 1)
+    spec = {"replicas": replicas} if replicas else {}
+    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": kept, "spec": spec, "status": status}
+
+
+def evict(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
+    """POST of policy/v1 Eviction. Raises 429 when a disruption budget forbids it."""
+    given = body if isinstance(body, dict) else {}
+    name = (given.get("metadata") or {}).get("name")
+    if name != what.name:
+        raise errors.bad_request(f"name in URL does not match name in Eviction object: {what.name} {name}")
+    pod = find(backend, what)
+    budgets.check_eviction(backend.store, pod)
+    options = given.get("deleteOptions") or {}
+    if not asked.dry(request, options):
+        delete(backend.store, what.kind, pod, options)
+    return 201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+
+def logs(backend: Backend, request: Request, what: Asked) -> str:
+    """The last `tailLines` of what the pod's container wrote."""
+    pod = find(backend, what)
+    name = pod["metadata"]["name"]
+    container = request.query_params.get("container")
+    if container and all(each["name"] != container for each in pod["spec"]["containers"]):
+        raise errors.bad_request(f"container {container} is not valid for pod {name}")
+    started = (pod.get("status") or {}).get("containerStatuses")
+    if not started:
+        first = container or pod["spec"]["containers"][0]["name"]
+        raise errors.bad_request(f'container "{first}" in pod "{name}" is waiting to start: ContainerCreating')
+    lines = backend.log_lines(what.namespace or "", name, previous=asked.flag(request, "previous"))
+    tail = asked.number(request, "tailLines")
+    if tail is not None:
+        lines = lines[max(0, len(lines) - tail) :]
+    return "".join(line + "\n" for line in lines)
