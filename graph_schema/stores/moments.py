@@ -1,0 +1,16 @@
+"""Times as the stores keep them: whole microseconds since 1970 UTC, which compare and sort exactly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TICK = timedelta(microseconds=1)
+
+
+def to_micros(at: datetime) -> int:
+    return (at - EPOCH) // TICK
+
+
+def from_micros(micros: int) -> datetime:
+    return EPOCH + micros * TICK
