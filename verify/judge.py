@@ -1,8 +1,8 @@
 """Reads the journal of an experiment and says what was shown. The last step of verification.
 
 Chaos Toolkit's own `status` and `deviated` are not enough: an experiment whose steady state was not met before the
-method ends as `completed` without having disturbed anything, and so does one whose action raised an error. So this reads
-the steady states themselves and the status of every activity. What was not measured is never counted as held.
+method ends as `completed` without having disturbed anything, and so does one whose action raised an error. So this
+reads the steady states themselves and the status of every activity. What was not measured is never counted as held.
 """
 
 from __future__ import annotations
