@@ -38,8 +38,8 @@ class EntityRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: str = ""
     address: str = ""
     namespace: str = ""
-    unless_service_monitor: bool = False
-    """Not for alerts of exporters, whose label of this name is the exporter's own."""
+    not_from: frozenset[str] = frozenset()
+    """Jobs whose label of this name is the exporter's own; `exporters` stands for the file's list of that name."""
 
 
 class SymptomRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,30 +102,24 @@ class LabelMapping:
         )
 
     def _entity(self, labels: dict[str, str], lookup: Lookup) -> Entity | None:
-        for rule, name, namespace in self._candidates(labels):
-            found = lookup(rule.kind, namespace, name)
+        for kind, namespace, name in self._candidates(labels):
+            found = lookup(kind, namespace, name)
             if found is not None:
                 return found
         return None
 
-    def _candidates(self, labels: dict[str, str]) -> Iterator[tuple[EntityRule, str, str]]:
-        of_exporter = labels.get("job", "") in self._rules.exporters
-        about_pod = "container" in labels or labels.get("pod", "") != ""
+    def _candidates(self, labels: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+        """(kind, namespace, name or address) in the order of the rules."""
         for rule in self._rules.entities:
-            if rule.unless_service_monitor and of_exporter and not (rule.name == "pod" and about_pod):
+            value = labels.get(rule.name or rule.address, "")
+            namespace = labels.get(rule.namespace, "") if rule.namespace and rule.kind != "Namespace" else ""
+            lacks_namespace = bool(rule.namespace) and not namespace
+            if not value or lacks_namespace or self._names_exporter(rule, labels.get("job", "")):
                 continue
-            label = rule.name or rule.address
-            value = labels.get(label, "")
-            if not value:
-                continue
-            namespace = labels.get(rule.namespace, "") or labels.get("namespace", "") if rule.namespace else ""
-            if rule.namespace and not namespace and rule.kind != "Namespace":
-                continue
-            yield (
-                rule,
-                value.rsplit(":", 1)[0] if rule.address else value,
-                "" if rule.kind == "Namespace" else namespace,
-            )
+            yield rule.kind, namespace, value.rsplit(":", 1)[0] if rule.address else value
+
+    def _names_exporter(self, rule: EntityRule, job: str) -> bool:
+        return job in rule.not_from or ("exporters" in rule.not_from and job in self._rules.exporters)
 
     def _symptom(self, alert: Alert) -> tuple[str, float]:
         outright = alert.labels.get(self._rules.symptom_label, "")
