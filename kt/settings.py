@@ -1,0 +1,168 @@
+"""What operators set: a TOML file, overridden by environment variables, checked before anything starts.
+
+`KT_SECTION__KEY` overrides `key` of `[section]`, `KT_KEY` a key at the top. Unknown keys are errors: a typo in a limit
+must not silently mean no limit.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+PREFIX = "KT_"
+NOT_SETTINGS = frozenset({"CONFIG", "TESTBED"})
+"""KT_CONFIG names the file itself; KT_TESTBED and KT_TEST_* belong to the tests."""
+
+
+class BadSettings(Exception):
+    """Settings are wrong; the message says where, what, and what to do."""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Common to all sections: a key nobody knows is an error."""
+
+
+class Store(Section, frozen=True):
+    """Where graph and incidents are kept."""
+
+    kind: Literal["sqlite", "neo4j"] = "sqlite"
+    uri: str = "bolt://localhost:7687"
+    user: str = ""
+    password: str = ""
+    database: str = "neo4j"
+
+
+class Web(Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8650
+    token: str = ""
+    """Bearer token that webhooks must carry; empty: none is asked for."""
+    max_body_bytes: Annotated[int, msgspec.Meta(gt=0)] = 4 * 1024 * 1024
+
+
+class Kubernetes(Section, frozen=True):
+    kubeconfig: str = ""
+    """Empty: the service account of the pod, else the default kubeconfig."""
+    context: str = ""
+    cluster: str = "cluster"
+    """The name of the cluster in the graph."""
+
+
+class Prometheus(Section, frozen=True):
+    url: str = "http://localhost:9090"
+
+
+class Sense(Section, frozen=True):
+    label_mapping: str = ""
+    """A file that replaces the built-in mapping of alert labels to entities."""
+
+
+class Diagnose(Section, frozen=True):
+    hops: Annotated[int, msgspec.Meta(ge=1, le=12)] = 6
+    min_probability: Share = 0.5
+    """Below this no remedy is proposed; the incident waits for evidence, then for a person."""
+
+
+class Guard(Section, frozen=True):
+    enabled: bool = False
+    """KT acts only when this is on, and only in namespaces labelled `kt.io/remediate: enabled`."""
+    cooldown_s: Seconds = 300.0
+    """How long a target is left alone after KT acted on it."""
+    max_share_of_nodes: Share = 0.34
+    """Nodes that may be cordoned or not ready at once, the target of the action among them."""
+    max_replicas: Annotated[int, msgspec.Meta(ge=1)] = 20
+    """No scale-out beyond this."""
+    playbooks: str = ""
+    """A folder with playbooks of your own, added to the built-in ones."""
+
+
+class Approval(Section, frozen=True):
+    low: Literal[0, 1, 2] = 0
+    medium: Literal[0, 1, 2] = 1
+    high: Literal[0, 1, 2] = 2
+    expires_s: Positive = 3600.0
+
+
+class Pipeline(Section, frozen=True):
+    """Times of the loop, in seconds of KT's clock."""
+
+    settle_s: Seconds = 0.5
+    """After the first alert, how long to wait for the rest of the burst."""
+    group_window_s: Seconds = 120.0
+    verify_quiet_s: Seconds = 3.0
+    """How long the symptoms must be gone before the fix is attacked (wall clock)."""
+    recovery_s: Positive = 180.0
+    max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """Experiments per fix before a person is asked."""
+    evidence_s: Seconds = 60.0
+    guard_patience_s: Seconds = 600.0
+    retry_s: Positive = 5.0
+    lease_ttl_s: Positive = 10.0
+    experiment_timeout_s: Positive = 120.0
+    sweep_interval_s: Positive = 1.0
+
+
+class Settings(Section, frozen=True):
+    data_dir: str = "kt-data"
+    broker_url: str = "redis://localhost:6379/0"
+    store: Store = Store()
+    web: Web = Web()
+    kubernetes: Kubernetes = Kubernetes()
+    prometheus: Prometheus = Prometheus()
+    sense: Sense = Sense()
+    diagnose: Diagnose = Diagnose()
+    guard: Guard = Guard()
+    approval: Approval = Approval()
+    pipeline: Pipeline = Pipeline()
+
+    @property
+    def data(self) -> Path:
+        return Path(self.data_dir)
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Settings of a file (`path`, else KT_CONFIG, else none) under those of the environment. Raises `BadSettings`."""
+    given = path or (Path(environ["KT_CONFIG"]) if environ.get("KT_CONFIG") else None)
+    values = _read(given) if given else {}
+    _convert(values, str(given))
+    _override(values, environ)
+    return _convert(values, "the environment")
+
+
+def _convert(values: dict[str, Any], where: str) -> Settings:
+    try:
+        # Not strict: values of the environment are text.
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSettings(f"{where}: {error}. `kt doctor --settings` lists every key with its meaning.") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{path} is not TOML: {error}") from error
+
+
+def _override(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX)
+        if not variable.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith("TEST_"):
+            continue
+        section, _, key = name.lower().partition("__")
+        if not key:
+            values[section] = environ[variable]
+        elif isinstance(values.setdefault(section, {}), dict):
+            values[section][key] = environ[variable]
+        else:
+            raise BadSettings(f"{variable}: “{section}” is not a section")
