@@ -1,6 +1,6 @@
 """Connections to one SQLite file, shared by threads, safe across forks and among processes.
 
-Every store that keeps its data in SQLite stands on this. Errors stay `sqlite3.Error`; each store turns them into its own.
+Every store that keeps its data in SQLite stands on this. Errors stay `sqlite3.Error`; each store makes its own of them.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Pool:
                 connection.execute("INSERT INTO schema_versions VALUES (?, ?)", (self._part, self._version))
             elif row[0] != self._version:
                 raise sqlite3.DatabaseError(
-                    f"holds version {row[0]} of the tables of {self._part}, this program knows version {self._version}: "
+                    f"holds version {row[0]} of the tables of {self._part}, this program knows {self._version}: "
                     "use the program that wrote it, or another file"
                 )
             connection.commit()

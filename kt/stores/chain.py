@@ -1,8 +1,8 @@
 """The hash chain of an incident's log, the same for every store: what is kept of an event and how it is checked.
 
 Each record's hash is SHA-256 over the hash before it and the event's JSON exactly as kept, so code that would encode an
-event differently tomorrow still finds an old chain whole. The chain starts from the incident's id: the log of one incident
-cannot be passed off as another's.
+event differently tomorrow still finds an old chain whole. The chain starts from the incident's id: the log of one
+incident cannot be passed off as another's.
 """
 
 from __future__ import annotations

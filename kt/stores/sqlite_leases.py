@@ -1,0 +1,65 @@
+"""Leases in one SQLite file. Times are those of the clock given, the same one in every process that shares the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from graph_schema.stores.moments import to_micros
+from graph_schema.stores.sqlite_pool import Pool
+from kt.incident.log import LogUnavailable
+
+SCHEMA = (
+    "CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, "
+    "until INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+
+class SqliteLeases:
+    """See `kt.incident.log.Leases`. A released lease keeps its row: its token must never be granted again."""
+
+    def __init__(self, path: Path | str, clock: Callable[[], datetime]) -> None:
+        self._pool = Pool(path, part="leases", version=1, schema=SCHEMA)
+        self._clock = clock
+
+    def acquire(self, name: str, holder: str, *, ttl_s: float) -> int | None:
+        with self._write() as connection:
+            now = to_micros(self._clock())
+            row = connection.execute("SELECT holder, token, until FROM leases WHERE name = ?", (name,)).fetchone()
+            held = row is not None and row[2] > now
+            if held and row[0] != holder:
+                return None
+            token = 1 if row is None else row[1] if held else row[1] + 1
+            connection.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, token, now + int(ttl_s * 1e6))
+            )
+            return int(token)
+
+    def renew(self, name: str, holder: str, token: int, *, ttl_s: float) -> bool:
+        with self._write() as connection:
+            until = to_micros(self._clock()) + int(ttl_s * 1e6)
+            cursor = connection.execute(
+                "UPDATE leases SET until = ? WHERE name = ? AND holder = ? AND token = ?", (until, name, holder, token)
+            )
+            return cursor.rowcount == 1
+
+    def release(self, name: str, holder: str, token: int) -> None:
+        with self._write() as connection:
+            connection.execute(
+                "UPDATE leases SET until = 0, holder = '' WHERE name = ? AND holder = ? AND token = ?",
+                (name, holder, token),
+            )
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._pool.write() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"{self._pool.path}: {error}") from error
+
+    def close(self) -> None:
+        self._pool.close()
