@@ -163,7 +163,8 @@ def _append(connection: sqlite3.Connection, append: Append) -> None:
 def _load(connection: sqlite3.Connection, incident: str) -> list[Record]:
     row = connection.execute("SELECT version, head FROM incidents WHERE incident = ?", (incident,)).fetchone()
     links = connection.execute(
-        "SELECT version, event, previous, hash FROM events WHERE incident = ? ORDER BY version", (incident,)
+        "SELECT version, CAST(event AS BLOB), previous, hash FROM events WHERE incident = ? ORDER BY version",
+        (incident,),
     )
     version, head = row or (0, "")
     return check(incident, (Link(*link) for link in links), version=version, head=head)
