@@ -1,0 +1,47 @@
+"""The walk against the direction of faults, the same for every store that holds its graph in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import networkx as nx
+
+FaultFrom = Callable[[str], frozenset[str]]
+"""Relation kind → the ends (source, target) that faults come from."""
+Graph = nx.MultiDiGraph
+
+
+def causes_of(graph: Graph, entity: str, fault_from: FaultFrom) -> set[str]:
+    """Where a fault may have come from that shows on this entity: one step against the direction of faults."""
+    found = {target for _, target, kind in graph.out_edges(entity, keys=True) if "target" in fault_from(kind)}
+    found |= {source for source, _, kind in graph.in_edges(entity, keys=True) if "source" in fault_from(kind)}
+    return found
+
+
+def effects_of(graph: Graph, entity: str, fault_from: FaultFrom) -> set[str]:
+    """Where a fault of this entity may show: one step along the direction of faults."""
+    found = {source for source, _, kind in graph.in_edges(entity, keys=True) if "target" in fault_from(kind)}
+    found |= {target for _, target, kind in graph.out_edges(entity, keys=True) if "source" in fault_from(kind)}
+    return found
+
+
+def walk(
+    graph: Graph, seeds: Iterable[str], known: Callable[[str], bool], fault_from: FaultFrom, *, hops: int, limit: int
+) -> list[str]:
+    """Entities within `hops` steps of the seeds, then what those would make sick: nearest first, then by id."""
+    front = sorted({seed for seed in seeds if known(seed)})[:limit]
+    order, seen = list(front), set(front)
+
+    def widen(step: Callable[[Graph, str, FaultFrom], set[str]], around: list[str]) -> list[str]:
+        new = sorted({each for entity in around if entity in graph for each in step(graph, entity, fault_from)} - seen)
+        new = [each for each in new if known(each)][: limit - len(order)]
+        seen.update(new)
+        order.extend(new)
+        return new
+
+    for _ in range(hops):
+        front = widen(causes_of, front)
+        if not front:
+            break
+    widen(effects_of, list(order))
+    return order
