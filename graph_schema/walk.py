@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import networkx as nx
 
 FaultFrom = Callable[[str], frozenset[str]]
 """Relation kind → the ends (source, target) that faults come from."""
-Graph = nx.MultiDiGraph
+Graph: TypeAlias = "nx.MultiDiGraph[str]"
 
 
 def causes_of(graph: Graph, entity: str, fault_from: FaultFrom) -> set[str]:

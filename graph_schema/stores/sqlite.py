@@ -28,12 +28,14 @@ SCHEMA = (
     "INSERT INTO sequence VALUES (0)",
     "CREATE TABLE entities (id TEXT PRIMARY KEY, at INTEGER NOT NULL, body BLOB, seq INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX entities_seq ON entities (seq)",
-    "CREATE TABLE versions (entity TEXT NOT NULL, at INTEGER NOT NULL, body BLOB, PRIMARY KEY (entity, at)) WITHOUT ROWID",
+    "CREATE TABLE versions (entity TEXT NOT NULL, at INTEGER NOT NULL, body BLOB, "
+    "PRIMARY KEY (entity, at)) WITHOUT ROWID",
     "CREATE TABLE relations (source TEXT NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL, at INTEGER NOT NULL, "
     "gone INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (source, kind, target)) WITHOUT ROWID",
     "CREATE INDEX relations_target ON relations (target)",
     "CREATE INDEX relations_seq ON relations (seq)",
-    "CREATE TABLE changes (id TEXT PRIMARY KEY, entity TEXT NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE changes (id TEXT PRIMARY KEY, entity TEXT NOT NULL, at INTEGER NOT NULL, "
+    "body BLOB NOT NULL) WITHOUT ROWID",
     "CREATE INDEX changes_at ON changes (at)",
     "CREATE INDEX changes_entity ON changes (entity, at)",
 )

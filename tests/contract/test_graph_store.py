@@ -1,0 +1,184 @@
+"""What every graph store promises, run against each of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from graph_schema.model import Change, Entity, Relation
+from graph_schema.ontology import load_ontology
+from graph_schema.store import GraphStore
+from graph_schema.stores.sqlite import SqliteGraphStore
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+Open = Callable[[], GraphStore]
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[Open]:
+    """Opens the same graph once more, as another process would."""
+    opened: list[GraphStore] = []
+    fault_from = load_ontology().fault_from
+
+    def one() -> GraphStore:
+        opened.append(SqliteGraphStore(tmp_path / "graph.db", fault_from))
+        return opened[-1]
+
+    yield one
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(another: Open) -> GraphStore:
+    return another()
+
+
+def thing(kind: str, name: str, **properties: object) -> Entity:
+    return Entity(id=f"{kind}/{name}", kind=kind, name=name, namespace="shop", properties=properties)
+
+
+def shop(store: GraphStore) -> None:
+    """front calls cart; each has a pod; both pods run on one node beside a pod of nobody."""
+    kinds = [
+        ("Service", "front"),
+        ("Service", "cart"),
+        ("Pod", "front"),
+        ("Pod", "cart"),
+        ("Pod", "idle"),
+        ("Node", "n"),
+    ]
+    store.upsert(
+        [thing(*each) for each in kinds],
+        [
+            Relation("Service/front", "Service/cart", "CALLS"),
+            Relation("Service/front", "Pod/front", "SELECTS"),
+            Relation("Service/cart", "Pod/cart", "SELECTS"),
+            Relation("Pod/front", "Node/n", "RUNS_ON"),
+            Relation("Pod/cart", "Node/n", "RUNS_ON"),
+            Relation("Pod/idle", "Node/n", "RUNS_ON"),
+        ],
+        at=T0,
+    )
+
+
+def test_what_is_written_is_found(store: GraphStore, another: Open) -> None:
+    shop(store)
+    for reader in (store, another()):
+        assert reader.get(["Pod/cart", "Pod/none"]) == {"Pod/cart": thing("Pod", "cart")}
+        assert [each.id for each in reader.find(kind="Service", namespace="shop")] == ["Service/cart", "Service/front"]
+        assert reader.find(kind="Pod", name="none") == []
+
+
+def test_properties_can_be_asked_for(store: GraphStore) -> None:
+    store.upsert([thing("Node", "a", address="10.0.0.1"), thing("Node", "b", address="10.0.0.2")], at=T0)
+    assert [each.name for each in store.find(kind="Node", properties={"address": "10.0.0.2"})] == ["b"]
+
+
+def test_the_walk_goes_against_the_direction_of_faults(store: GraphStore) -> None:
+    shop(store)
+    one = store.neighbourhood(["Service/cart"], hops=1)
+    assert {"Service/cart", "Pod/cart"} <= set(one.entities)
+    # The node is two steps away; what else it would make sick comes along, one step beyond.
+    two = store.neighbourhood(["Pod/cart"], hops=1)
+    assert {"Pod/cart", "Node/n", "Pod/front", "Pod/idle"} <= set(two.entities)
+    assert all(each.source in two.entities and each.target in two.entities for each in two.relations)
+
+
+def test_the_walk_is_bounded_and_repeatable(store: GraphStore) -> None:
+    shop(store)
+    piece = store.neighbourhood(["Service/front"], hops=6, limit=3)
+    assert len(piece.entities) == 3
+    assert "Service/front" in piece.entities
+    assert piece == store.neighbourhood(["Service/front"], hops=6, limit=3)
+    assert store.neighbourhood(["nobody"], hops=3).entities == {}
+
+
+def test_a_relation_waits_for_its_ends(store: GraphStore) -> None:
+    store.upsert([thing("Pod", "a")], [Relation("Pod/a", "Node/n", "RUNS_ON")], at=T0)
+    assert store.neighbourhood(["Pod/a"], hops=2).relations == ()
+    store.upsert([thing("Node", "n")], at=at(1))
+    assert store.neighbourhood(["Pod/a"], hops=2).relations == (Relation("Pod/a", "Node/n", "RUNS_ON"),)
+
+
+def test_late_writers_do_no_harm(store: GraphStore) -> None:
+    store.upsert([thing("Pod", "a", ready=True)], at=at(10))
+    store.upsert([thing("Pod", "a", ready=False)], at=at(5))
+    assert store.get(["Pod/a"])["Pod/a"].properties == {"ready": True}
+
+
+def test_history_keeps_every_version_and_the_end(store: GraphStore) -> None:
+    store.upsert([thing("Pod", "a", ready=True)], at=at(1))
+    store.upsert([thing("Pod", "a", ready=True)], at=at(2))
+    store.upsert([thing("Pod", "a", ready=False)], at=at(3))
+    store.delete(["Pod/a", "Pod/unknown"], at=at(4))
+    seen = [(entry.at, entry.entity and entry.entity.properties) for entry in store.history("Pod/a")]
+    assert seen == [(at(1), {"ready": True}), (at(3), {"ready": False}), (at(4), None)]
+    assert store.history("Pod/unknown") == []
+
+
+def test_a_deleted_entity_leaves_with_its_relations_and_may_come_back(store: GraphStore, another: Open) -> None:
+    shop(store)
+    reader = another()
+    assert "Node/n" in reader.neighbourhood(["Pod/cart"], hops=2).entities
+    store.delete(["Node/n"], at=at(1))
+    assert "Node/n" not in reader.neighbourhood(["Pod/cart"], hops=2).entities
+    store.upsert([thing("Node", "n")], at=at(0.5))
+    assert reader.get(["Node/n"]) == {}
+    store.upsert([thing("Node", "n")], at=at(2))
+    assert reader.neighbourhood(["Pod/cart"], hops=2).relations == (Relation("Service/cart", "Pod/cart", "SELECTS"),)
+
+
+def test_relations_of_a_kind_are_replaced_as_a_whole(store: GraphStore) -> None:
+    shop(store)
+    store.set_relations("Service/front", ["CALLS"], [Relation("Service/front", "Service/front", "CALLS")], at=at(1))
+    kinds = {(each.kind, each.target) for each in store.neighbourhood(["Service/front"], hops=1).relations}
+    assert ("CALLS", "Service/cart") not in kinds
+    assert ("SELECTS", "Pod/front") in kinds
+
+
+def test_changes_come_in_order_once_and_with_the_walk(store: GraphStore) -> None:
+    shop(store)
+    rollout = Change(entity="Pod/cart", at=at(5), kind="rollout", id="r1")
+    config = Change(entity="Elsewhere", at=at(3), kind="config", id="c1")
+    store.record_changes([rollout, config])
+    store.record_changes([rollout])
+    assert store.changes_since(T0) == [config, rollout]
+    assert store.changes_since(at(4)) == [rollout]
+    assert store.changes_since(T0, ["Pod/cart"]) == [rollout]
+    assert store.neighbourhood(["Service/cart"], hops=1).changes == (rollout,)
+
+
+def test_changes_of_what_was_deleted_come_along(store: GraphStore) -> None:
+    shop(store)
+    gone = Change(entity="Service/cart", at=at(1), kind="delete", id="d1")
+    store.record_changes([gone])
+    store.delete(["Service/cart"], at=at(1))
+    assert gone in store.neighbourhood(["Service/front"], hops=2).changes
+
+
+def test_writers_at_once_lose_nothing(another: Open) -> None:
+    stores = [another() for _ in range(4)]
+
+    def write(number: int) -> None:
+        for count in range(20):
+            store = stores[number]
+            pod = thing("Pod", f"{number}-{count}")
+            store.upsert([pod, thing("Node", "n")], [Relation(pod.id, "Node/n", "RUNS_ON")], at=at(count))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in stores:
+        assert len(store.find(kind="Pod")) == 80
+        assert len(store.neighbourhood(["Pod/0-0"], hops=1).relations) == 80
