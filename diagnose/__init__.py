@@ -1,0 +1,6 @@
+"""Diagnosis: from what fires and a piece of the graph to ranked causes. A pure function, no clock, no I/O, no chance."""
+
+from diagnose.engine import diagnose
+from diagnose.settings import Settings
+
+__all__ = ["Settings", "diagnose"]
