@@ -1,4 +1,4 @@
-"""Diagnosis: from what fires and a piece of the graph to ranked causes. A pure function, no clock, no I/O, no chance."""
+"""Diagnosis: from what fires and a piece of the graph to ranked causes. Pure: no clock, no I/O, no chance."""
 
 from diagnose.engine import diagnose
 from diagnose.settings import Settings

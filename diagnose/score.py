@@ -121,9 +121,10 @@ def count_missing(scored: Scored, paths: Paths, piece: Subgraph, signals: Sequen
     # What is far away is expected to show little; the hops of a call and its pods are enough.
     for entity, reach in sorted(paths.of(scored.entity.id, travelling, 5).items()):
         known = piece.entities.get(entity)
-        if known is None or known.kind not in FACES or entity in showing:
+        if known is None or known.kind not in FACES or entity in showing or reach.strength < settings.expected:
             continue
-        weight = math.log(1 - settings.watched * seen * reach.strength)
+        watched = settings.watched_self if reach.own else settings.watched
+        weight = math.log(1 - watched * seen * reach.strength)
         scored.missing += weight
         if weight < -0.02:
             scored.evidence_against.append(

@@ -1,4 +1,4 @@
-"""The numbers that scoring rests on. Chosen by hand on scenarios; to be replaced by learned ones where there are any."""
+"""The numbers that scoring rests on. Chosen by hand on scenarios, not learned."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import msgspec
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hops: int = 7
     leak: float = 0.02
-    """Probability that a symptom is seen without any of the causes considered (noisy-OR with leak: Pearl 1988, 4.3.2)."""
+    """Probability that a symptom is seen without any cause considered (noisy-OR with leak: Pearl 1988, 4.3.2)."""
     sure: float = 0.97
     """How surely an own symptom of `FaultMode.sure` comes from the fault."""
     watched: float = 0.25
     """Probability that an expected symptom would have raised an alert: silence weighs only as much as this."""
+    watched_self: float = 0.6
+    """The same for a cause's own face, when its callers are watched well enough to complain."""
+    expected: float = 0.45
+    """A symptom is expected where at least this much of the fault arrives."""
     half_life_s: float = 600.0
     """After this long a change raises the odds half as much."""
     remembered_s: float = 7200.0
