@@ -89,7 +89,7 @@ def _count_changes(scored: Scored, piece: Subgraph, onset: datetime, settings: S
         when = f"{age:.0f} s before" if age >= 0 else "as"
         text = f"{best.kind} of {best.entity} {when} the first symptom{f': {best.detail}' if best.detail else ''}"
         scored.evidence_for.append(Evidence(text=text, weight=math.log(factor), entity=best.entity))
-    elif scored.fault.changes and max(scored.fault.changes.values()) >= 1 / settings.without_change:
+    elif scored.fault.changes and max(scored.fault.changes.values()) >= settings.mostly:
         weight = math.log(settings.without_change)
         scored.prior += weight
         kinds = " or ".join(sorted(scored.fault.changes))

@@ -24,7 +24,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     skew_s: float = 30.0
     """A change this long after the onset may still be its cause: alerts and changes are stamped by different clocks."""
     without_change: float = 0.3
-    """Factor on the odds of a fault that changes bring about, when no such change was seen."""
+    """Factor on the odds of a fault that mostly changes bring about, when no such change was seen."""
+    mostly: float = 10.0
+    """A fault is mostly brought about by changes when one raises its odds this much."""
     state_factor: float = 8.0
     """Factor on the odds when the entity's own state matches (or, inverted, contradicts) the fault."""
     explained: float = 0.15
