@@ -34,9 +34,9 @@ def diagnose(
     onset = min((signal.starts_at for signal in usable), default=now)
     paths = Paths(piece, ontology)
     candidates = _candidates(piece, usable, catalogue, paths, onset, settings)
-    ranked, causes, left = _explain(candidates, usable, settings)
+    ranked, causes, seen = _explain(candidates, usable, settings)
     hypotheses = tuple(_hypothesis(each, probability, usable, settings) for each, probability in ranked)
-    unexplained = tuple(signal.fingerprint for signal in usable if left[signal.fingerprint] > 0.5)
+    unexplained = tuple(signal.fingerprint for signal in usable if seen[signal.fingerprint] < settings.explained)
     return Diagnosis(
         hypotheses=hypotheses[: settings.most_hypotheses],
         causes=causes,
@@ -70,51 +70,50 @@ def _candidates(
         for fault in catalogue.on(piece.entities[entity].kind)
         if (scored := weigh(piece.entities[entity], fault, reaches[entity], signals, piece, onset, settings)).weights
     ]
-    everything = {signal.fingerprint: 1.0 for signal in signals}
-    found.sort(key=lambda each: _order(each, everything, settings))
+    seen = {signal.fingerprint: settings.leak for signal in signals}
+    found.sort(key=lambda each: _order(each, seen))
     for scored in found[: settings.looked_at_closely]:
         count_missing(scored, paths, piece, signals, settings)
-    found.sort(key=lambda each: _order(each, everything, settings))
+    found.sort(key=lambda each: _order(each, seen))
     return found
 
 
-def _order(scored: Scored, left: Mapping[str, float], settings: Settings) -> tuple[float, int, float, str, str]:
+def _order(scored: Scored, seen: Mapping[str, float]) -> tuple[float, int, float, str, str]:
     """The declared rule of ties: score, signals explained, prior of the fault, then names."""
-    odds = round(scored.log_odds(left, settings.leak), 9)
+    odds = round(scored.log_odds(seen), 9)
     return -odds, -len(scored.weights), -scored.fault.prior, scored.entity.id, scored.fault.name
 
 
 def _explain(
     candidates: Sequence[Scored], signals: Sequence[Signal], settings: Settings
 ) -> tuple[list[tuple[Scored, float]], tuple[int, ...], dict[str, float]]:
-    """(ranked with probabilities, indexes of the causes, share of each signal left unexplained)."""
-    left = {signal.fingerprint: 1.0 for signal in signals}
-    first = _probabilities(candidates, left, settings)
+    """(ranked with probabilities, indexes of the causes, how probable each signal is under the causes)."""
+    seen = {signal.fingerprint: settings.leak for signal in signals}
+    first = _probabilities(candidates, seen)
     chosen: list[tuple[Scored, float]] = []
     remaining = list(candidates)
     while remaining and len(chosen) < settings.most_causes:
-        probabilities = _probabilities(remaining, left, settings)
-        best = min(range(len(remaining)), key=lambda index: _order(remaining[index], left, settings))
+        probabilities = _probabilities(remaining, seen)
+        best = min(range(len(remaining)), key=lambda index: _order(remaining[index], seen))
         scored, probability = remaining[best], probabilities[best]
-        news = any(weight >= settings.explained and left[key] > 0.5 for key, weight in scored.weights.items())
+        news = max(scored.gains(seen).values()) >= settings.news
         if chosen and (probability < settings.next_cause or not news):
             break
         chosen.append((scored, probability))
         for key, weight in scored.weights.items():
-            if weight >= settings.explained:
-                left[key] *= 1 - probability
+            seen[key] = 1 - (1 - seen[key]) * (1 - weight * probability)
         # Two faults of one entity are one finding: the next cause is somewhere else.
         remaining = [each for each in remaining if each.entity.id != scored.entity.id]
     picked = {id(scored) for scored, _ in chosen}
     others = [
         (scored, probability) for scored, probability in zip(candidates, first, strict=True) if id(scored) not in picked
     ]
-    return chosen + others, tuple(range(len(chosen))), left
+    return chosen + others, tuple(range(len(chosen))), seen
 
 
-def _probabilities(candidates: Sequence[Scored], left: Mapping[str, float], settings: Settings) -> list[float]:
+def _probabilities(candidates: Sequence[Scored], seen: Mapping[str, float]) -> list[float]:
     """Each one's share of the odds of all, "none of these" having odds 1."""
-    odds = [each.log_odds(left, settings.leak) for each in candidates]
+    odds = [each.log_odds(seen) for each in candidates]
     top = max([0.0, *odds])
     total = math.exp(-top) + sum(math.exp(each - top) for each in odds)
     return [math.exp(each - top) / total for each in odds]

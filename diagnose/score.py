@@ -35,13 +35,13 @@ class Scored(msgspec.Struct, kw_only=True):
     missing: float = 0.0
     """Log-odds lost for symptoms that should be there and are not."""
 
-    def log_odds(self, left: Mapping[str, float], leak: float) -> float:
-        """`left`: fingerprint → share of the signal that is not yet explained by another cause."""
-        gained = sum(
-            math.log((1 - (1 - leak) * (1 - weight * left[fingerprint])) / leak)
-            for fingerprint, weight in self.weights.items()
-        )
-        return self.prior + self.missing + gained
+    def log_odds(self, seen: Mapping[str, float]) -> float:
+        """`seen`: fingerprint → how probable the signal is by leak and the causes taken already (noisy-OR)."""
+        return self.prior + self.missing + sum(self.gains(seen).values())
+
+    def gains(self, seen: Mapping[str, float]) -> dict[str, float]:
+        """Fingerprint → how much this cause raises the log-probability of the signal."""
+        return {key: math.log((1 - (1 - seen[key]) * (1 - weight)) / seen[key]) for key, weight in self.weights.items()}
 
 
 def weigh(
@@ -114,6 +114,13 @@ def _count_states(scored: Scored, settings: Settings) -> None:
 def count_missing(scored: Scored, paths: Paths, piece: Subgraph, signals: Sequence[Signal], settings: Settings) -> None:
     """Take off for faces of services that should be sick and show nothing."""
     showing = {signal.entity for signal in signals}
+    own = {signal.symptom for signal in signals if (way := scored.reaches.get(signal.fingerprint)) and way.own}
+    if scored.fault.sure and not own & scored.fault.sure:
+        surest = max(sorted(scored.fault.sure), key=lambda symptom: scored.fault.symptoms.get(symptom, 0.0))
+        weight = math.log(1 - settings.watched_self * scored.fault.symptoms.get(surest, 0.0))
+        scored.missing += weight
+        text = f"it shows no {surest} itself"
+        scored.evidence_against.append(Evidence(text=text, weight=weight, entity=scored.entity.id))
     travelling = max(TRAVELLING, key=lambda symptom: scored.fault.symptoms.get(symptom, 0.0))
     seen = scored.fault.symptoms.get(travelling, 0.0)
     if seen <= 0:

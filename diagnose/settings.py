@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Factor on the odds when the entity's own state matches (or, inverted, contradicts) the fault."""
     explained: float = 0.15
     """A hypothesis explains a signal from this strength on."""
+    news: float = 0.7
+    """A further cause must make at least one signal likelier by this much (in log-probability)."""
     next_cause: float = 0.5
     """What is left unexplained makes a further cause when its best hypothesis is at least this probable."""
     most_causes: int = 5
