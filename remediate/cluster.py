@@ -1,0 +1,131 @@
+"""The Kubernetes API as remediation needs it: objects as JSON, conflicts and absences as exceptions of their own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+Object = dict[str, Any]
+PATHS = {
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "StatefulSet": ("apis/apps/v1", "statefulsets"),
+    "DaemonSet": ("apis/apps/v1", "daemonsets"),
+    "ReplicaSet": ("apis/apps/v1", "replicasets"),
+    "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "Pod": ("api/v1", "pods"),
+    "Service": ("api/v1", "services"),
+    "Node": ("api/v1", "nodes"),
+    "Namespace": ("api/v1", "namespaces"),
+}
+CLUSTER_WIDE = frozenset({"Node", "Namespace"})
+MERGE = "application/merge-patch+json"
+TIMEOUT_S = 10.0
+
+
+class ClusterError(Exception):
+    """The API server did not do it. `code` is its HTTP status, 0 when it did not answer."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def later(self) -> bool:
+        """Whether trying again can help without anybody's doing."""
+        return self.code == 0 or self.code in (409, 429) or self.code >= 500
+
+
+class Cluster:
+    """`api_client`: a configured `kubernetes.client.ApiClient`."""
+
+    def __init__(self, api_client: Any) -> None:
+        self._client = api_client
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """The object, or None when there is none. Raises `ClusterError`."""
+        try:
+            return self._ask("GET", _path(kind, name, namespace))
+        except ClusterError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+        """All objects of a kind, of one namespace or of all. Raises `ClusterError`."""
+        query = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+        answer = self._ask("GET", _path(kind, "", namespace), query=query)
+        return [{"kind": kind, **each} for each in answer.get("items", [])]
+
+    def patch(self, kind: str, name: str, namespace: str, change: Object, *, dry: bool = False) -> Object:
+        """Merge-patch an object; `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
+        query = {"fieldManager": "kt", **({"dryRun": "All"} if dry else {})}
+        return self._ask("PATCH", _path(kind, name, namespace), query=query, body=change)
+
+    def evict(self, name: str, namespace: str, *, uid: str, dry: bool = False) -> None:
+        """Ask for an eviction; 429 (as `ClusterError`) when a disruption budget forbids it now."""
+        options: Object = {"preconditions": {"uid": uid}, **({"dryRun": ["All"]} if dry else {})}
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": options,
+        }
+        self._ask("POST", _path("Pod", name, namespace) + "/eviction", body=body)
+
+    def delete(self, kind: str, name: str, namespace: str, *, uid: str, grace_s: int | None = None) -> None:
+        """Delete exactly the object with this uid; no error if it is gone."""
+        body: Object = {"preconditions": {"uid": uid}}
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        try:
+            self._ask("DELETE", _path(kind, name, namespace), body=body)
+        except ClusterError as error:
+            if error.code not in (404, 409):
+                raise
+
+    def _ask(
+        self,
+        method: Literal["GET", "POST", "PATCH", "DELETE"],
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Object | None = None,
+    ) -> Object:
+        from kubernetes.client.exceptions import ApiException  # slow to import, and only workers need it
+        from urllib3.exceptions import HTTPError
+
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = MERGE if method == "PATCH" else "application/json"
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            response = self._client.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT_S)
+            data = response.read()
+        except (ApiException, HTTPError, OSError) as error:
+            raise ClusterError(f"{method} {path}: {error}") from error
+        if response.status >= 400:
+            raise ClusterError(f"{method} {path}: {_reason(data)}", response.status)
+        answer: Object = json.loads(data)
+        return answer
+
+
+def _path(kind: str, name: str, namespace: str) -> str:
+    prefix, plural = PATHS[kind]
+    parts = ["", prefix]
+    if namespace and kind not in CLUSTER_WIDE:
+        parts += ["namespaces", quote(namespace, safe="")]
+    parts.append(plural)
+    if name:
+        parts.append(quote(name, safe=""))
+    return "/".join(parts)
+
+
+def _reason(data: bytes) -> str:
+    try:
+        return str(json.loads(data).get("message") or "no reason given")
+    except (ValueError, AttributeError):
+        return data[:200].decode(errors="replace")
