@@ -7,6 +7,7 @@ from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 Object = dict[str, Any]
+Patch = Object | list[Object]
 PATHS = {
     "Deployment": ("apis/apps/v1", "deployments"),
     "StatefulSet": ("apis/apps/v1", "statefulsets"),
@@ -21,7 +22,6 @@ PATHS = {
     "Namespace": ("api/v1", "namespaces"),
 }
 CLUSTER_WIDE = frozenset({"Node", "Namespace"})
-MERGE = "application/merge-patch+json"
 TIMEOUT_S = 10.0
 
 
@@ -59,8 +59,8 @@ class Cluster:
         answer = self._ask("GET", _path(kind, "", namespace), query=query)
         return [{"kind": kind, **each} for each in answer.get("items", [])]
 
-    def patch(self, kind: str, name: str, namespace: str, change: Object, *, dry: bool = False) -> Object:
-        """Merge-patch an object; `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
+    def patch(self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False) -> Object:
+        """Patch an object, by merge (a mapping) or by JSON Patch (a list); `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
         query = {"fieldManager": "kt", **({"dryRun": "All"} if dry else {})}
         return self._ask("PATCH", _path(kind, name, namespace), query=query, body=change)
 
@@ -92,14 +92,14 @@ class Cluster:
         path: str,
         *,
         query: dict[str, str] | None = None,
-        body: Object | None = None,
+        body: Patch | None = None,
     ) -> Object:
         from kubernetes.client.exceptions import ApiException  # slow to import, and only workers need it
         from urllib3.exceptions import HTTPError
 
         headers = {"Accept": "application/json"}
         if body is not None:
-            headers["Content-Type"] = MERGE if method == "PATCH" else "application/json"
+            headers["Content-Type"] = _content_type(method, body)
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
@@ -111,6 +111,12 @@ class Cluster:
             raise ClusterError(f"{method} {path}: {_reason(data)}", response.status)
         answer: Object = json.loads(data)
         return answer
+
+
+def _content_type(method: str, body: Patch) -> str:
+    if method != "PATCH":
+        return "application/json"
+    return f"application/{'json' if isinstance(body, list) else 'merge'}-patch+json"
 
 
 def _path(kind: str, name: str, namespace: str) -> str:
