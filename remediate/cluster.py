@@ -60,7 +60,9 @@ class Cluster:
         return [{"kind": kind, **each} for each in answer.get("items", [])]
 
     def patch(self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False) -> Object:
-        """Patch an object, by merge (a mapping) or by JSON Patch (a list); `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
+        """Patch an object, by merge (a mapping) or by JSON Patch (a list).
+
+        `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
         query = {"fieldManager": "kt", **({"dryRun": "All"} if dry else {})}
         return self._ask("PATCH", _path(kind, name, namespace), query=query, body=change)
 

@@ -78,7 +78,7 @@ def fetch(cluster: Cluster, step: Step) -> Object:
     return {"kind": target.kind, **found}
 
 
-def annotations(thing: Object) -> dict[str, str]:
+def marks_of(thing: Object) -> dict[str, str]:
     return thing["metadata"].get("annotations") or {}
 
 
@@ -89,7 +89,7 @@ def marked(action_id: str, fencing: int) -> Object:
 
 def fenced(thing: Object, fencing: int) -> None:
     """Raises `CannotAct` when somebody with a later right has changed the object since."""
-    last = annotations(thing).get(FENCING, "")
+    last = marks_of(thing).get(FENCING, "")
     if last.isdigit() and int(last) > fencing:
         raise CannotAct("a later holder of this target has acted on it; this one stands back")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from remediate.actions.base import ACTION, CannotAct, Outcome, annotations, diff, fenced, fetch, marked, target_of
+from remediate.actions.base import ACTION, CannotAct, Outcome, marks_of, diff, fenced, fetch, marked, target_of
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
 
@@ -37,7 +37,7 @@ class Cordon:
 
     def observe(self, cluster: Cluster, step: Step, action_id: str) -> Outcome | None:
         now = fetch(cluster, step)
-        if annotations(now).get(ACTION) != action_id or not now["spec"].get("unschedulable"):
+        if marks_of(now).get(ACTION) != action_id or not now["spec"].get("unschedulable"):
             return None
         undo: dict[str, object] = {"unschedulable": bool(step.parameters.get("already"))}
         return Outcome(ok=True, detail="found done after an interruption", undo=undo)
@@ -48,7 +48,7 @@ class Cordon:
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         now = fetch(cluster, step)
         before = undo.get("unschedulable", step.parameters.get("already"))
-        if annotations(now).get(ACTION) != action_id or before:
+        if marks_of(now).get(ACTION) != action_id or before:
             return Outcome(ok=True, detail="it was cordoned before, or never by this; left as it is")
         meta = {"annotations": {ACTION: None, "kt.io/undone": action_id}}
         cluster.patch("Node", step.target.name, "", {"metadata": meta, "spec": {"unschedulable": None}})

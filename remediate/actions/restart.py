@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from remediate.actions.base import ACTION, CannotAct, Outcome, annotations, fenced, fetch, marked, rolled_out, target_of
+from remediate.actions.base import ACTION, CannotAct, Outcome, marks_of, fenced, fetch, marked, rolled_out, target_of
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
 
@@ -52,7 +52,7 @@ class Restart:
             found = cluster.get("Pod", at.name, at.namespace)
             gone = found is None or found["metadata"]["uid"] != at.uid or "deletionTimestamp" in found["metadata"]
             return Outcome(ok=True, detail="the pod is gone or going") if gone else None
-        done = annotations(fetch(cluster, step)).get(ACTION) == action_id
+        done = marks_of(fetch(cluster, step)).get(ACTION) == action_id
         return Outcome(ok=True, detail="found done after an interruption") if done else None
 
     def settled(self, cluster: Cluster, step: Step) -> str:

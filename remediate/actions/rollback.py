@@ -12,7 +12,7 @@ from remediate.actions.base import (
     UNDONE,
     CannotAct,
     Outcome,
-    annotations,
+    marks_of,
     diff,
     fenced,
     fetch,
@@ -65,7 +65,7 @@ class RollBack:
         return Outcome(ok=True, detail=detail, undo={"template": now["spec"]["template"]})
 
     def observe(self, cluster: Cluster, step: Step, action_id: str) -> Outcome | None:
-        if annotations(fetch(cluster, step)).get(ACTION) != action_id:
+        if marks_of(fetch(cluster, step)).get(ACTION) != action_id:
             return None
         return Outcome(ok=True, detail="found done after an interruption")
 
@@ -74,7 +74,7 @@ class RollBack:
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         now = fetch(cluster, step)
-        if annotations(now).get(ACTION) != action_id:
+        if marks_of(now).get(ACTION) != action_id:
             return Outcome(ok=True, detail="it had taken no effect, or somebody has changed it since; left as it is")
         template = undo.get("template") or _template_left(cluster, now)
         if not isinstance(template, dict):
@@ -89,7 +89,7 @@ class RollBack:
 
 
 def _template_left(cluster: Cluster, now: Object) -> Object | None:
-    number = annotations(now).get(BEFORE, "")
+    number = marks_of(now).get(BEFORE, "")
     return _revisions(cluster, now).get(int(number)) if number.isdigit() else None
 
 
@@ -98,7 +98,7 @@ def _revisions(cluster: Cluster, target: Object) -> dict[int, Object]:
     meta = target["metadata"]
     if target["kind"] == "Deployment":
         owned = _owned(cluster.list("ReplicaSet", meta["namespace"]), meta["uid"])
-        return {int(annotations(each).get(REVISION, "0")): _clean(each["spec"]["template"]) for each in owned}
+        return {int(marks_of(each).get(REVISION, "0")): _clean(each["spec"]["template"]) for each in owned}
     if target["kind"] in ("StatefulSet", "DaemonSet"):
         owned = _owned(cluster.list("ControllerRevision", meta["namespace"]), meta["uid"])
         return {int(each["revision"]): _clean(each["data"]["spec"]["template"]) for each in owned}
@@ -121,7 +121,7 @@ def _clean(template: Object) -> Object:
 
 def _replace(now: Object, template: Object, marks: Mapping[str, str], unmark: str = "") -> Patch:
     """A JSON Patch that holds only for the version looked at: merging would leave added keys behind."""
-    kept = {key: value for key, value in annotations(now).items() if key != unmark}
+    kept = {key: value for key, value in marks_of(now).items() if key != unmark}
     return [
         {"op": "test", "path": "/metadata/resourceVersion", "value": now["metadata"]["resourceVersion"]},
         {"op": "replace", "path": "/spec/template", "value": template},

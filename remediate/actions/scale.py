@@ -10,7 +10,7 @@ from remediate.actions.base import (
     ACTION,
     CannotAct,
     Outcome,
-    annotations,
+    marks_of,
     diff,
     fenced,
     fetch,
@@ -59,7 +59,7 @@ class ScaleOut:
         return Outcome(ok=True, detail=f"{before} → {step.parameters['replicas']} replicas", undo={"replicas": before})
 
     def observe(self, cluster: Cluster, step: Step, action_id: str) -> Outcome | None:
-        marks = annotations(fetch(cluster, step))
+        marks = marks_of(fetch(cluster, step))
         if marks.get(ACTION) != action_id:
             return None
         before = int(marks.get("kt.io/replicas-before", "0"))
@@ -70,7 +70,7 @@ class ScaleOut:
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         now = fetch(cluster, step)
-        marks = annotations(now)
+        marks = marks_of(now)
         if marks.get(ACTION) != action_id:
             return Outcome(ok=True, detail="it had taken no effect, or somebody has changed it since; left as it is")
         before = undo.get("replicas") or int(marks.get("kt.io/replicas-before", "0"))
