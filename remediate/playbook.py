@@ -35,7 +35,9 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def load_playbooks(actions: Collection[str], folder: Path | None = None) -> dict[str, Playbook]:
-    """The built-in playbooks, and those of a folder, which replace built-in ones of their name. Raises `BadPlaybook`."""
+    """The built-in playbooks and those of a folder, which replace built-in ones of their name.
+
+    Raises `BadPlaybook`."""
     found: dict[str, Playbook] = {}
     built_in = [
         (entry.name, entry.read_text())

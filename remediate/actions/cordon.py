@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from remediate.actions.base import ACTION, CannotAct, Outcome, marks_of, diff, fenced, fetch, marked, target_of
+from remediate.actions.base import ACTION, CannotAct, Outcome, diff, fenced, fetch, marked, marks_of, target_of
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from remediate.actions.base import ACTION, CannotAct, Outcome, marks_of, fenced, fetch, marked, rolled_out, target_of
+from remediate.actions.base import ACTION, CannotAct, Outcome, fenced, fetch, marked, marks_of, rolled_out, target_of
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
 

@@ -12,10 +12,10 @@ from remediate.actions.base import (
     UNDONE,
     CannotAct,
     Outcome,
-    marks_of,
     diff,
     fenced,
     fetch,
+    marks_of,
     rolled_out,
     target_of,
 )

@@ -10,11 +10,11 @@ from remediate.actions.base import (
     ACTION,
     CannotAct,
     Outcome,
-    marks_of,
     diff,
     fenced,
     fetch,
     marked,
+    marks_of,
     rolled_out,
     target_of,
 )

@@ -1,0 +1,100 @@
+"""Makes the Chaos Toolkit experiment that a fix has to stand: a plain experiment file, which `chaos run` runs too.
+
+The method repeats the disturbance within a safe radius, or, where repeating it would be the fault itself (a bad image, a
+dead node), the nearest one that the fix must survive: one pod of the healed workload is ended and must come back well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Activity = dict[str, Any]
+
+
+class ExperimentRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What was healed and how it is looked at."""
+
+    title: str
+    fault: str
+    namespace: str
+    workload_kind: str
+    workload: str
+    """Of the healed thing, or, for a node, one whose pods were moved. Empty: only the symptoms are watched."""
+    pod_selector: str = ""
+    service: str = ""
+    """The Service in front of it, for load."""
+    per_second: float = 0.0
+    """Extra load to repeat an overload with; 0: none."""
+    load_s: float = 5.0
+    prometheus_url: str
+    alerts: tuple[str, ...]
+    """Selectors of `ALERTS` that must have no series."""
+    recover_s: float = 60.0
+
+
+def experiment_for(request: ExperimentRequest) -> dict[str, Any]:
+    """The experiment, valid for Chaos Toolkit 1.x."""
+    return {
+        "version": "1.0.0",
+        "title": request.title,
+        "description": f"The fix of {request.fault} is attacked; the steady state must hold.",
+        "tags": ["kt", "verification"],
+        "steady-state-hypothesis": {"title": "The symptoms are gone", "probes": _steady(request)},
+        "method": _method(request),
+        "rollbacks": [],
+    }
+
+
+def _steady(request: ExperimentRequest) -> list[Activity]:
+    watched = {
+        "prometheus_url": request.prometheus_url,
+        "selectors": list(request.alerts),
+        "within_s": request.recover_s,
+    }
+    probes = [
+        _python("probe", "no alert of the incident fires", "verify.probes", "settled_alerts", watched, tolerance=0)
+    ]
+    if request.workload:
+        probes.insert(0, _ready(request, "all replicas are ready", tolerance=True))
+    return probes
+
+
+def _method(request: ExperimentRequest) -> list[Activity]:
+    steps: list[Activity] = []
+    if request.per_second > 0 and request.service:
+        arguments = {
+            "namespace": request.namespace,
+            "service": request.service,
+            "per_second": request.per_second,
+            "seconds": request.load_s,
+        }
+        steps.append(_python("action", "send the load again", "verify.actions", "load_service", arguments))
+    elif request.workload and request.pod_selector:
+        arguments = {
+            "ns": request.namespace,
+            "label_selector": request.pod_selector,
+            "qty": 1,
+            "rand": True,
+            "grace_period": 0,
+        }
+        steps.append(_python("action", "end one pod", "chaosk8s.pod.actions", "terminate_pods", arguments))
+    if request.workload:
+        steps.append(_ready(request, "the replicas come back"))
+    return steps
+
+
+def _ready(request: ExperimentRequest, name: str, **more: Any) -> Activity:
+    arguments = {
+        "kind": request.workload_kind,
+        "name": request.workload,
+        "namespace": request.namespace,
+        "within_s": request.recover_s,
+    }
+    return _python("probe", name, "verify.probes", "workload_ready", arguments, **more)
+
+
+def _python(kind: str, name: str, module: str, function: str, arguments: dict[str, Any], **more: Any) -> Activity:
+    provider = {"type": "python", "module": module, "func": function, "arguments": arguments}
+    return {"type": kind, "name": name, "provider": provider, **more}

@@ -1,0 +1,35 @@
+"""Whether the symptoms are gone: what fired is asked of Prometheus, not of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graph_schema.model import Signal
+from verify.prometheus import PrometheusUnavailable, instant, selector
+
+ABOUT = ("namespace", "service", "pod", "deployment", "statefulset", "daemonset", "node", "instance")
+"""Labels by which an alert is found again; others may have been added on the way."""
+
+
+def alert_selector(signal: Signal) -> str:
+    """The series that Prometheus keeps of a firing alert."""
+    about = {key: value for key, value in signal.labels.items() if key in ABOUT}
+    return selector("ALERTS", {"alertname": signal.name, "alertstate": "firing", **about})
+
+
+class SymptomCheck:
+    def __init__(self, prometheus_url: str) -> None:
+        self._url = prometheus_url
+
+    def still_firing(self, signals: Iterable[Signal], steady_state: Iterable[str]) -> list[str]:
+        """In words, the signals whose alert Prometheus still has; one that it cannot tell of counts as firing."""
+        if "symptoms-gone" not in steady_state:
+            return []
+        found: list[str] = []
+        for signal in signals:
+            try:
+                if instant(self._url, alert_selector(signal)):
+                    found.append(f"{signal.name} on {signal.entity} still fires")
+            except PrometheusUnavailable as error:
+                return [f"Prometheus does not tell: {error}"]
+        return found
