@@ -1,0 +1,78 @@
+"""Which experiment an incident's fix has to stand: the workload that was healed, its face, its alerts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kt.pipeline.journey import Journey
+from kt.runtime import Runtime
+from remediate.cluster import Object
+from remediate.plan import Plan
+from verify.experiments import ExperimentRequest, experiment_for
+from verify.prometheus import PrometheusUnavailable, instant, selector
+from verify.steady import alert_selector
+
+WORKLOADS = ("Deployment", "StatefulSet")
+EXTRA_LOAD = 0.2
+"""Load added on top of what there is, as a share of it: what overloaded the service is still there, and more comes."""
+
+
+def experiment_of(runtime: Runtime, journey: Journey) -> dict[str, Any]:
+    """The experiment for the plan that was carried out. Raises `ClusterError` when the cluster does not answer."""
+    plan = journey.state.plan
+    if plan is None:
+        raise ValueError(f"incident {journey.incident} has no plan to verify")
+    workload = _workload(runtime, plan)
+    namespace = workload["metadata"]["namespace"] if workload else ""
+    labels = workload["spec"]["selector"].get("matchLabels", {}) if workload else {}
+    service = _service(runtime, namespace, labels)
+    extra = _extra_load(runtime, namespace, service) if plan.playbook == "scale-out" else 0.0
+    return experiment_for(
+        ExperimentRequest(
+            title=f"Does “{plan.playbook}” hold for {plan.hypothesis.entity}?",
+            fault=f"{plan.hypothesis.fault} of {plan.hypothesis.entity}",
+            namespace=namespace,
+            workload_kind=workload["kind"] if workload else "",
+            workload=workload["metadata"]["name"] if workload else "",
+            pod_selector=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+            service=service,
+            per_second=extra,
+            prometheus_url=runtime.settings.prometheus.url,
+            alerts=tuple(dict.fromkeys(alert_selector(signal) for signal in journey.signals)),
+        )
+    )
+
+
+def _workload(runtime: Runtime, plan: Plan) -> Object | None:
+    """What was acted on, or, for a node, a workload whose pods were moved."""
+    target = plan.steps[0].target
+    if target.kind in WORKLOADS:
+        found = runtime.cluster.get(target.kind, target.name, target.namespace)
+        return {"kind": target.kind, **found} if found else None
+    moved = sorted({pod.partition("/")[0] for step in plan.steps for pod in step.parameters.get("pods", ())})
+    for namespace in [target.namespace] if target.namespace else moved:
+        deployments = runtime.cluster.list("Deployment", namespace)
+        # The largest one: a pod of it can be ended with the least harm.
+        deployments.sort(key=lambda each: (-int(each["spec"].get("replicas", 1)), each["metadata"]["name"]))
+        if deployments:
+            return deployments[0]
+    return None
+
+
+def _service(runtime: Runtime, namespace: str, labels: dict[str, str]) -> str:
+    if not namespace:
+        return ""
+    for service in runtime.cluster.list("Service", namespace):
+        wanted = service["spec"].get("selector") or {}
+        if wanted and all(labels.get(key) == value for key, value in wanted.items()):
+            return str(service["metadata"]["name"])
+    return ""
+
+
+def _extra_load(runtime: Runtime, namespace: str, service: str) -> float:
+    query = selector("kt:requests_per_second", {"namespace": namespace, "service": service})
+    try:
+        series = instant(runtime.settings.prometheus.url, query)
+    except PrometheusUnavailable:
+        return 0.0
+    return round(EXTRA_LOAD * sum(value for _, value in series), 1)

@@ -1,0 +1,117 @@
+"""Sense: from notifications that were kept to signals of incidents, each exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from graph_schema.model import Signal
+from kt.incident.events import AlertsReceived
+from kt.incident.log import Append, Notification, VersionConflict
+from kt.incident.state import State
+from kt.pipeline.journey import Journey
+from kt.runtime import Runtime
+from kt.web.intake import notification_id
+from sense.alertmanager import AlertBatch, BadPayload, parse
+from sense.grouping import NEW, OpenIncident, assign, near_in
+
+AT_ONCE = 256
+"""Notifications looked at in one go."""
+MOST_OPEN = 500
+"""Open incidents that a signal may join."""
+_log = structlog.get_logger(__name__)
+
+
+def drain(runtime: Runtime) -> list[str]:
+    """Take in everything that was kept and not taken yet. The incidents that have news, in order of their news.
+
+    Two workers may drain at once: each notification is settled by one commit, the other loses and goes on.
+    """
+    moved: dict[str, None] = {}
+    while True:
+        waiting = runtime.log.unsettled(AT_ONCE)
+        for notification in waiting:
+            try:
+                moved.update(dict.fromkeys(_take(runtime, notification)))
+            except VersionConflict:
+                # Somebody else settled it, or moved the incident: it is looked at again as long as it is unsettled.
+                _log.debug("notification contended", notification=notification.id)
+        if len(waiting) < AT_ONCE:
+            return list(moved)
+
+
+def _take(runtime: Runtime, notification: Notification) -> Iterable[str]:
+    """Settle one notification; the incidents it brought news to."""
+    try:
+        batch = parse(notification.body)
+    except BadPayload as error:
+        # The door lets none of these in; one that got in by other ways must not stand in the way for ever.
+        _log.error("notification cannot be read", notification=notification.id, error=str(error))
+        batch = AlertBatch(group_key="", truncated=0, alerts=())
+    signals = _fresh(runtime, runtime.mapping.signals(batch.alerts, runtime.lookup))
+    if not signals:
+        runtime.log.commit([], settle=[notification.id])
+        return ()
+    open_ = _open(runtime)
+    assigned = assign(
+        signals,
+        batch.group_key,
+        [_view(state) for state in open_],
+        _known(runtime, signals),
+        lambda some, others: _near(runtime, some, others),
+        window=timedelta(seconds=runtime.settings.pipeline.group_window_s),
+    )
+    appends, keys = [], []
+    for place, theirs in assigned.items():
+        incident = notification_id() if place == NEW else place
+        expected = 0 if place == NEW else Journey(runtime.log, incident).state.version
+        event = AlertsReceived(
+            at=runtime.clock(), signals=tuple(theirs), group_key=batch.group_key, truncated=batch.truncated
+        )
+        appends.append(Append(incident=incident, expected=expected, events=(event,)))
+        keys += [(signal.key, incident) for signal in theirs]
+    runtime.log.commit(appends, settle=[notification.id], keys=keys)
+    return [append.incident for append in appends]
+
+
+def _fresh(runtime: Runtime, signals: Sequence[Signal]) -> list[Signal]:
+    """Those never taken in before; of several with one key in a notification, the first."""
+    claimed = runtime.log.claimed([signal.key for signal in signals])
+    return list({signal.key: signal for signal in reversed(signals) if signal.key not in claimed}.values())[::-1]
+
+
+def _known(runtime: Runtime, signals: Sequence[Signal]) -> dict[str, str]:
+    """Fingerprint → the incident that took in this very firing, open or ended."""
+    keys = {signal.fingerprint: _firing_key(signal) for signal in signals if not signal.firing}
+    claimed = runtime.log.claimed(list(keys.values()))
+    return {fingerprint: claimed[key] for fingerprint, key in keys.items() if key in claimed}
+
+
+def _firing_key(signal: Signal) -> str:
+    return f"{signal.fingerprint}|{signal.starts_at.isoformat()}|firing"
+
+
+def _open(runtime: Runtime) -> list[State]:
+    entries = runtime.log.entries(open_only=True, limit=MOST_OPEN)
+    return [Journey(runtime.log, entry.incident).state for entry in entries]
+
+
+def _view(state: State) -> OpenIncident:
+    signals = state.signals.values()
+    opened = state.opened_at or min(signal.starts_at for signal in signals)
+    first = min([signal.starts_at for signal in signals], default=opened)
+    return OpenIncident(
+        id=state.id,
+        opened_at=min(first, opened),
+        last_start=max([signal.starts_at for signal in signals], default=opened),
+        entities=frozenset(signal.entity for signal in signals if signal.mapped),
+        fingerprints=frozenset(state.signals),
+        group_keys=frozenset(state.group_keys),
+    )
+
+
+def _near(runtime: Runtime, some: frozenset[str], others: frozenset[str]) -> bool:
+    piece = runtime.graph.neighbourhood(sorted(some | others), hops=3)
+    return near_in(piece, some, others)
