@@ -62,7 +62,7 @@ class Runtime:
         options = self.settings.kubernetes
         configuration = client.Configuration()
         try:
-            config.load_config(
+            config.load_config(  # type: ignore[no-untyped-call]  # the client ships no types for it
                 config_file=options.kubeconfig or None,
                 context=options.context or None,
                 client_configuration=configuration,

@@ -14,12 +14,12 @@ def load_service(
 ) -> dict[str, Any]:
     """Send requests into a Service through the API server's proxy, evenly, and count the answers.
 
-    Needs no way into the cluster but the API server. Answers of 500 and more and those that do not come count as failed.
+    Needs no way into the cluster but the API server. Answers of 500 and more, and none at all, count as failed.
     """
     from kubernetes import client, config  # slow to import; experiments run in a process of their own
     from kubernetes.client.exceptions import ApiException
 
-    config.load_config()
+    config.load_config()  # type: ignore[no-untyped-call]  # the client ships no types for it
     core = client.CoreV1Api()
     name = f"{service}:{port}"
 

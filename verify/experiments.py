@@ -1,7 +1,7 @@
 """Makes the Chaos Toolkit experiment that a fix has to stand: a plain experiment file, which `chaos run` runs too.
 
-The method repeats the disturbance within a safe radius, or, where repeating it would be the fault itself (a bad image, a
-dead node), the nearest one that the fix must survive: one pod of the healed workload is ended and must come back well.
+The method repeats the disturbance within a safe radius, or, where repeating it would be the fault itself (a bad image,
+a dead node), the nearest one that the fix must survive: one pod of the healed workload ends and must come back well.
 """
 
 from __future__ import annotations

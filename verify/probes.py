@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from verify.prometheus import instant
 
@@ -27,15 +28,15 @@ def settled_alerts(prometheus_url: str, selectors: list[str], within_s: float = 
 
 
 def workload_ready(kind: str, name: str, namespace: str, within_s: float = 60.0) -> bool:
-    """Whether all wanted replicas of a Deployment or StatefulSet are updated and ready, at the latest after `within_s`."""
+    """Whether all wanted replicas of a Deployment or StatefulSet are updated and ready within this time."""
     from kubernetes import client, config  # slow to import; experiments run in a process of their own
 
-    config.load_config()
+    config.load_config()  # type: ignore[no-untyped-call]  # the client ships no types for it
     apps = client.AppsV1Api()
     read = {"Deployment": apps.read_namespaced_deployment, "StatefulSet": apps.read_namespaced_stateful_set}[kind]
     deadline = time.monotonic() + within_s
     while True:
-        found = read(name, namespace)
+        found: Any = read(name, namespace)
         wanted, status = found.spec.replicas, found.status
         whole = (status.ready_replicas or 0) >= wanted and (status.updated_replicas or 0) >= wanted
         if whole and (status.observed_generation or 0) >= found.metadata.generation:

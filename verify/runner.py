@@ -25,8 +25,8 @@ def run(
     file, journal, output = workdir / "experiment.json", workdir / "journal.json", workdir / "output.log"
     file.write_text(json.dumps(experiment, indent=2))
     journal.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file", "run", "--rollback-strategy=always",
-               f"--journal-path={journal}", str(file)]  # fmt: skip
+    options = ["--rollback-strategy=always", f"--journal-path={journal}"]
+    command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file", "run", *options, str(file)]
     with output.open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -35,7 +35,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         timed_out = _wait(process, timeout_s)
     try:

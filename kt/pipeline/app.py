@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from graph_schema.store import StoreUnavailable
@@ -23,7 +23,7 @@ from kt.pipeline.journey import Held, Journey, held
 from kt.pipeline.stages import diagnose, remediate, sense, verify
 from kt.runtime import Runtime
 
-STAGES = ("sense", "diagnose", "remediate", "verify", "sweep", "chaos")
+STAGES = ("sense", "diagnose", "remediate", "verify", "sweep")
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ def create_app(runtime: Runtime) -> Celery:
     """A configured app with its tasks; nothing is connected yet."""
     app = Celery("kt", broker=runtime.settings.broker_url, set_as_current=False)
     app.conf.update(
-        task_queues=[Queue(name, routing_key=name) for name in STAGES],
+        task_queues=[Queue(name, routing_key=name) for name in STAGES],  # type: ignore[no-untyped-call]  # kombu is untyped
         task_default_queue="sense",
         task_ignore_result=True,
         task_acks_late=True,
@@ -103,19 +103,12 @@ class Pipeline:
     def sweep(self) -> None:
         """Ask for every step that is due, whatever became of the task that should have taken it."""
         runtime = self.runtime
-        received, unsettled = runtime.log.counts()
+        _, unsettled = runtime.log.counts()
         runtime.telemetry.observe(runtime.log)
         if unsettled:
             self.enqueue("sense")
         for incident in runtime.log.due(runtime.clock()):
             self._next(incident)
-        for schedule in runtime.due_schedules():
-            self.enqueue("chaos", schedule)
-
-    def chaos(self, schedule: str) -> None:
-        """Run one scheduled experiment, if its claim is won."""
-        with self.runtime.telemetry.stage("chaos"):
-            self.runtime.run_schedule(schedule, self._holder())
 
     def _holder(self) -> str:
         return f"{socket.gethostname()}/{os.getpid()}/{self._start}/{uuid.uuid4().hex[:6]}"
