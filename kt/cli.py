@@ -1,0 +1,79 @@
+"""`kt`: the command line. Finds the command, turns a person's mistakes into one clear line, nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+COMMANDS = {
+    "serve": ("kt.commands.serve", "Take alerts in over HTTP and, by default, run the stages in the same process."),
+    "incidents": ("kt.commands.incidents", "List incidents, show one, watch them."),
+    "approve": ("kt.commands.approve", "Agree to the plan of an incident."),
+    "reject": ("kt.commands.approve", "Turn the plan of an incident down."),
+    "diagnose": ("kt.commands.diagnose", "Find the cause in files, without a cluster."),
+    "doctor": ("kt.commands.doctor", "What is configured, what answers, what is missing."),
+}
+
+
+class Lazy(click.Group):
+    """Knows the names and one-line helps of its commands without importing them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[name][0]), name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML); else KT_CONFIG.")
+@click.version_option(package_name="ktserver", prog_name="kt")
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
+    """KT finds the cause of an incident on Kubernetes, repairs it within your limits and attacks the fix."""
+    context.obj = config
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 done, 1 not done, 2 wrong use or wrong input."""
+    from graph_schema.located import BadKnowledge
+    from graph_schema.store import StoreUnavailable
+    from kt.incident.log import LogCorrupted, LogUnavailable
+    from kt.settings import BadSettings
+    from remediate.playbook import BadPlaybook
+    from sense.mapping import BadMapping
+
+    try:
+        cli(arguments, standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (BadSettings, BadKnowledge, BadMapping, BadPlaybook) as error:
+        _say(error)
+        sys.exit(2)
+    except (LogUnavailable, StoreUnavailable, LogCorrupted) as error:
+        _say(error)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _say(error: Exception) -> None:
+    click.echo(f"{click.style('Error:', fg='red', bold=True)} {error}", err=True)
