@@ -12,6 +12,8 @@ import click
 
 COMMANDS = {
     "serve": ("kt.commands.serve", "Take alerts in over HTTP and, by default, run the stages in the same process."),
+    "worker": ("kt.commands.serve", "Run the stages: as many of these as you like."),
+    "beat": ("kt.commands.serve", "Follow the cluster and ask for every step that is due."),
     "incidents": ("kt.commands.incidents", "List incidents, show one, watch them."),
     "approve": ("kt.commands.approve", "Agree to the plan of an incident."),
     "reject": ("kt.commands.approve", "Turn the plan of an incident down."),

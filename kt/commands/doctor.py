@@ -54,9 +54,10 @@ def _try(check: Callable[[], str]) -> tuple[bool, str]:
 
 
 def _broker(settings: Settings) -> str:
-    from kombu import Connection
+    from kombu.connection import Connection
 
-    with Connection(settings.broker_url, connect_timeout=3) as connection:
+    connection = Connection(settings.broker_url, connect_timeout=3)  # type: ignore[no-untyped-call]  # kombu is untyped
+    with connection:
         connection.ensure_connection(max_retries=1, timeout=3)
         return str(connection.as_uri())
 

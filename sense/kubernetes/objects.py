@@ -1,0 +1,205 @@
+"""From a Kubernetes object to what the graph keeps of it: an entity, the relations that leave it, changes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from graph_schema.model import Change, Entity, Relation, entity_id
+
+Object = dict[str, Any]
+CALLS = "kt.io/calls"
+"""Annotation of a Service: the services it calls, `name` or `namespace/name`, separated by commas."""
+MARKS = "kt.io/"
+REVISION = "deployment.kubernetes.io/revision"
+OUTGOING = ("OWNS", "RUNS_ON", "SELECTS", "CALLS", "MOUNTS", "USES", "SCALES", "APPLIES_TO", "ROUTES_TO", "IN")
+ZONE = "topology.kubernetes.io/zone"
+
+
+def id_of(thing: Object) -> str:
+    meta = thing["metadata"]
+    return entity_id(thing["kind"], meta["name"], meta.get("namespace", ""))
+
+
+def entity(thing: Object) -> Entity:
+    """What is kept: identity, labels and the states that the ontology declares."""
+    meta = thing["metadata"]
+    return Entity(
+        id=id_of(thing),
+        kind=thing["kind"],
+        name=meta["name"],
+        namespace=meta.get("namespace", ""),
+        labels=meta.get("labels") or {},
+        properties={key: value for key, value in _states(thing).items() if value is not None},
+    )
+
+
+def _states(thing: Object) -> dict[str, Any]:
+    spec, status, meta = thing.get("spec") or {}, thing.get("status") or {}, thing["metadata"]
+    match thing["kind"]:
+        case "Deployment" | "StatefulSet" | "ReplicaSet":
+            return {
+                "replicas": spec.get("replicas", 1),
+                "ready": status.get("readyReplicas", 0),
+                "revision": (meta.get("annotations") or {}).get(REVISION),
+                "images": images(spec),
+            }
+        case "DaemonSet":
+            wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+            return {"replicas": wanted, "ready": ready, "images": images(spec)}
+        case "Pod":
+            return _pod(spec, status, meta)
+        case "Node":
+            conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+            addresses = {each["type"]: each["address"] for each in status.get("addresses", [])}
+            return {
+                "ready": conditions.get("Ready") == "True",
+                "unschedulable": bool(spec.get("unschedulable")),
+                "pressure": sorted(name for name, value in conditions.items() if name != "Ready" and value == "True"),
+                "address": addresses.get("InternalIP"),
+            }
+        case "PersistentVolumeClaim":
+            return {"phase": status.get("phase")}
+        case "HorizontalPodAutoscaler":
+            return {"maximum": spec.get("maxReplicas"), "replicas": status.get("currentReplicas")}
+    return {}
+
+
+def _pod(spec: Object, status: Object, meta: Object) -> dict[str, Any]:
+    containers = status.get("containerStatuses") or []
+    waiting = [each["state"]["waiting"].get("reason") for each in containers if each.get("state", {}).get("waiting")]
+    conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+    return {
+        "phase": status.get("phase"),
+        "ready": conditions.get("Ready") == "True",
+        "waiting": next((reason for reason in waiting if reason), None),
+        "reason": status.get("reason"),
+        "node": spec.get("nodeName"),
+        "terminating": True if "deletionTimestamp" in meta else None,
+    }
+
+
+def images(spec: Object) -> list[str]:
+    template = spec.get("template", {}).get("spec", {})
+    return [container.get("image", "") for container in template.get("containers", [])]
+
+
+def relations(thing: Object) -> list[Relation]:
+    """The relations that leave this object and are written in it, and the ones of its owners to it."""
+    me, namespace, spec = id_of(thing), thing["metadata"].get("namespace", ""), thing.get("spec") or {}
+    found: list[Relation] = []
+    match thing["kind"]:
+        case "Pod":
+            if spec.get("nodeName"):
+                found.append(Relation(me, entity_id("Node", spec["nodeName"]), "RUNS_ON"))
+            found += [Relation(me, entity_id(kind, name, namespace), "MOUNTS") for kind, name in _mounted(spec)]
+        case "Service":
+            calls = (thing["metadata"].get("annotations") or {}).get(CALLS, "")
+            for callee in filter(None, (part.strip() for part in calls.split(","))):
+                space, _, name = callee.rpartition("/")
+                found.append(Relation(me, entity_id("Service", name, space or namespace), "CALLS"))
+        case "HorizontalPodAutoscaler":
+            scaled = spec.get("scaleTargetRef", {})
+            if scaled:
+                found.append(Relation(me, entity_id(scaled["kind"], scaled["name"], namespace), "SCALES"))
+        case "Ingress":
+            found += [Relation(me, entity_id("Service", name, namespace), "ROUTES_TO") for name in _backends(spec)]
+        case "Node":
+            zone = (thing["metadata"].get("labels") or {}).get(ZONE)
+            if zone:
+                found.append(Relation(me, entity_id("Zone", zone), "IN"))
+    return sorted(set(found), key=lambda each: (each.kind, each.target))
+
+
+def owners(thing: Object) -> list[Relation]:
+    """Owner OWNS this, as the owner references say."""
+    namespace = thing["metadata"].get("namespace", "")
+    return [
+        Relation(
+            entity_id(owner["kind"], owner["name"], "" if owner["kind"] == "Node" else namespace), id_of(thing), "OWNS"
+        )
+        for owner in thing["metadata"].get("ownerReferences") or []
+    ]
+
+
+def _mounted(spec: Object) -> Iterator[tuple[str, str]]:
+    for volume in spec.get("volumes") or []:
+        if "configMap" in volume:
+            yield "ConfigMap", volume["configMap"].get("name", "")
+        elif "secret" in volume:
+            yield "Secret", volume["secret"].get("secretName", "")
+        elif "persistentVolumeClaim" in volume:
+            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"].get("claimName", "")
+    for container in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]:
+        for source in container.get("envFrom") or []:
+            for key, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
+                if key in source:
+                    yield kind, source[key].get("name", "")
+        for variable in container.get("env") or []:
+            for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
+                if key in (variable.get("valueFrom") or {}):
+                    yield kind, variable["valueFrom"][key].get("name", "")
+
+
+def _backends(spec: Object) -> set[str]:
+    paths = [path for rule in spec.get("rules") or [] for path in (rule.get("http") or {}).get("paths") or []]
+    named = [path.get("backend", {}) for path in paths] + [spec.get("defaultBackend") or {}]
+    return {backend["service"]["name"] for backend in named if "service" in backend}
+
+
+def selects(service: Object, pod: Object) -> bool:
+    """Whether a Service sends traffic to a pod when it is ready."""
+    wanted = (service.get("spec") or {}).get("selector") or {}
+    labels = pod["metadata"].get("labels") or {}
+    same_space = service["metadata"].get("namespace") == pod["metadata"].get("namespace")
+    return same_space and bool(wanted) and all(labels.get(key) == value for key, value in wanted.items())
+
+
+def changes(before: Object, after: Object, at: datetime) -> list[Change]:
+    """What was altered on purpose between two versions of an object."""
+    old, new = before.get("spec") or {}, after.get("spec") or {}
+    kind, me = after["kind"], id_of(after)
+    version = after["metadata"].get("resourceVersion", "")
+
+    def change(what: str, detail: str) -> Change:
+        return Change(entity=me, at=at, kind=what, detail=detail, id=f"{me}@{version}:{what}")
+
+    found: list[Change] = []
+    if kind in ("Deployment", "StatefulSet", "DaemonSet"):
+        if old.get("template") != new.get("template"):
+            was, now = ", ".join(images(old)), ", ".join(images(new))
+            found.append(change("rollout", f"{was} → {now}" if was != now else "pod template changed"))
+        if old.get("replicas") != new.get("replicas"):
+            found.append(change("scale", f"{old.get('replicas')} → {new.get('replicas')} replicas"))
+    elif kind in ("ConfigMap", "Secret"):
+        if before.get("data") != after.get("data") or before.get("binaryData") != after.get("binaryData"):
+            keys = {**(before.get("data") or {}), **(after.get("data") or {})}
+            touched = [
+                key for key in sorted(keys) if (before.get("data") or {}).get(key) != (after.get("data") or {}).get(key)
+            ]
+            found.append(change("config", f"keys {', '.join(touched)}"))
+    elif kind == "Node" and bool(old.get("unschedulable")) != bool(new.get("unschedulable")):
+        found.append(change("node", "cordoned" if new.get("unschedulable") else "uncordoned"))
+    elif kind in ("Service", "HorizontalPodAutoscaler", "Ingress") and old != new:
+        found.append(change("config", "spec changed"))
+    elif kind in ("NetworkPolicy", "ResourceQuota") and old != new:
+        found.append(change("policy", "spec changed"))
+    return found
+
+
+def newest_rollout(thing: Object) -> Change | None:
+    """The rollout that a ReplicaSet with a revision above 1 tells of: known even when nobody watched it happen."""
+    revision = (thing["metadata"].get("annotations") or {}).get(REVISION, "0")
+    owner = next(iter(thing["metadata"].get("ownerReferences") or []), None)
+    if thing["kind"] != "ReplicaSet" or owner is None or not revision.isdigit() or int(revision) < 2:
+        return None
+    at = datetime.fromisoformat(thing["metadata"]["creationTimestamp"]).astimezone(UTC)
+    deployment = entity_id(owner["kind"], owner["name"], thing["metadata"].get("namespace", ""))
+    return Change(
+        entity=deployment,
+        at=at,
+        kind="rollout",
+        detail=f"revision {revision}: {', '.join(images(thing.get('spec') or {}))}",
+        id=f"{deployment}#{thing['metadata']['name']}",
+    )
