@@ -58,7 +58,7 @@ def _broker(settings: Settings) -> str:
 
     connection = Connection(settings.broker_url, connect_timeout=3)  # type: ignore[no-untyped-call]  # kombu is untyped
     with connection:
-        connection.ensure_connection(max_retries=1, timeout=3)
+        connection.ensure_connection(max_retries=1, timeout=3)  # type: ignore[no-untyped-call]  # as above
         return str(connection.as_uri())
 
 

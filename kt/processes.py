@@ -1,0 +1,49 @@
+"""The long-lived parts of KT as threads: a worker, the beat, and the follower of the cluster."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import structlog
+from celery import Celery
+
+from kt.pipeline.app import STAGES
+from kt.runtime import Runtime
+from sense.kubernetes.follower import TopologyFollower
+
+_log = structlog.get_logger(__name__)
+
+
+class Beat:
+    """Asks for every due step at a fixed interval. Two beats at once do no harm: a step is taken under a lease."""
+
+    def __init__(self, runtime: Runtime, app: Celery) -> None:
+        self._runtime, self._app = runtime, app
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.wait(self._runtime.settings.pipeline.sweep_interval_s):
+            self._app.pipeline.enqueue("sweep")
+
+
+def follower(runtime: Runtime) -> TopologyFollower:
+    return TopologyFollower(runtime.api_client, runtime.graph, runtime.clock, runtime.settings.kubernetes.cluster)
+
+
+class WorkerThread:
+    """A Celery worker in this process: the embedded mode. The same app, tasks and queues as `kt worker`."""
+
+    def __init__(self, app: Celery, *, concurrency: int = 4) -> None:
+        app.set_default()
+        self._worker: Any = app.WorkController(
+            pool="threads", concurrency=concurrency, queues=STAGES, without_gossip=True, without_mingle=True,
+            without_heartbeat=True,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._worker.start, name="worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._worker.stop(in_sighandler=False)
+        self._thread.join(10)

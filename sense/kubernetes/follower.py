@@ -1,0 +1,139 @@
+"""Keeps the graph in step with a cluster: one reflector for each kind, all writing into one store."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from graph_schema.model import Change, Entity, Relation, entity_id
+from graph_schema.store import GraphStore
+from sense.kubernetes import objects
+from sense.kubernetes.objects import Object
+from sense.kubernetes.reflector import Reflector
+
+PATHS = {
+    "Namespace": "/api/v1/namespaces",
+    "Node": "/api/v1/nodes",
+    "Service": "/api/v1/services",
+    "Pod": "/api/v1/pods",
+    "ConfigMap": "/api/v1/configmaps",
+    "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
+    "Deployment": "/apis/apps/v1/deployments",
+    "ReplicaSet": "/apis/apps/v1/replicasets",
+    "StatefulSet": "/apis/apps/v1/statefulsets",
+    "DaemonSet": "/apis/apps/v1/daemonsets",
+    "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
+    "Ingress": "/apis/networking.k8s.io/v1/ingresses",
+}
+
+
+class TopologyFollower:
+    """`run` follows until told to stop; `synced` is set once every kind was listed."""
+
+    def __init__(self, api_client: Any, store: GraphStore, clock: Callable[[], datetime], cluster_name: str) -> None:
+        self._client, self._store, self._clock, self._cluster = api_client, store, clock, cluster_name
+        self._known: dict[str, dict[str, Object]] = defaultdict(dict)
+        self._lock = threading.Lock()
+        self._listed: set[str] = set()
+        self.synced = threading.Event()
+
+    def run(self, stop: threading.Event) -> None:
+        cluster = Entity(id=entity_id("Cluster", self._cluster), kind="Cluster", name=self._cluster)
+        self._store.upsert([cluster], at=self._clock())
+        threads = []
+        for kind, path in PATHS.items():
+            reflector = Reflector(self._client, kind, path, self, lambda kind=kind: self._note(kind))
+            threads.append(threading.Thread(target=reflector.run, args=(stop,), name=f"follow {kind}", daemon=True))
+        for thread in threads:
+            thread.start()
+        stop.wait()
+
+    def replace(self, kind: str, things: list[Object]) -> None:
+        """A whole list: what the store has and the list has not is gone."""
+        at = self._clock()
+        with self._lock:
+            before, self._known[kind] = self._known[kind], {objects.id_of(each): each for each in things}
+            here = self._known[kind]
+            relations = [relation for each in things for relation in self._relations(each)]
+            gone = [entity.id for entity in self._store.find(kind=kind) if entity.id not in here]
+            self._store.delete(gone, at=at)
+            self._store.upsert([objects.entity(each) for each in things], relations, at=at)
+            altered = [
+                change
+                for key, each in here.items()
+                if key in before
+                for change in objects.changes(before[key], each, at)
+            ]
+            rollouts = [change for each in things if (change := objects.newest_rollout(each))]
+            removed = [Change(entity=each, at=at, kind="delete", id=f"{each}@{at.isoformat()}:delete") for each in gone]
+            self._record([*altered, *rollouts, *(removed if kind != "Pod" else ())])
+
+    def changed(self, kind: str, thing: Object) -> None:
+        at, me = self._clock(), objects.id_of(thing)
+        with self._lock:
+            before = self._known[kind].get(me)
+            old = set(self._relations(before)) if before else set()
+            self._known[kind][me] = thing
+            now = self._relations(thing)
+            kinds = {relation.kind for relation in old - set(now) if relation.source == me}
+            self._store.upsert([objects.entity(thing)], now, at=at)
+            if kinds:
+                self._store.set_relations(
+                    me, kinds, [each for each in now if each.source == me and each.kind in kinds], at=at
+                )
+            self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind == "SELECTS")
+            if before:
+                self._record(objects.changes(before, thing, at))
+            elif (rollout := objects.newest_rollout(thing)) is not None:
+                self._record([rollout])
+
+    def deleted(self, kind: str, thing: Object) -> None:
+        at, me = self._clock(), objects.id_of(thing)
+        with self._lock:
+            self._known[kind].pop(me, None)
+            self._store.delete([me], at=at)
+            # Pods and old ReplicaSets come and go by themselves; that is no change that somebody made.
+            if not thing["metadata"].get("ownerReferences"):
+                version = thing["metadata"].get("resourceVersion", "")
+                self._record([Change(entity=me, at=at, kind="delete", id=f"{me}@{version}:delete")])
+
+    def _relations(self, thing: Object) -> list[Relation]:
+        found = [*objects.relations(thing), *objects.owners(thing)]
+        namespace = thing["metadata"].get("namespace", "")
+        if namespace:
+            found.append(Relation(entity_id("Namespace", namespace), objects.id_of(thing), "CONTAINS"))
+        if thing["kind"] == "Pod":
+            found += [
+                Relation(objects.id_of(service), objects.id_of(thing), "SELECTS")
+                for service in self._known["Service"].values()
+                if objects.selects(service, thing)
+            ]
+        elif thing["kind"] == "Service":
+            found += [
+                Relation(objects.id_of(thing), objects.id_of(pod), "SELECTS")
+                for pod in self._known["Pod"].values()
+                if objects.selects(thing, pod)
+            ]
+        elif thing["kind"] in ("Node", "Namespace"):
+            found.append(Relation(entity_id("Cluster", self._cluster), objects.id_of(thing), "CONTAINS"))
+        return found
+
+    def _drop(self, stale: Iterable[Relation]) -> None:
+        """A pod whose labels changed is selected no longer by some services."""
+        for relation in stale:
+            service = self._known["Service"].get(relation.source)
+            if service is not None:
+                left = [each for each in self._relations(service) if each.kind == "SELECTS"]
+                self._store.set_relations(relation.source, ["SELECTS"], left, at=self._clock())
+
+    def _record(self, changes: list[Change]) -> None:
+        if changes:
+            self._store.record_changes(changes)
+
+    def _note(self, kind: str) -> None:
+        self._listed.add(kind)
+        if len(self._listed) == len(PATHS):
+            self.synced.set()
