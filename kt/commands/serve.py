@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from celery import Celery
 
 from kt.pipeline.app import STAGES, create_app
 from kt.processes import Beat, WorkerThread, follower
@@ -46,7 +47,7 @@ def serve(config: Path | None, embedded: bool) -> None:
     host, port = listening.getsockname()[:2]
     click.echo(f"KT listens on http://{host}:{port}/webhook/alertmanager", err=True)
     server = uvicorn.Server(uvicorn.Config(web, log_level="warning", access_log=False))
-    with _embedded(runtime) if embedded else contextlib.nullcontext():
+    with _embedded(runtime, app) if embedded else contextlib.nullcontext():
         server.run(sockets=[listening])
     runtime.close()
 
@@ -80,9 +81,8 @@ def beat(config: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def _embedded(runtime: Runtime) -> Iterator[None]:
+def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
     """Worker and beat of this process, for as long as the block runs."""
-    app = create_app(runtime)
     running, stop = WorkerThread(app), threading.Event()
     running.start()
     threads = [

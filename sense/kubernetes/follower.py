@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -45,7 +46,7 @@ class TopologyFollower:
         self._store.upsert([cluster], at=self._clock())
         threads = []
         for kind, path in PATHS.items():
-            reflector = Reflector(self._client, kind, path, self, lambda kind=kind: self._note(kind))
+            reflector = Reflector(self._client, kind, path, self, functools.partial(self._note, kind))
             threads.append(threading.Thread(target=reflector.run, args=(stop,), name=f"follow {kind}", daemon=True))
         for thread in threads:
             thread.start()

@@ -1,6 +1,6 @@
 """List and watch of one kind of object, for ever: what was missed while away is found by listing again.
 
-Objects stay JSON: turning each event into the client's model classes and back would cost more than everything else here.
+Objects stay JSON: turning each event into the client's classes and back would cost more than everything else here.
 """
 
 from __future__ import annotations
