@@ -1,0 +1,1 @@
+"""What happens in the cluster: controllers, scheduler, kubelets and the requests that flow through its services."""

@@ -1,0 +1,89 @@
+"""The scheduler and the kubelets: pods are placed, started, made ready, and ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from twin.objects import Object, Store, stamp
+from twin.simulation.controllers import set_ready
+
+STARTUP = timedelta(seconds=2)
+"""From being placed to being ready, for an image that is there."""
+MISSING = ":missing"
+"""Images with this in their name cannot be pulled."""
+POD_LIMIT = 40
+
+
+def schedule(store: Store, now: datetime) -> None:
+    """Place pending pods on the node that fits and has the fewest pods of their owner, then the fewest at all."""
+    pending = [pod for pod in store.all("Pod") if not pod["spec"].get("nodeName")]
+    for pod in pending:
+        nodes = [node for node in store.all("Node") if _fits(store, node)]
+        if not nodes:
+            continue
+        chosen = min(nodes, key=lambda node: _crowd(store, node["metadata"]["name"], pod))
+        meta = pod["metadata"]
+        name = chosen["metadata"]["name"]
+        store.edit("Pod", meta["name"], meta["namespace"], lambda draft, n=name: _bind(draft, n, now))
+
+
+def _fits(store: Store, node: Object) -> bool:
+    tainted = any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in node["spec"].get("taints", []))
+    name = node["metadata"]["name"]
+    count = sum(1 for pod in store.all("Pod") if pod["spec"].get("nodeName") == name)
+    return not node["spec"].get("unschedulable") and not tainted and count < POD_LIMIT
+
+
+def _crowd(store: Store, node: str, pod: Object) -> tuple[int, int, str]:
+    owner = next((each["uid"] for each in pod["metadata"].get("ownerReferences") or []), "")
+    here = [each for each in store.all("Pod") if each["spec"].get("nodeName") == node]
+    siblings = [each for each in here if any(o["uid"] == owner for o in each["metadata"].get("ownerReferences") or [])]
+    return len(siblings), len(here), node
+
+
+def _bind(draft: Object, node: str, now: datetime) -> None:
+    draft["spec"]["nodeName"] = node
+    draft["status"]["startTime"] = stamp(now)
+    draft["metadata"].setdefault("annotations", {})["twin/bound-at"] = now.isoformat()
+
+
+def run(store: Store, heartbeats: dict[str, datetime], stopped: set[str], now: datetime) -> None:
+    """One visit of every kubelet that runs."""
+    for node in store.all("Node"):
+        if node["metadata"]["name"] not in stopped:
+            heartbeats[node["metadata"]["name"]] = now
+    for pod in list(store.all("Pod")):
+        node = pod["spec"].get("nodeName")
+        if node and node not in stopped:
+            _sync(store, pod, now)
+
+
+def _sync(store: Store, pod: Object, now: datetime) -> None:
+    meta = pod["metadata"]
+    if "deletionTimestamp" in meta:
+        store.remove("Pod", pod)
+        return
+    bound = datetime.fromisoformat(meta["annotations"]["twin/bound-at"]).astimezone(UTC)
+    image = pod["spec"]["containers"][0]["image"]
+    started = now - bound >= STARTUP and MISSING not in image
+    store.edit("Pod", meta["name"], meta["namespace"], lambda draft: _status(draft, started, now))
+
+
+def _status(draft: Object, started: bool, now: datetime) -> None:
+    container = draft["spec"]["containers"][0]
+    waiting = "ErrImagePull" if MISSING in container["image"] else "ContainerCreating"
+    state = {"running": {"startedAt": draft["status"]["startTime"]}} if started else {"waiting": {"reason": waiting}}
+    draft["status"]["phase"] = "Running" if started else "Pending"
+    draft["status"]["containerStatuses"] = [
+        {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": container["image"],
+            "ready": started,
+            "restartCount": 0,
+            "state": state,
+        }
+    ]
+    known = {each["type"]: each["status"] for each in draft["status"].get("conditions", [])}
+    if known.get("Ready") != ("True" if started else "False"):
+        set_ready(draft, started, now)
