@@ -5,6 +5,7 @@ Each function is one visit of its control loop: it looks at what is there and ta
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from datetime import datetime, timedelta
 from typing import Any
@@ -179,7 +180,11 @@ def replica_sets(store: Store) -> None:
         meta = replica_set["metadata"]
         ready = sum(1 for pod in alive if budgets.ready(pod))
         status = {"replicas": len(alive), "readyReplicas": ready, "observedGeneration": meta.get("generation", 1)}
-        store.edit("ReplicaSet", meta["name"], meta["namespace"], lambda draft, s=status: draft.update({"status": s}))
+        store.edit("ReplicaSet", meta["name"], meta["namespace"], functools.partial(_set_status, status=status))
+
+
+def _set_status(draft: Object, status: dict[str, Any]) -> None:
+    draft["status"] = status
 
 
 def _new_pod(store: Store, replica_set: Object) -> None:
@@ -204,7 +209,7 @@ def nodes(store: Store, heartbeats: dict[str, datetime], now: datetime) -> None:
         silent = now - heartbeats.get(name, now)
         ready = silent < GRACE
         if _ready(node) != ready:
-            store.edit("Node", name, "", lambda draft, r=ready: _set_node(draft, r, now))
+            store.edit("Node", name, "", functools.partial(_set_node, ready=ready, now=now))
         if ready:
             continue
         for pod in list(store.all("Pod")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime, timedelta
 
 from twin.objects import Object, Store, stamp
@@ -24,7 +25,7 @@ def schedule(store: Store, now: datetime) -> None:
         chosen = min(nodes, key=lambda node: _crowd(store, node["metadata"]["name"], pod))
         meta = pod["metadata"]
         name = chosen["metadata"]["name"]
-        store.edit("Pod", meta["name"], meta["namespace"], lambda draft, n=name: _bind(draft, n, now))
+        store.edit("Pod", meta["name"], meta["namespace"], functools.partial(_bind, node=name, now=now))
 
 
 def _fits(store: Store, node: Object) -> bool:
