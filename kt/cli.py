@@ -17,6 +17,7 @@ COMMANDS = {
     "incidents": ("kt.commands.incidents", "List incidents, show one, watch them."),
     "approve": ("kt.commands.approve", "Agree to the plan of an incident."),
     "reject": ("kt.commands.approve", "Turn the plan of an incident down."),
+    "demo": ("kt.commands.demo", "Break a simulated shop and watch it being healed."),
     "diagnose": ("kt.commands.diagnose", "Find the cause in files, without a cluster."),
     "doctor": ("kt.commands.doctor", "What is configured, what answers, what is missing."),
 }

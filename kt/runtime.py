@@ -49,7 +49,7 @@ class Runtime:
         self.mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
         file = settings.data / "kt.db"
         self.log: IncidentLog = SqliteIncidentLog(file)
-        self.leases: Leases = SqliteLeases(file, clock)
+        self.leases: Leases = SqliteLeases(file, wall_clock)
         self.graph: GraphStore = SqliteGraphStore(settings.data / "graph.db", self.ontology.fault_from)
         self.symptoms = SymptomCheck(settings.prometheus.url)
 

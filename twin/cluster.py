@@ -99,7 +99,7 @@ class Cluster:
         """The node with the most pods of the shop but not the store's, whose only pod would take all else along."""
         pods = list(self.store.all("Pod", shop.NAMESPACE))
         single = {pod["spec"].get("nodeName") for pod in pods if pod["metadata"]["labels"].get("app") == "store"}
-        names = sorted(node["metadata"]["name"] for node in self.store.all("Node"))
+        names: list[str] = sorted(node["metadata"]["name"] for node in self.store.all("Node"))
         counts = {name: sum(1 for pod in pods if pod["spec"].get("nodeName") == name) for name in names}
         return max([name for name in names if name not in single] or names, key=lambda name: counts[name])
 

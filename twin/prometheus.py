@@ -36,7 +36,7 @@ def create_app(cluster: Cluster) -> Starlette:
         with cluster.lock:
             at = cluster.now().timestamp()
             found = [each for each in cluster.metrics.series.get(name, []) if matches(each, tests)]
-        result = [{"metric": {"__name__": name, **labels}, "value": [at, repr(value)]} for labels, value in found]
+        result = [{"metric": labels | {"__name__": name}, "value": [at, repr(value)]} for labels, value in found]
         return _json(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
 
     async def rules(_: Request) -> Response:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from kt.incident.log import Entry, IncidentLog, Record
+from kt.incident.log import Entry, IncidentLog
 from kt.incident.state import State, fold
 
 COLOURS = {"healed": "green", "escalated": "red", "awaiting approval": "yellow"}
@@ -49,7 +49,12 @@ def show(config: Path | None, incident: str, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(records)).decode())
         return
-    _show(fold(records[0].incident, (record.event for record in records)), records)
+    click.echo("Timeline")
+    for record in records:
+        fields: dict[str, Any] = json.loads(msgspec.json.encode(record.event))
+        click.echo(f"  {record.event.at:%H:%M:%S.%f}"[:-3] + f"  {fields['type']:<20} {event_words(fields)}")
+    click.echo()
+    show_state(fold(records[0].incident, (record.event for record in records)))
 
 
 def open_log(config: Path | None) -> IncidentLog:
@@ -78,14 +83,11 @@ def _line(entry: Entry) -> str:
     return f"{entry.incident[:20]}  {entry.opened_at:%Y-%m-%d %H:%M:%S}  {phase}  {entry.summary}"
 
 
-def _show(state: State, records: list[Record]) -> None:
+def show_state(state: State) -> None:
+    """Cause, plan with its diff, and verdict, for a person."""
     click.secho(f"{state.id}  {state.phase}", bold=True, fg=COLOURS.get(state.phase))
     if state.ended_why:
         click.echo(f"  {state.ended_why}")
-    click.echo("\nTimeline")
-    for record in records:
-        fields: dict[str, Any] = json.loads(msgspec.json.encode(record.event))
-        click.echo(f"  {record.event.at:%H:%M:%S.%f}"[:-3] + f"  {fields['type']:<20} {_words(fields)}")
     for each in state.diagnosis.selected() if state.diagnosis else ():
         click.echo(f"\nCause  {each.fault} of {each.entity} ({each.probability:.0%})")
         for path in dict.fromkeys(each.paths):
@@ -105,8 +107,8 @@ def _show(state: State, records: list[Record]) -> None:
         click.echo(f"\nVerdict  {state.verdict.outcome}: {state.verdict.why}")
 
 
-def _words(fields: dict[str, Any]) -> str:
-    """The event's own words, in one line."""
+def event_words(fields: dict[str, Any]) -> str:
+    """What an event says, in one line."""
     match fields["type"]:
         case "AlertsReceived":
             return ", ".join(f"{each['name']} on {each['entity']}" for each in fields["signals"])

@@ -43,7 +43,7 @@ def serve(config: Path | None, embedded: bool) -> None:
         on_received=lambda: app.pipeline.enqueue("sense"),
         telemetry=runtime.telemetry,
     )
-    listening = _listen(settings.web.host, settings.web.port)
+    listening = listen(settings.web.host, settings.web.port)
     host, port = listening.getsockname()[:2]
     click.echo(f"KT listens on http://{host}:{port}/webhook/alertmanager", err=True)
     server = uvicorn.Server(uvicorn.Config(web, log_level="warning", access_log=False))
@@ -98,7 +98,7 @@ def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
         running.stop()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
