@@ -26,7 +26,7 @@ class PlaybookStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Playbook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     about: str
-    on: tuple[str, ...]
+    targets: tuple[str, ...]
     """Kinds of object that it can be applied to."""
     risk: Literal["low", "medium", "high"]
     steps: tuple[PlaybookStep, ...]

@@ -122,7 +122,7 @@ class Remediator:
             target = self._object(hypothesis.entity)
             if target is None:
                 return Refusal(why="it is not in the cluster")
-            if target["kind"] not in playbook.on:
+            if target["kind"] not in playbook.targets:
                 return Refusal(why=f"{playbook.name} is not made for a {target['kind']}")
             parameters = {"max_replicas": self._guard.limits.max_replicas, "namespaces": self._guard.opted_in()}
             steps = tuple(

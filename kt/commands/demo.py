@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -61,7 +61,7 @@ def demo(fault: str, ask: bool, seed: int, as_json: bool) -> None:
 
 def _settings(twin: Twin, folder: Path, ask: bool) -> options.Settings:
     """Times are in the twin's seconds, which pass `SPEED` times as fast."""
-    agree = 1 if ask else 0
+    agree: Literal[0, 1] = 1 if ask else 0
     return options.Settings(
         data_dir=str(folder),
         broker_url="memory://",

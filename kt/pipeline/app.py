@@ -146,6 +146,9 @@ class Pipeline:
             _log.info("somebody else moved it first", stage=stage)
         except (LogUnavailable, StoreUnavailable) as error:
             _log.warning("store away, the sweep will ask again", stage=stage, error=str(error))
+        except Exception:
+            # A defect must not take the worker along, nor hide: it is counted, told with its place, and tried again.
+            _log.exception("stage failed, the sweep will ask again", stage=stage)
         return None
 
     def _next(self, incident: str) -> None:
