@@ -10,8 +10,14 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install lint test lock
+.PHONY: install demo lint test lock
 install: $(STAMP)
+
+# Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
+demo: $(STAMP)
+	$(BIN)/kt demo --fault bad-rollout
+	$(BIN)/kt demo --fault overload
+	$(BIN)/kt demo --fault node-down
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

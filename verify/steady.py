@@ -17,14 +17,20 @@ def alert_selector(signal: Signal) -> str:
     return selector("ALERTS", {"alertname": signal.name, "alertstate": "firing", **about})
 
 
+def watched(signals: Iterable[Signal], steady_state: Iterable[str], cause: str) -> list[Signal]:
+    """The signals that must end for the fix to count. `cause`: the entity that was diagnosed."""
+    states = set(steady_state)
+    if "symptoms-gone" in states:
+        return list(signals)
+    return [signal for signal in signals if signal.entity != cause] if "dependants-gone" in states else []
+
+
 class SymptomCheck:
     def __init__(self, prometheus_url: str) -> None:
         self._url = prometheus_url
 
-    def still_firing(self, signals: Iterable[Signal], steady_state: Iterable[str]) -> list[str]:
+    def still_firing(self, signals: Iterable[Signal]) -> list[str]:
         """In words, the signals whose alert Prometheus still has; one that it cannot tell of counts as firing."""
-        if "symptoms-gone" not in steady_state:
-            return []
         found: list[str] = []
         for signal in signals:
             try:

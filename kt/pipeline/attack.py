@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from graph_schema.model import Signal
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
 from remediate.cluster import Object
@@ -17,8 +19,8 @@ EXTRA_LOAD = 0.2
 """Load added on top of what there is, as a share of it: what overloaded the service is still there, and more comes."""
 
 
-def experiment_of(runtime: Runtime, journey: Journey) -> dict[str, Any]:
-    """The experiment for the plan that was carried out. Raises `ClusterError` when the cluster does not answer."""
+def experiment_of(runtime: Runtime, journey: Journey, signals: Sequence[Signal]) -> dict[str, Any]:
+    """The experiment for the plan that was carried out; `signals` must stay away. Raises `ClusterError` when the cluster does not answer."""
     plan = journey.state.plan
     if plan is None:
         raise ValueError(f"incident {journey.incident} has no plan to verify")
@@ -38,7 +40,7 @@ def experiment_of(runtime: Runtime, journey: Journey) -> dict[str, Any]:
             service=service,
             per_second=extra,
             prometheus_url=runtime.settings.prometheus.url,
-            alerts=tuple(dict.fromkeys(alert_selector(signal) for signal in journey.signals)),
+            alerts=tuple(dict.fromkeys(alert_selector(signal) for signal in signals)),
         )
     )
 

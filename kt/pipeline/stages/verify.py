@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
 from kt.pipeline.attack import experiment_of
 from kt.pipeline.journey import Held, Journey
 from kt.runtime import Runtime
 from verify import runner
 from verify.judge import judge
+from verify.steady import watched
 from verify.verdict import Verdict
 
 LOOK_EVERY_S = 0.2
@@ -43,9 +45,7 @@ def _not_yet(runtime: Runtime, journey: Journey, lease: Held) -> str:
     quiet_since: float | None = None
     begun = time.monotonic()
     while not lease.lost.is_set():
-        missing = runtime.remediator.settled(state.plan) or ", ".join(
-            runtime.symptoms.still_firing(journey.signals, state.plan.steady_state)
-        )
+        missing = runtime.remediator.settled(state.plan) or ", ".join(runtime.symptoms.still_firing(must_end(journey)))
         now = time.monotonic()
         if missing:
             quiet_since = None
@@ -59,6 +59,19 @@ def _not_yet(runtime: Runtime, journey: Journey, lease: Held) -> str:
     return "the lease was lost"
 
 
+def must_end(journey: Journey) -> list[Signal]:
+    """The signals that have to end for the plan that was carried out to count."""
+    plan = journey.state.plan
+    return watched(journey.signals, plan.steady_state, plan.hypothesis.entity) if plan else []
+
+
+def _left(journey: Journey) -> str:
+    """What a person has to look at all the same: the cause itself, where the remedy only moved others out of its way."""
+    watched_now = must_end(journey)
+    left = [f"{signal.name} on {signal.entity}" for signal in journey.state.firing if signal not in watched_now]
+    return f". Still there, for a person to look at: {', '.join(left)}" if left else ""
+
+
 def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str) -> None:
     """A fix that has not arrived by the deadline did not work: the fold turns to undoing it."""
     state, now = journey.state, runtime.clock()
@@ -70,7 +83,7 @@ def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str) -> None:
 
 def _attack(runtime: Runtime, journey: Journey) -> None:
     state = journey.state
-    experiment = experiment_of(runtime, journey)
+    experiment = experiment_of(runtime, journey, must_end(journey))
     attempt = state.verifications + 1
     journey.append(VerificationStarted(at=runtime.clock(), attempt=attempt, experiment=experiment))
     journal = runner.run(
@@ -83,5 +96,5 @@ def _attack(runtime: Runtime, journey: Journey) -> None:
     kept = {name: journal[name] for name in KEPT_OF_JOURNAL if name in journal}
     events: list[Verified | Healed] = [Verified(at=runtime.clock(), verdict=verdict, journal=kept)]
     if verdict.outcome == "held":
-        events.append(Healed(at=runtime.clock(), why=f"The fix was attacked and held: {verdict.why}"))
+        events.append(Healed(at=runtime.clock(), why=f"The fix was attacked and held: {verdict.why}{_left(journey)}"))
     journey.append(*events)
