@@ -11,8 +11,8 @@ import msgspec
 import yaml
 
 STEADY = frozenset({"symptoms-gone", "dependants-gone", "replicas-ready"})
-"""What a playbook can ask to hold; the verify package measures them. `dependants-gone`: the symptoms of everything but the
-cause, for remedies that move others out of its way and leave it as it is."""
+"""What a playbook can ask to hold; the verify package measures them. `dependants-gone`: the symptoms of everything but
+the cause, for remedies that move others out of its way and leave it as it is."""
 
 
 class BadPlaybook(Exception):

@@ -20,7 +20,10 @@ EXTRA_LOAD = 0.2
 
 
 def experiment_of(runtime: Runtime, journey: Journey, signals: Sequence[Signal]) -> dict[str, Any]:
-    """The experiment for the plan that was carried out; `signals` must stay away. Raises `ClusterError` when the cluster does not answer."""
+    """The experiment for the plan that was carried out; `signals` must stay away.
+
+    Raises `ClusterError` when the cluster does not answer.
+    """
     plan = journey.state.plan
     if plan is None:
         raise ValueError(f"incident {journey.incident} has no plan to verify")

@@ -66,7 +66,7 @@ def must_end(journey: Journey) -> list[Signal]:
 
 
 def _left(journey: Journey) -> str:
-    """What a person has to look at all the same: the cause itself, where the remedy only moved others out of its way."""
+    """What a person has to look at all the same: the cause, where the remedy only moved others out of its way."""
     watched_now = must_end(journey)
     left = [f"{signal.name} on {signal.entity}" for signal in journey.state.firing if signal not in watched_now]
     return f". Still there, for a person to look at: {', '.join(left)}" if left else ""
