@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from twin.prometheus import create_app as create_prometheus
 
 __all__ = ["FAULTS", "Twin"]
 GROUP_WAIT_S = 0.2
+SETTLE_S = 60.0
 RETRY_S = 0.3
 
 
@@ -36,7 +37,8 @@ class Twin:
     def __init__(self, *, seed: int = 0, speed: float = 10.0, nodes: int = 3) -> None:
         self._speed = speed
         self._folder = tempfile.TemporaryDirectory(prefix="kt-twin-")
-        start = datetime.now(UTC).replace(microsecond=0)
+        # Its clock shows the wall clock's time when the shop has come up, and runs at its own speed from there.
+        start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=SETTLE_S)
         self.token = secrets.token_urlsafe(24)
         self.cluster = Cluster(seed=seed, start=start, token=self.token, speed=speed, nodes=nodes)
         self.api_url = ""
@@ -54,7 +56,7 @@ class Twin:
 
     def start(self) -> Twin:
         """Let the shop come up, then serve."""
-        self.cluster.settle()
+        self.cluster.settle(SETTLE_S)
         self.api_url = self._serve(create_app(self.cluster))
         self.prometheus_url = self._serve(create_prometheus(self.cluster))
         self._write_kubeconfig()
