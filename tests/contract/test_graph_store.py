@@ -12,6 +12,7 @@ import pytest
 from graph_schema.model import Change, Entity, Relation
 from graph_schema.ontology import load_ontology
 from graph_schema.store import GraphStore
+from graph_schema.stores.neo4j import Neo4jGraphStore
 from graph_schema.stores.sqlite import SqliteGraphStore
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -22,14 +23,18 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-@pytest.fixture
-def another(tmp_path: Path) -> Iterator[Open]:
+@pytest.fixture(params=["sqlite", "neo4j"])
+def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens the same graph once more, as another process would."""
     opened: list[GraphStore] = []
     fault_from = load_ontology().fault_from
+    place = request.getfixturevalue("empty_neo4j") if request.param == "neo4j" else None
 
     def one() -> GraphStore:
-        opened.append(SqliteGraphStore(tmp_path / "graph.db", fault_from))
+        if place:
+            opened.append(Neo4jGraphStore(place.uri, place.auth, fault_from))
+        else:
+            opened.append(SqliteGraphStore(tmp_path / "graph.db", fault_from))
         return opened[-1]
 
     yield one

@@ -13,14 +13,20 @@ import pytest
 from graph_schema.model import Signal
 from kt.incident.events import AlertsReceived, Escalated, Event, Postponed
 from kt.incident.log import Append, IncidentLog, LogCorrupted, LogUnavailable, Notification, VersionConflict
+from kt.stores.neo4j_log import Neo4jIncidentLog
 from kt.stores.sqlite_log import SqliteIncidentLog
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[IncidentLog]:
-    store = SqliteIncidentLog(tmp_path / "kt.db")
+@pytest.fixture(params=["sqlite", "neo4j"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IncidentLog]:
+    store: IncidentLog
+    if request.param == "neo4j":
+        place = request.getfixturevalue("empty_neo4j")
+        store = Neo4jIncidentLog(place.uri, place.auth)
+    else:
+        store = SqliteIncidentLog(tmp_path / "kt.db")
     yield store
     store.close()
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from kt.incident.log import Leases
+from kt.stores.neo4j_leases import Neo4jLeases
 from kt.stores.sqlite_leases import SqliteLeases
 
 
@@ -30,9 +31,14 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def leases(tmp_path: Path, clock: Clock) -> Iterator[Leases]:
-    store = SqliteLeases(tmp_path / "kt.db", clock)
+@pytest.fixture(params=["sqlite", "neo4j"])
+def leases(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[SqliteLeases | Neo4jLeases]:
+    store: SqliteLeases | Neo4jLeases
+    if request.param == "neo4j":
+        place = request.getfixturevalue("empty_neo4j")
+        store = Neo4jLeases(place.uri, place.auth, clock)
+    else:
+        store = SqliteLeases(tmp_path / "kt.db", clock)
     yield store
     store.close()
 

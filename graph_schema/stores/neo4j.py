@@ -1,0 +1,246 @@
+"""The graph in Neo4j: for production. Entities are nodes, relations are edges, both written in batches by UNWIND."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+import neo4j
+import networkx as nx
+
+from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
+from graph_schema.store import StoreUnavailable
+from graph_schema.stores.moments import from_micros, to_micros
+from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
+from graph_schema.walk import FaultFrom, Graph, walk
+
+T = TypeVar("T")
+Tx = neo4j.ManagedTransaction
+
+
+class Neo4jGraphStore:
+    """See `graph_schema.store.GraphStore`.
+
+    An entity that was deleted, or is only named by a relation yet, is a node without `body`: its relations and its time
+    are kept, and it is not in the graph.
+    """
+
+    def __init__(self, uri: str, auth: tuple[str, str] | None, fault_from: FaultFrom, database: str = "neo4j") -> None:
+        self._session = Neo4jSession(uri, auth, database)
+        self._fault_from = fault_from
+
+    def upsert(self, entities: Iterable[Entity], relations: Iterable[Relation] = (), *, at: datetime) -> None:
+        micros = to_micros(at)
+        things = sorted((_row(entity) for entity in entities), key=lambda each: str(each["id"]))
+        edges = _edges(relations)
+
+        def work(tx: Tx) -> None:
+            _lock(tx, [each["id"] for each in things], edges)
+            rows(tx, _PUT, rows=things, at=micros)
+            rows(tx, _RELATE, rows=edges, at=micros)
+
+        self._write(work)
+
+    def set_relations(
+        self, source: str, kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
+    ) -> None:
+        micros, edges = to_micros(at), _edges(relations)
+        keep = [[each["kind"], each["target"]] for each in edges]
+
+        def work(tx: Tx) -> None:
+            _lock(tx, [source], edges)
+            rows(tx, _END_OTHERS, source=source, kinds=sorted(kinds), keep=keep, at=micros)
+            rows(tx, _RELATE, rows=edges, at=micros)
+
+        self._write(work)
+
+    def delete(self, ids: Iterable[str], *, at: datetime) -> None:
+        micros, gone = to_micros(at), sorted(ids)
+        self._write(lambda tx: rows(tx, _DELETE, ids=gone, at=micros))
+
+    def record_changes(self, changes: Iterable[Change]) -> None:
+        things = [
+            {
+                "id": change.id or f"{change.entity}|{change.kind}|{change.at.isoformat()}|{change.detail}",
+                "entity": change.entity,
+                "at": to_micros(change.at),
+                "body": msgspec.json.encode(change).decode(),
+            }
+            for change in changes
+        ]
+        self._write(lambda tx: rows(tx, _RECORD, rows=things))
+
+    def get(self, ids: Iterable[str]) -> dict[str, Entity]:
+        wanted = list(ids)
+        query = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN n.id AS id, n.body AS body"
+        found = self._read(lambda tx: rows(tx, query, ids=wanted))
+        return {each["id"]: _entity(each["body"]) for each in found}
+
+    def find(
+        self,
+        *,
+        kind: str | None = None,
+        namespace: str | None = None,
+        name: str | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> list[Entity]:
+        found = self._read(lambda tx: rows(tx, _FIND, kind=kind, namespace=namespace, name=name))
+        entities = [_entity(each["body"]) for each in found]
+        wanted = (properties or {}).items()
+        return [each for each in entities if all(each.properties.get(key) == value for key, value in wanted)]
+
+    def neighbourhood(self, seeds: Iterable[str], *, hops: int, limit: int = 20_000) -> Subgraph:
+        starts = sorted(set(seeds))
+        return self._read(lambda tx: self._look(tx, starts, hops, limit))
+
+    def changes_since(self, at: datetime, entities: Collection[str] | None = None) -> list[Change]:
+        wanted = None if entities is None else sorted(entities)
+        found = self._read(lambda tx: rows(tx, _CHANGES, at=to_micros(at), entities=wanted))
+        return [msgspec.json.decode(each["body"], type=Change) for each in found]
+
+    def history(self, entity: str) -> list[HistoryEntry]:
+        query = "MATCH (v:KtVersion {entity: $entity}) RETURN v.at AS at, v.body AS body ORDER BY v.at"
+        found = self._read(lambda tx: rows(tx, query, entity=entity))
+        return [
+            HistoryEntry(at=from_micros(each["at"]), entity=_entity(each["body"]) if each["body"] else None)
+            for each in found
+        ]
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _look(self, tx: Tx, seeds: list[str], hops: int, limit: int) -> Subgraph:
+        """Fetch ring by ring what is around, then walk it with the same code as every other store."""
+        graph: Graph = nx.MultiDiGraph()
+        bodies: dict[str, str] = {}
+        ended: set[str] = set()
+        front = seeds
+        for each in rows(tx, _BODIES, ids=seeds):
+            bodies[each["id"]] = each["body"]
+        for _ in range(hops + 1):
+            new: set[str] = set()
+            for each in rows(tx, _AROUND, ids=front):
+                if each["gone"]:
+                    ended.add(each["other"])
+                    continue
+                source, target = (each["id"], each["other"]) if each["out"] else (each["other"], each["id"])
+                graph.add_edge(source, target, key=each["kind"])
+                if each["other"] not in bodies and each["body"] is not None and self._leads(each):
+                    bodies[each["other"]] = each["body"]
+                    new.add(each["other"])
+            front = sorted(new)
+            if not front or len(bodies) > 4 * limit:
+                break
+        ids = walk(graph, seeds, bodies.__contains__, self._fault_from, hops=hops, limit=limit)
+        inside = set(ids)
+        relations = tuple(
+            Relation(source, target, kind)
+            for source, target, kind in sorted(graph.edges(keys=True))
+            if source in inside and target in inside
+        )
+        about = [*ids, *sorted(ended - bodies.keys())]
+        changes = [
+            msgspec.json.decode(each["body"], type=Change) for each in rows(tx, _CHANGES, at=None, entities=about)
+        ]
+        changes.sort(key=lambda change: (change.at, change.entity, change.kind, change.id))
+        return Subgraph({each: _entity(bodies[each]) for each in ids}, relations, tuple(changes))
+
+    def _leads(self, each: Any) -> bool:
+        """Whether the other end is a cause or an effect of this one: then it may belong to the piece."""
+        return bool(self._fault_from(each["kind"]))
+
+    def _read(self, work: Callable[[Tx], T]) -> T:
+        try:
+            return self._session.read(work)
+        except Neo4jAway as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def _write(self, work: Callable[[Tx], Any]) -> None:
+        try:
+            self._session.write(work)
+        except Neo4jAway as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def _row(entity: Entity) -> dict[str, Any]:
+    return {
+        "id": entity.id,
+        "kind": entity.kind,
+        "name": entity.name,
+        "namespace": entity.namespace,
+        "body": msgspec.json.encode(entity, order="deterministic").decode(),
+    }
+
+
+def _edges(relations: Iterable[Relation]) -> list[dict[str, str]]:
+    found = {(each.source, each.kind, each.target) for each in relations}
+    return [{"source": source, "kind": kind, "target": target} for source, kind, target in sorted(found)]
+
+
+def _lock(tx: Tx, ids: Iterable[Any], edges: list[dict[str, str]]) -> None:
+    """Make and lock all nodes that are touched in one order, so that writers at once wait instead of deadlocking."""
+    names = set(ids) | {each[end] for each in edges for end in ("source", "target")}
+    rows(tx, "UNWIND $ids AS id MERGE (n:KtEntity {id: id}) SET n.locked = true", ids=sorted(names))
+
+
+def _entity(body: str) -> Entity:
+    return msgspec.json.decode(body, type=Entity)
+
+
+_PUT = """
+UNWIND $rows AS row
+MATCH (n:KtEntity {id: row.id})
+WHERE n.at IS NULL OR n.at <= $at
+WITH n, row, (n.body IS NULL OR n.body <> row.body) AS changed
+SET n.at = $at, n.kind = row.kind, n.name = row.name, n.namespace = row.namespace, n.body = row.body
+WITH row WHERE changed
+MERGE (v:KtVersion {entity: row.id, at: $at}) SET v.body = row.body
+"""
+_RELATE = """
+UNWIND $rows AS row
+MATCH (a:KtEntity {id: row.source}) MATCH (b:KtEntity {id: row.target})
+MERGE (a)-[r:KT_RELATION {kind: row.kind}]->(b)
+WITH r, (r.at IS NULL OR r.at < $at OR (r.at = $at AND NOT r.gone)) AS newer
+WHERE newer
+SET r.at = $at, r.gone = false
+"""
+_END_OTHERS = """
+MATCH (a:KtEntity {id: $source})-[r:KT_RELATION]->(b:KtEntity)
+WHERE r.kind IN $kinds AND NOT r.gone AND r.at <= $at AND NOT [r.kind, b.id] IN $keep
+SET r.gone = true, r.at = $at
+"""
+_DELETE = """
+UNWIND $ids AS id
+MATCH (n:KtEntity {id: id})
+WHERE n.body IS NOT NULL AND n.at <= $at
+SET n.at = $at
+REMOVE n.body
+MERGE (v:KtVersion {entity: id, at: $at}) SET v.body = null
+WITH n
+MATCH (n)-[r:KT_RELATION]-()
+WHERE NOT r.gone AND r.at <= $at
+SET r.gone = true, r.at = $at
+"""
+_RECORD = """
+UNWIND $rows AS row
+MERGE (c:KtChange {id: row.id})
+ON CREATE SET c.entity = row.entity, c.at = row.at, c.body = row.body
+"""
+_FIND = """
+MATCH (n:KtEntity)
+WHERE n.body IS NOT NULL AND ($kind IS NULL OR n.kind = $kind) AND ($namespace IS NULL OR n.namespace = $namespace)
+  AND ($name IS NULL OR n.name = $name)
+RETURN n.body AS body ORDER BY n.id
+"""
+_BODIES = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN n.id AS id, n.body AS body"
+_AROUND = """
+MATCH (n:KtEntity)-[r:KT_RELATION]-(m:KtEntity) WHERE n.id IN $ids
+RETURN n.id AS id, m.id AS other, m.body AS body, r.kind AS kind, r.gone AS gone, startNode(r) = n AS out
+"""
+_CHANGES = """
+MATCH (c:KtChange)
+WHERE ($at IS NULL OR c.at >= $at) AND ($entities IS NULL OR c.entity IN $entities)
+RETURN c.body AS body ORDER BY c.at, c.id
+"""
