@@ -10,14 +10,10 @@ from typing import Any
 
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
-from graph_schema.ontology import Ontology, load_ontology
-from graph_schema.store import GraphStore
-from graph_schema.stores.sqlite import SqliteGraphStore
-from kt.incident.log import IncidentLog, Leases
+from graph_schema.ontology import load_ontology
 from kt.incident.state import State
 from kt.settings import BadSettings, Settings
-from kt.stores.sqlite_leases import SqliteLeases
-from kt.stores.sqlite_log import SqliteIncidentLog
+from kt.stores.places import open_graph, open_leases, open_log
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster
@@ -34,29 +30,6 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _stores(settings: Settings, ontology: Ontology) -> tuple[IncidentLog, Leases, GraphStore]:
-    """Log, leases and graph where the settings say. Leases are kept by the wall clock, whatever KT's own clock is."""
-    where = settings.store
-    if where.kind == "neo4j":
-        # Loading the driver takes time that the embedded default need not spend.
-        from graph_schema.stores.neo4j import Neo4jGraphStore
-        from kt.stores.neo4j_leases import Neo4jLeases
-        from kt.stores.neo4j_log import Neo4jIncidentLog
-
-        auth = (where.user, where.password) if where.user else None
-        return (
-            Neo4jIncidentLog(where.uri, auth, where.database),
-            Neo4jLeases(where.uri, auth, wall_clock, where.database),
-            Neo4jGraphStore(where.uri, auth, ontology.fault_from, where.database),
-        )
-    file = settings.data / "kt.db"
-    return (
-        SqliteIncidentLog(file),
-        SqliteLeases(file, wall_clock),
-        SqliteGraphStore(settings.data / "graph.db", ontology.fault_from),
-    )
-
-
 class Runtime:
     """What the stages are given. What needs the network is connected at first use."""
 
@@ -68,7 +41,9 @@ class Runtime:
         self.ontology = load_ontology()
         self.catalogue = load_catalogue(ontology=self.ontology)
         self.mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
-        self.log, self.leases, self.graph = _stores(settings, self.ontology)
+        self.log = open_log(settings)
+        self.leases = open_leases(settings, wall_clock)
+        self.graph = open_graph(settings, self.ontology)
         self.symptoms = SymptomCheck(settings.prometheus.url)
 
     @cached_property

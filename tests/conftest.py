@@ -10,7 +10,9 @@ A test says which servers it needs by the fixtures it asks for, or by `@pytest.m
 
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
+import neo4j
 import pytest
 
 import testbed.servers
@@ -108,3 +110,18 @@ def alertmanager_url(servers: Servers) -> str:
 def kubeconfig(servers: Servers) -> str:
     """The kubeconfig file of a real two-node cluster."""
     return servers("kubernetes")["KT_TEST_KUBECONFIG"]
+
+
+class Place(NamedTuple):
+    uri: str
+    auth: tuple[str, str] | None
+
+
+@pytest.fixture
+def empty_neo4j(neo4j_uri: str) -> Place:
+    """A real Neo4j with nothing of KT in it but its schema."""
+    user, password = os.environ.get("KT_TEST_NEO4J_USER", ""), os.environ.get("KT_TEST_NEO4J_PASSWORD", "")
+    place = Place(neo4j_uri, (user, password) if user else None)
+    with neo4j.GraphDatabase.driver(place.uri, auth=place.auth) as driver:
+        driver.execute_query("MATCH (n) WHERE any(label IN labels(n) WHERE label STARTS WITH 'Kt') DETACH DELETE n")
+    return place

@@ -28,7 +28,7 @@ def doctor(config: Path | None, show_settings: bool, as_json: bool) -> None:
         return
     runtime = Runtime(settings)
     checks: dict[str, Callable[[], str]] = {
-        "incident log": lambda: f"{runtime.log.counts()[0]} notifications in {settings.data / 'kt.db'}",
+        "incident log": lambda: f"{runtime.log.counts()[0]} notifications in {settings.store.kind}",
         "graph": lambda: f"{len(runtime.graph.find())} entities",
         "broker": lambda: _broker(settings),
         "kubernetes": lambda: f"{len(runtime.cluster.list('Node'))} nodes at {runtime.api_client.configuration.host}",

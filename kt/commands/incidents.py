@@ -28,7 +28,7 @@ def incidents() -> None:
 @click.pass_obj
 def list_(config: Path | None, open_only: bool, limit: int, as_json: bool) -> None:
     """One line for each incident, the latest first."""
-    entries = _log(config).entries(open_only=open_only, limit=limit)
+    entries = open_log(config).entries(open_only=open_only, limit=limit)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(entries)).decode())
         return
@@ -44,7 +44,7 @@ def list_(config: Path | None, open_only: bool, limit: int, as_json: bool) -> No
 @click.pass_obj
 def show(config: Path | None, incident: str, as_json: bool) -> None:
     """The timeline of INCIDENT (its id or the beginning of it), cause, plan and verdict."""
-    log = _log(config)
+    log = open_log(config)
     records = log.load(whole_id(log, incident))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(records)).decode())
@@ -59,14 +59,10 @@ def show(config: Path | None, incident: str, as_json: bool) -> None:
 
 def open_log(config: Path | None) -> IncidentLog:
     """The log that the settings name."""
-    return _log(config)
-
-
-def _log(config: Path | None) -> IncidentLog:
     from kt.settings import load
-    from kt.stores.sqlite_log import SqliteIncidentLog
+    from kt.stores import places
 
-    return SqliteIncidentLog(load(config, os.environ).data / "kt.db")
+    return places.open_log(load(config, os.environ))
 
 
 def whole_id(log: IncidentLog, beginning: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import neo4j
 
@@ -56,7 +56,7 @@ class Neo4jLeases:
 
         return self._write(work)
 
-    def _write(self, work: Callable[[neo4j.ManagedTransaction], Any]) -> Any:
+    def _write(self, work: Callable[[neo4j.ManagedTransaction], T]) -> T:
         try:
             return self._session.write(work)
         except Neo4jAway as error:

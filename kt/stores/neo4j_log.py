@@ -127,8 +127,8 @@ def _load(tx: Tx, incident: str) -> list[Record]:
         Link(each["version"], bytes(each["event"]), each["previous"], each["hash"])
         for each in rows(tx, _EVENTS, id=incident)
     ]
-    known = index[0] if index and index[0]["version"] else {"version": 0, "head": ""}
-    return check(incident, links, version=known["version"], head=known["head"])
+    version, head = (index[0]["version"] or 0, index[0]["head"] or "") if index else (0, "")
+    return check(incident, links, version=version, head=head)
 
 
 def _entry(node: Any) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,8 +17,13 @@ import httpx
 import pytest
 import redis
 
+from graph_schema.ontology import load_ontology
 from kt.incident.events import ActionStarted, AlertsReceived, Happened
+from kt.incident.log import IncidentLog
 from kt.pipeline.journey import Journey
+from kt.settings import load
+from kt.stores.neo4j_log import Neo4jIncidentLog
+from kt.stores.places import open_graph
 from kt.stores.sqlite_log import SqliteIncidentLog
 from twin.server import Twin
 
@@ -27,7 +33,7 @@ DEADLINE_S = 120.0
 class Installation:
     """The processes of KT on one folder, one Redis and one twin."""
 
-    def __init__(self, folder: Path, redis_url: str, twin: Twin) -> None:
+    def __init__(self, folder: Path, redis_url: str, twin: Twin, log: IncidentLog, store: dict[str, str]) -> None:
         self.twin, self._folder = twin, folder
         self._environment = {
             **os.environ,
@@ -40,9 +46,10 @@ class Installation:
             "KT_APPROVAL__MEDIUM": "0",
             "KT_PIPELINE__LEASE_TTL_S": "2",
             "KT_PIPELINE__VERIFY_QUIET_S": "0.5",
+            **store,
         }
         self._running: list[subprocess.Popen[bytes]] = []
-        self.log = SqliteIncidentLog(folder / "kt.db")
+        self.log = log
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
         output = (self._folder / f"{command}-{len(self._running)}.log").open("wb")
@@ -80,6 +87,10 @@ class Installation:
             if each.before and image(each.before) == "shop:bad" and image(each.object) != "shop:bad"
         )
 
+    def knows(self, entity: str) -> bool:
+        with contextlib.closing(open_graph(load(None, self._environment), load_ontology())) as graph:
+            return entity in graph.get([entity])
+
     def output(self) -> str:
         return "\n".join(f"== {file.name}\n{file.read_text()[-1500:]}" for file in sorted(self._folder.glob("*.log")))
 
@@ -110,10 +121,18 @@ def twin() -> Iterator[Twin]:
     one.stop()
 
 
-@pytest.fixture
-def kt(tmp_path: Path, redis_url: str, twin: Twin) -> Iterator[Installation]:
+@pytest.fixture(params=["sqlite", "neo4j"])
+def kt(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, twin: Twin) -> Iterator[Installation]:
     redis.Redis.from_url(redis_url).flushall()
-    one = Installation(tmp_path, redis_url, twin)
+    log: IncidentLog = SqliteIncidentLog(tmp_path / "kt.db")
+    store: dict[str, str] = {}
+    if request.param == "neo4j":
+        place = request.getfixturevalue("empty_neo4j")
+        log = Neo4jIncidentLog(place.uri, place.auth)
+        user, password = place.auth or ("", "")
+        store = {"KT_STORE__KIND": "neo4j", "KT_STORE__URI": place.uri}
+        store |= {"KT_STORE__USER": user, "KT_STORE__PASSWORD": password}
+    one = Installation(tmp_path, redis_url, twin, log, store)
     yield one
     print(one.output())
     one.end()
@@ -124,9 +143,8 @@ def begin(kt: Installation) -> subprocess.Popen[bytes]:
     url = kt.serve()
     kt.start("beat")
     worker = kt.start("worker")
-    graph = kt._folder / "graph.db"
-    until(graph.exists, "the beat follows the cluster")
     kt.twin.notify(url, None)
+    until(lambda: kt.knows("Deployment/shop/cart"), "the beat follows the cluster")
     kt.twin.inject("bad-rollout")
     return worker
 

@@ -1,0 +1,51 @@
+"""Opens log, leases and graph where the settings say: SQLite files in the data folder, or Neo4j."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from graph_schema.ontology import Ontology
+from graph_schema.store import GraphStore
+from kt.incident.log import IncidentLog, Leases
+from kt.settings import Settings
+
+# The Neo4j driver and networkx take time to load; each is loaded only where it is used.
+
+
+def open_log(settings: Settings) -> IncidentLog:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_log import Neo4jIncidentLog
+
+        return Neo4jIncidentLog(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_log import SqliteIncidentLog
+
+    return SqliteIncidentLog(settings.data / "kt.db")
+
+
+def open_leases(settings: Settings, clock: Callable[[], datetime]) -> Leases:
+    """`clock`: the wall clock, whatever the pipeline's own clock is: leases measure the life of processes."""
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_leases import Neo4jLeases
+
+        return Neo4jLeases(where.uri, _auth(settings), clock, where.database)
+    from kt.stores.sqlite_leases import SqliteLeases
+
+    return SqliteLeases(settings.data / "kt.db", clock)
+
+
+def open_graph(settings: Settings, ontology: Ontology) -> GraphStore:
+    where = settings.store
+    if where.kind == "neo4j":
+        from graph_schema.stores.neo4j import Neo4jGraphStore
+
+        return Neo4jGraphStore(where.uri, _auth(settings), ontology.fault_from, where.database)
+    from graph_schema.stores.sqlite import SqliteGraphStore
+
+    return SqliteGraphStore(settings.data / "graph.db", ontology.fault_from)
+
+
+def _auth(settings: Settings) -> tuple[str, str] | None:
+    return (settings.store.user, settings.store.password) if settings.store.user else None
