@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 
-from testbed import servers
+from testbed import packages, servers
 from testbed.errors import TestbedError
 
 
@@ -15,6 +15,11 @@ def _up(arguments: argparse.Namespace) -> None:
         begin = time.monotonic()
         servers.ensure([name])
         print(f"{name} up after {time.monotonic() - begin:.1f} s", file=sys.stderr)
+
+
+def _install(_: argparse.Namespace) -> None:
+    for package in packages.install():
+        print(f"{package} installed", file=sys.stderr)
 
 
 def _down(_: argparse.Namespace) -> None:
@@ -34,6 +39,7 @@ def _env(_: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m testbed", description="Real servers for the tests.")
     commands = parser.add_subparsers(required=True)
+    commands.add_parser("install", help="install missing system packages").set_defaults(do=_install)
     up = commands.add_parser("up", help="start what is not running")
     up.add_argument("--only", metavar="NAMES", help="comma-separated: neo4j,redis,prometheus,alertmanager,kubernetes")
     up.set_defaults(do=_up)
