@@ -44,6 +44,9 @@ class Runtime:
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
         self.graph = open_graph(settings, self.ontology)
+        # Read now: a mistake in a playbook is told at the start, not when it is needed.
+        folder = settings.guard.playbooks
+        self.playbooks = load_playbooks(ACTIONS, Path(folder) if folder else None)
         self.symptoms = SymptomCheck(settings.prometheus.url)
 
     @cached_property
@@ -73,7 +76,7 @@ class Runtime:
         guard, approval = self.settings.guard, self.settings.approval
         return Remediator(
             self.cluster,
-            load_playbooks(ACTIONS, Path(guard.playbooks) if guard.playbooks else None),
+            self.playbooks,
             self.catalogue,
             Limits(
                 cooldown_s=guard.cooldown_s,

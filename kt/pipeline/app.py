@@ -18,11 +18,13 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from graph_schema.store import StoreUnavailable
+from kt.incident.events import Escalated
 from kt.incident.log import LogUnavailable, VersionConflict
 from kt.pipeline.journey import Held, Journey, held
 from kt.pipeline.stages import diagnose, remediate, sense, verify
 from kt.runtime import Runtime
 
+MOST_FAILURES = 5
 STAGES = ("sense", "diagnose", "remediate", "verify", "sweep")
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -77,6 +79,8 @@ class Pipeline:
         self.runtime = runtime
         self._app = app
         self._start = uuid.uuid4().hex[:8]
+        self._failed: dict[str, int] = {}
+        """Incident → visits in a row that ended with a defect, in this process."""
 
     def enqueue(self, stage: str, *arguments: str) -> None:
         """Ask for a stage. A broker that is away loses nothing: the sweep asks again."""
@@ -123,9 +127,28 @@ class Pipeline:
         ):
             if lease is None:
                 return
-            moved = bool(self._store_willing(stage, lambda: self._work(stage, incident, lease, work)))
+            moved = bool(self._store_willing(stage, lambda: self._guarded(stage, incident, lease, work)))
         if moved:
             self._next(incident)
+
+    def _guarded(self, stage: str, incident: str, lease: Held, work: Callable[[Journey, Held], None]) -> bool:
+        """Work; when it fails again and again with a defect, a person is told instead of trying for ever."""
+        try:
+            moved = self._work(stage, incident, lease, work)
+        except (VersionConflict, LogUnavailable, StoreUnavailable):
+            raise
+        except Exception as error:
+            self._failed[incident] = self._failed.get(incident, 0) + 1
+            if self._failed[incident] < MOST_FAILURES:
+                raise
+            _log.exception("stage failed for good", stage=stage)
+            journey = Journey(self.runtime.log, incident)
+            why = f"KT itself failed {MOST_FAILURES} times at “{stage}”: {error}"
+            journey.append(Escalated(at=self.runtime.clock(), why=why))
+            self.runtime.ended(journey.state)
+            moved = True
+        self._failed.pop(incident, None)
+        return moved
 
     def _work(self, stage: str, incident: str, lease: Held, work: Callable[[Journey, Held], None]) -> bool:
         journey = Journey(self.runtime.log, incident)
