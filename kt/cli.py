@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 
 COMMANDS = {
-    "serve": ("kt.commands.serve", "Take alerts in over HTTP and, by default, run the stages in the same process."),
+    "serve": ("kt.commands.serve", "Take alerts in over HTTP; with --embedded everything in one process."),
     "worker": ("kt.commands.serve", "Run the stages: as many of these as you like."),
     "beat": ("kt.commands.serve", "Follow the cluster and ask for every step that is due."),
-    "incidents": ("kt.commands.incidents", "List incidents, show one, watch them."),
+    "incidents": ("kt.commands.incidents", "List incidents, show one."),
     "approve": ("kt.commands.approve", "Agree to the plan of an incident."),
     "reject": ("kt.commands.approve", "Turn the plan of an incident down."),
     "demo": ("kt.commands.demo", "Break a simulated shop and watch it being healed."),
@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from sense.mapping import BadMapping
 
     try:
-        cli(arguments, standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        # Outside of standalone mode click gives back the code that a command ended with, instead of ending.
+        ended: object = cli(arguments, standalone_mode=False)
+        sys.exit(ended if isinstance(ended, int) else 0)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
