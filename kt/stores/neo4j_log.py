@@ -123,11 +123,12 @@ def _append(tx: Tx, append: Append) -> None:
 
 def _load(tx: Tx, incident: str) -> list[Record]:
     index = rows(tx, "MATCH (i:KtIncident {id: $id}) RETURN i.version AS version, i.head AS head", id=incident)
+    version, head = (index[0]["version"] or 0, index[0]["head"] or "") if index else (0, "")
+    # Neo4j reads what is committed at each statement: events that were added since the index was read stay out.
     links = [
         Link(each["version"], bytes(each["event"]), each["previous"], each["hash"])
-        for each in rows(tx, _EVENTS, id=incident)
+        for each in rows(tx, _EVENTS, id=incident, version=version)
     ]
-    version, head = (index[0]["version"] or 0, index[0]["head"] or "") if index else (0, "")
     return check(incident, links, version=version, head=head)
 
 
@@ -167,7 +168,7 @@ RETURN count(n) AS count
 """
 _CLAIM = "UNWIND $rows AS row CREATE (:KtSignalKey {key: row.key, incident: row.incident})"
 _EVENTS = """
-MATCH (e:KtEvent {incident: $id})
+MATCH (e:KtEvent {incident: $id}) WHERE e.version <= $version
 RETURN e.version AS version, e.event AS event, e.previous AS previous, e.hash AS hash ORDER BY e.version
 """
 _APPEND = """

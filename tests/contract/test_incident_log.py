@@ -92,6 +92,25 @@ def test_of_many_writers_at_one_version_exactly_one_wins(log: IncidentLog) -> No
     assert [record.event.at for record in log.load("i")] == [T0, T0 + timedelta(seconds=won[0])]
 
 
+def test_a_reader_beside_a_writer_sees_whole_logs_only(log: IncidentLog) -> None:
+    log.commit([Append(incident="i", expected=0, events=(opened(),))])
+    done = threading.Event()
+
+    def write() -> None:
+        for version in range(1, 60):
+            log.commit([Append(incident="i", expected=version, events=(opened(version),))])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = [len(log.load("i"))]
+    while not done.is_set():
+        seen.append(len(log.load("i")))
+    writer.join()
+    assert seen == sorted(seen)
+    assert len(log.load("i")) == 60
+
+
 def test_the_index_tells_phase_and_when_the_next_step_is_due(log: IncidentLog) -> None:
     log.commit([Append(incident="a", expected=0, events=(opened(),))])
     later = T0 + timedelta(hours=1)
