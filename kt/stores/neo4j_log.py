@@ -12,7 +12,7 @@ from neo4j.exceptions import ConstraintError
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
 from kt.incident.events import AlertsReceived
-from kt.incident.log import Append, Entry, LogUnavailable, Notification, Record, VersionConflict
+from kt.incident.log import Append, Entry, LogCorrupted, LogUnavailable, Notification, Record, VersionConflict
 from kt.incident.state import describe
 from kt.stores.chain import Link, check, forge
 
@@ -65,7 +65,12 @@ class Neo4jIncidentLog:
         return {each["key"]: each["incident"] for each in self._read(lambda tx: rows(tx, query, keys=wanted))}
 
     def load(self, incident: str) -> list[Record]:
-        return self._read(lambda tx: _load(tx, incident))
+        try:
+            return self._read(lambda tx: _load(tx, incident))
+        except LogCorrupted:
+            # Neo4j has no snapshots: a commit may be seen in part while it is applied. Under the incident's lock there is
+            # none; what is still broken then is broken.
+            return self._write(lambda tx: _load_locked(tx, incident))
 
     def entries(self, *, open_only: bool = False, limit: int = 100) -> list[Entry]:
         found = self._read(lambda tx: rows(tx, _ENTRIES, open_only=open_only, limit=limit))
@@ -84,9 +89,9 @@ class Neo4jIncidentLog:
         except Neo4jAway as error:
             raise LogUnavailable(str(error)) from error
 
-    def _write(self, work: Callable[[Tx], Any]) -> None:
+    def _write(self, work: Callable[[Tx], T]) -> T:
         try:
-            self._session.write(work)
+            return self._session.write(work)
         except Neo4jAway as error:
             raise LogUnavailable(str(error)) from error
 
@@ -119,6 +124,11 @@ def _append(tx: Tx, append: Append) -> None:
         },
     )
     rows(tx, _TOUCH, id=append.incident, entities=sorted({signal.entity for signal in signals if signal.mapped}))
+
+
+def _load_locked(tx: Tx, incident: str) -> list[Record]:
+    rows(tx, "MATCH (i:KtIncident {id: $id}) SET i.locked = true", id=incident)
+    return _load(tx, incident)
 
 
 def _load(tx: Tx, incident: str) -> list[Record]:

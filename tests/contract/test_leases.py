@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -119,4 +120,4 @@ def test_tokens_only_ever_rise_and_never_are_two_holders_alive(tmp_path: Path) -
         def teardown(self) -> None:
             self.store.close()
 
-    run_state_machine_as_test(Machine)
+    run_state_machine_as_test(Machine, settings=settings(deadline=None, max_examples=50))
