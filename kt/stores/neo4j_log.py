@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -65,12 +66,12 @@ class Neo4jIncidentLog:
         return {each["key"]: each["incident"] for each in self._read(lambda tx: rows(tx, query, keys=wanted))}
 
     def load(self, incident: str) -> list[Record]:
-        try:
-            return self._read(lambda tx: _load(tx, incident))
-        except LogCorrupted:
-            # Neo4j has no snapshots: a commit may be seen in part while it is applied. Under the incident's lock there is
-            # none; what is still broken then is broken.
-            return self._write(lambda tx: _load_locked(tx, incident))
+        # Neo4j has no snapshots: a commit may be seen in part, or not at all, while it is applied. Under the incident's
+        # lock nothing is half applied; what is broken then is broken.
+        with contextlib.suppress(LogCorrupted):
+            if found := self._read(lambda tx: _load(tx, incident)):
+                return found
+        return self._write(lambda tx: _load_locked(tx, incident))
 
     def entries(self, *, open_only: bool = False, limit: int = 100) -> list[Entry]:
         found = self._read(lambda tx: rows(tx, _ENTRIES, open_only=open_only, limit=limit))
