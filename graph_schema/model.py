@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -85,6 +85,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confidence: float = 1.0
     """How sure the mapping to entity and symptom is, in (0, 1]."""
     source: str = "alertmanager"
+    """alertmanager, metric, event, log, trace."""
     mapped: bool = True
     """False when no known entity was found: the operator is told, and diagnosis lists it as unmapped."""
 
@@ -97,6 +98,23 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """What makes receiving it again harmless: fingerprint, start and status."""
         status = "firing" if self.firing else "resolved"
         return f"{self.fingerprint}|{self.starts_at.isoformat()}|{status}"
+
+
+class Burden(msgspec.Struct, frozen=True, kw_only=True):
+    """How much more an entity lets its callers wait or fail since the onset, at the demand of now.
+
+    `amount` adds up along calls: what a callee lets wait is part of what its caller lets wait.
+    """
+
+    entity: str
+    symptom: Literal["latency", "errors"]
+    amount: float
+    """Calls × seconds, or calls that failed, for each sample after the onset; 0 when nothing got worse."""
+    strength: float
+    """How surely it got worse, in [0, 1]."""
+    before: float
+    """Mean seconds of a call, or share of calls that failed, before the onset; NaN when nobody called."""
+    after: float
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,8 +18,8 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 PREFIX = "KT_"
-NOT_SETTINGS = frozenset({"CONFIG", "TESTBED"})
-"""KT_CONFIG names the file itself; KT_TESTBED and KT_TEST_* belong to the tests."""
+NOT_SETTINGS = frozenset({"CONFIG", "TESTBED", "PETSHOP"})
+"""KT_CONFIG names the file itself; KT_TESTBED and KT_TEST_* belong to the tests, KT_PETSHOP to a benchmark."""
 
 
 class BadSettings(Exception):

@@ -23,34 +23,54 @@ class _Topology(msgspec.Struct):
 
 
 @click.command()
-@click.option("--topology", "-t", type=click.Path(path_type=Path), required=True, help="Entities and relations (JSON).")
-@click.option("--alerts", "-a", type=click.Path(path_type=Path), required=True, help="Alertmanager payload(s) (JSON).")
+@click.option("--topology", "-t", type=click.Path(path_type=Path), help="Entities and relations (JSON).")
+@click.option("--alerts", "-a", type=click.Path(path_type=Path), help="Alertmanager payload(s) (JSON).")
 @click.option("--changes", "-c", type=click.Path(path_type=Path), help="What was altered on purpose (JSON).")
+@click.option("--metrics", "-m", type=click.Path(path_type=Path), help="Samples (CSV, or a folder of such files).")
+@click.option("--quiet", "-q", type=click.Path(path_type=Path), help="The same metrics from a time without incidents.")
+@click.option("--at", help="When it began (RFC 3339 or seconds since 1970); found if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable answer.")
 @click.pass_obj
-def diagnose(config: Path | None, topology: Path, alerts: Path, changes: Path | None, as_json: bool) -> None:
-    """Find the likeliest cause of ALERTS in a TOPOLOGY.
+def diagnose(
+    config: Path | None, topology: Path | None, alerts: Path | None, changes: Path | None, metrics: Path | None,
+    quiet: Path | None, at: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Find the likeliest cause of what ALERTS, METRICS and the like show in a TOPOLOGY.
 
     \b
     kt diagnose --topology T.json --alerts A.json --changes C.json
+    kt diagnose --metrics M.csv --topology T.json
 
-    The formats are described in docs/offline-diagnosis.md.
+    Any of them may be left out, but something must be seen. The formats are described in docs/offline-diagnosis.md.
     """
     import os
 
     from diagnose import diagnose as find_cause
     from graph_schema.catalogue import load_catalogue
     from graph_schema.ontology import load_ontology
+    from kt.offline import Files, gather, judge
     from kt.settings import load
+    from sense.files import BadFile, moment
     from sense.mapping import LabelMapping
 
     settings = load(config, os.environ)
+    if alerts is None and metrics is None:
+        raise click.UsageError("nothing was seen: give --alerts or --metrics")
     piece = _piece(topology, changes)
     ontology = load_ontology()
     index = _Index(piece)
     mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
-    signals = mapping.signals([alert for batch in _batches(alerts) for alert in batch.alerts], index.lookup)
-    answer = find_cause(piece, signals, load_catalogue(ontology=ontology), ontology, now=datetime.now(UTC))
+    batches = _batches(alerts) if alerts else []
+    alerted = mapping.signals([alert for batch in batches for alert in batch.alerts], index.lookup)
+    try:
+        files = Files(metrics=metrics, quiet=quiet, at=_onset(at))
+        gathered = gather(files, piece, alerted)
+    except BadFile as error:
+        raise click.UsageError(str(error)) from error
+    now = moment(gathered.onset) if gathered.onset is not None else datetime.now(UTC)
+    catalogue = load_catalogue(ontology=ontology)
+    found = find_cause(gathered.piece, gathered.signals, catalogue, ontology, now=now)
+    answer = judge(found, gathered, alerted, ontology)
     if as_json:
         click.echo(json.dumps(_plain(answer), indent=2))
     else:
@@ -72,8 +92,19 @@ class _Index:
         return found[0] if len(found) == 1 else None
 
 
-def _piece(topology: Path, changes: Path | None) -> Subgraph:
-    content = _read(topology, _Topology, '{"entities": […], "relations": […]}')
+def _onset(at: str | None) -> float | None:
+    from sense.files import seconds
+
+    try:
+        return seconds(at) if at else None
+    except ValueError as error:
+        raise click.BadParameter(
+            f"“{at}” is neither RFC 3339 (2026-03-01T12:00:00Z) nor seconds since 1970", param_hint="--at"
+        ) from error
+
+
+def _piece(topology: Path | None, changes: Path | None) -> Subgraph:
+    content = _read(topology, _Topology, '{"entities": […], "relations": […]}') if topology else _Topology([], [])
     entities: dict[str, Entity] = {}
     for entity in content.entities:
         if entity.id in entities:
@@ -146,7 +177,7 @@ def _show(answer: Diagnosis) -> None:
     for warning in answer.warnings:
         click.secho(f"! {warning}", fg="yellow", err=True)
     if not answer.hypotheses:
-        click.echo("No cause was found: no firing alert maps to an entity of the topology.")
+        click.echo("No cause was found: nothing that was seen is tied to an entity of the topology.")
     for index, each in enumerate(answer.hypotheses[: max(FEWEST, len(answer.causes))]):
         _show_one(each, is_cause=index in answer.causes)
     for name, fingerprints in (("unexplained", answer.unexplained), ("unmapped", answer.unmapped)):

@@ -1,0 +1,134 @@
+"""When an incident began, as its metrics tell it.
+
+An alert comes after the onset: its rule holds for a while before it fires, and its metric is collected only now and
+then. So the alert's start is the latest time that can be meant, and the series that alerted say where before it they
+split best (two-sample statistic at every place, as in CUSUM tests). Without an alert all series are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from sense.metrics.change import ENOUGH_QUIET, ROUNDING, TAIL, TAIL_UNITS
+from sense.metrics.changes import Prepared, Span, by_role, called, prepare
+from sense.metrics.rules import Meaning, MetricRules, Role
+from sense.metrics.series import Floats, Table, at_times
+
+LOOKBACK_S = 600.0
+"""An alert is at most this late."""
+MOST_PLACES = 2000
+MOST = 30.0
+"""Beyond this many standard errors one series says no more."""
+FEWEST = 4
+FEWEST_AFTER = 2
+"""One last sample may be an outlier; it is no onset yet."""
+CLEAR = 2.0
+"""A series speaks for an onset from this many standard errors on."""
+MOST_ONSETS = 8
+BALANCED: dict[str, Sequence[Role]] = {
+    "latency": ("waiting",),
+    "errors": ("failed", "succeeded", "failures"),
+    "unavailable": ("failed", "succeeded", "failures"),
+}
+
+
+def before_alert(table: Table, alerted: Iterable[tuple[str, str]], at: float, rules: MetricRules) -> float:
+    """The likeliest onset up to LOOKBACK_S before `at`, by the series of the alerted (entity, symptom)."""
+    votes: dict[float, float] = {}
+    for entity, symptom in sorted(set(alerted)):
+        for role in BALANCED.get(symptom, ()):
+            roles = by_role(table.get(entity, {}), rules)
+            if role not in roles:
+                continue
+            judged, calls = called(role, roles, {})
+            places = dict(_splits(judged, calls, at))
+            most = max(places.values(), default=0.0)
+            for place, clearness in places.items():
+                if most > 0:
+                    votes[place] = votes.get(place, 0.0) + clearness / most
+            break
+    return max(votes, key=lambda place: (votes[place], place)) if votes else at
+
+
+def _splits(judged: Prepared, calls: Prepared | None, at: float) -> Iterator[tuple[float, float]]:
+    """(time, how well the series splits there) for each place between two samples in reach; the alert's is the last."""
+    times = judged.now.times if calls is None else calls.now.times
+    span = Span(onset=at)
+    inside = (times >= at - span.before_s) & (times < at + span.after_s)
+    times = times[inside]
+    values = at_times(times, judged.now)
+    weights = np.ones(len(times)) if calls is None else calls.now.values[inside].clip(min=0.0)
+    weights = np.where(np.isnan(values), 0.0, weights)
+    values = np.nan_to_num(values)
+    for split in range(1, len(times)):
+        place = min(at, float(times[split - 1] + times[split]) / 2)
+        if not at - LOOKBACK_S <= place:
+            continue
+        if times[split - 1] >= at:
+            break
+        before, after = float(weights[:split].sum()), float(weights[split:].sum())
+        if before <= 0 or after <= 0:
+            continue
+        risen = float((values * weights)[split:].sum()) / after - float((values * weights)[:split].sum()) / before
+        yield place, risen * (before * after / (before + after)) ** 0.5
+
+
+def in_metrics(table: Table, quiet: Table, rules: MetricRules, span: Span) -> list[float]:
+    """Places where many series change at once for the worse, the likeliest first; `span` gives the lengths."""
+    grid = _grid(table)
+    total = np.zeros(len(grid))
+    for entity, metrics in table.items():
+        for metric, now in metrics.items():
+            meaning = rules.meaning(metric)
+            if meaning is None or meaning.symptom == "unknown":
+                continue
+            known = prepare(meaning, now, quiet.get(entity, {}).get(metric))
+            if len(known.now.times) < FEWEST:
+                continue
+            errors = _moved(known, meaning, span)
+            # Each place of the grid stands for the next sample of the series.
+            where = np.searchsorted(known.now.times, grid)
+            inside = where < len(known.now.times)
+            total[inside] += np.log1p((errors[where[inside]] - CLEAR).clip(min=0.0))
+    order = np.argsort(-total, kind="stable")[:MOST_ONSETS]
+    return [float(grid[each]) for each in order if total[each] > 0]
+
+
+def _grid(table: Table) -> Floats:
+    """The times at which anything was measured, thinned out evenly where they are many."""
+    found = [now.times for metrics in table.values() for now in metrics.values()]
+    grid = np.unique(np.concatenate(found)) if found else np.zeros(0)
+    return grid[:: max(1, -(-len(grid) // MOST_PLACES))]
+
+
+def _moved(known: Prepared, meaning: Meaning, span: Span) -> Floats:
+    """For each sample: how many standard errors worse the mean is from there on than before, at most MOST."""
+    times, values = known.now.times, known.now.values
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    here = np.arange(len(times))
+    first, last = np.searchsorted(times, times - span.before_s), np.searchsorted(times, times + span.after_s)
+    before, after = here - first, last - here
+    risen = (sums[last] - sums[here]) / after - (sums[here] - sums[first]) / np.maximum(before, 1)
+    risen = {"up": risen, "down": -risen, "either": np.abs(risen)}[meaning.worse]
+    level = float(np.median(np.abs(values)))
+    noise = max(
+        _noise(values),
+        _noise(known.quiet.values) if known.quiet is not None else 0.0,
+        meaning.floor * (1.0 if meaning.unit == "share" else level),
+        ROUNDING * float(np.abs(values).max()),
+    )
+    if noise == 0:
+        return np.zeros(len(times))
+    errors = risen / (noise * (1 / np.maximum(before, 1) + 1 / after) ** 0.5)
+    return np.where((before > 0) & (after >= FEWEST_AFTER), errors, 0.0).clip(0.0, MOST)
+
+
+def _noise(values: Floats) -> float:
+    """Standard deviation of the noise by the steps between neighbours, which a change of level leaves alone."""
+    if len(values) < FEWEST:
+        return 0.0
+    steps = np.abs(np.diff(values)) / 2**0.5
+    middle = 1.4826 * float(np.median(steps))
+    return max(middle, float(np.quantile(steps, TAIL)) / TAIL_UNITS) if len(steps) >= ENOUGH_QUIET else middle

@@ -1,0 +1,107 @@
+"""Where waiting and failing arise: the balance of burdens along calls, and what it does to ranked hypotheses."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diagnose.arising import refine
+from diagnose.attribution import attribute, without_catalogue
+from graph_schema.model import Burden, Diagnosis, Entity, Hypothesis, Relation, Subgraph
+from graph_schema.ontology import load_ontology
+
+CHAIN = [Relation("front", "cart", "CALLS"), Relation("cart", "store", "CALLS"), Relation("front", "ads", "CALLS")]
+NAMES = ("front", "cart", "store", "ads")
+
+
+def waits(entity: str, amount: float, strength: float = 0.95) -> Burden:
+    return Burden(entity=entity, symptom="latency", amount=amount, strength=strength, before=0.1, after=0.2)
+
+
+def fails(entity: str, amount: float, strength: float = 0.95) -> Burden:
+    return Burden(entity=entity, symptom="errors", amount=amount, strength=strength, before=0.0, after=0.1)
+
+
+def named(*burdens: Burden, showing: tuple[tuple[str, str], ...] = ()) -> list[str]:
+    return [each.entity for each in without_catalogue(burdens, CHAIN, showing).selected()]
+
+
+def test_the_deepest_entity_that_carries_it_all_is_named() -> None:
+    assert named(waits("front", 10), waits("cart", 10), waits("store", 10), waits("ads", 0, 0)) == ["store"]
+
+
+def test_an_entity_whose_callees_account_for_little_is_named_itself() -> None:
+    assert named(waits("front", 10), waits("cart", 10), waits("store", 2)) == ["cart"]
+
+
+def test_with_an_alert_only_its_symptom_counts() -> None:
+    burdens = (waits("front", 10), waits("cart", 10), fails("front", 5), fails("ads", 5))
+    assert named(*burdens, showing=(("front", "errors"),)) == ["ads"]
+    assert named(*burdens, showing=(("front", "latency"),)) == ["cart"]
+
+
+def test_without_an_alert_one_entity_that_nobody_feels_is_not_enough() -> None:
+    assert named(waits("store", 10, 0.6), waits("cart", 0, 0.0), waits("front", 0, 0.0)) == []
+
+
+def test_an_alert_on_something_without_a_burden_leaves_the_search_to_the_burdens() -> None:
+    assert named(waits("front", 10), waits("cart", 10), showing=(("node-1", "node_not_ready"),)) == ["cart"]
+
+
+def test_a_circle_of_calls_ends() -> None:
+    circle = [*CHAIN, Relation("store", "front", "CALLS"), Relation("cart", "cart", "CALLS")]
+    shares = attribute([waits(name, 10) for name in NAMES], circle, [("front", "latency")])
+    assert sum(share for share, _ in shares.values()) <= 1 + 1e-9
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.tuples(st.floats(0, 1e6), st.floats(0, 1))),
+    st.lists(st.builds(Relation, st.sampled_from(NAMES), st.sampled_from(NAMES), st.just("CALLS"))),
+    st.sets(st.tuples(st.sampled_from(NAMES), st.sampled_from(["latency", "errors", "node_not_ready"]))),
+)
+def test_shares_are_shares_on_any_graph(
+    amounts: dict[str, tuple[float, float]], calls: list[Relation], showing: set[tuple[str, str]]
+) -> None:
+    burdens = [waits(entity, *given) for entity, given in amounts.items()]
+    shares = attribute(burdens, calls, showing)
+    assert all(share >= 0 for share, _ in shares.values())
+    assert sum(share for share, _ in shares.values()) <= 1 + 1e-9
+    assert attribute(list(reversed(burdens)), list(reversed(calls)), showing) == shares
+
+
+def test_the_balance_chooses_between_two_services_that_the_walk_cannot_tell_apart() -> None:
+    entities = [
+        Entity(id=f"{kind}/{name}", kind=kind, name=name)
+        for name in ("cart", "store")
+        for kind in ("Deployment", "Pod")
+    ] + [Entity(id=f"Service/{name}", kind="Service", name=name) for name in ("cart", "store")]
+    relations = [Relation("Service/cart", "Service/store", "CALLS")]
+    for name in ("cart", "store"):
+        relations += [
+            Relation(f"Deployment/{name}", f"Pod/{name}", "OWNS"),
+            Relation(f"Service/{name}", f"Pod/{name}", "SELECTS"),
+        ]
+    piece = Subgraph({each.id: each for each in entities}, tuple(relations))
+    equal = tuple(
+        Hypothesis(entity=f"Deployment/{name}", fault="Workload.BadRevision", probability=0.4)
+        for name in ("cart", "store")
+    )
+    answer = Diagnosis(hypotheses=equal, causes=(0,))
+    for store, best in ((1.0, "Deployment/cart"), (10.0, "Deployment/store")):
+        burdens = [waits("Service/cart", 10), waits("Service/store", store)]
+        shares = attribute(burdens, relations, [("Service/cart", "latency")])
+        refined = refine(answer, shares, piece, load_ontology())
+        assert refined.hypotheses[0].entity == best
+        assert sum(each.probability for each in refined.hypotheses) <= 0.8 + 1e-6
+        assert next(refined.selected()).entity == best
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.9])
+def test_a_hypothesis_behind_which_nothing_arises_loses(probability: float) -> None:
+    piece = Subgraph({name: Entity(id=name, kind="Service", name=name) for name in NAMES}, tuple(CHAIN))
+    answer = Diagnosis(
+        hypotheses=(Hypothesis(entity="ads", fault="Service.SelectorMismatch", probability=probability),)
+    )
+    shares = attribute([waits("front", 10), waits("cart", 10)], CHAIN, [("front", "latency")])
+    assert refine(answer, shares, piece, load_ontology()).hypotheses[0].entity == "cart"
