@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock bench-ingest
+.PHONY: install demo lint test lock bench-ingest bench-petshop
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -29,6 +29,10 @@ test: lint
 
 bench-ingest: $(STAMP)
 	$(BIN)/python -m bench.ingest
+
+# The data set is public (GitHub: amazon-science/petshop-root-cause-analysis); its folder is named in KT_PETSHOP.
+bench-petshop: $(STAMP)
+	$(BIN)/python -m bench.petshop
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt

@@ -1,56 +1,67 @@
 """Ranks hypotheses again by where waiting and failing arise.
 
 The walk over the graph says what may be behind the symptoms; the balance of burdens (`attribution`) says at which
-entity they arise. A hypothesis keeps its odds as far as its entity stands behind those: it is the entity itself, a part
-of it, or what it runs on, mounts or uses. Calls are left out here, since the balance has followed them already.
+entity they arise. As far as the balance is sure, its shares are handed to the hypotheses behind each such entity (it, a
+part of it, what it runs on, mounts or uses) in proportion to their odds. Calls are left out here, since the balance has
+followed them already. What no hypothesis accounts for stays with the entity, as a fault without a name.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 import msgspec
 
-from diagnose.attribution import LEAST, NAMED, SHOWN, Shares, fault_of
+from diagnose.attribution import NAMED, SHOWN, Shares, fault_of
 from diagnose.paths import Paths
 from graph_schema.model import Diagnosis, Evidence, Hypothesis, Subgraph
 from graph_schema.ontology import Ontology
 
 ELSEWHERE = 0.1
-"""What is left of the odds of a hypothesis behind which nothing arises: the balance may lack an entity."""
+"""How much of the odds stays as it was even where the balance is sure: it may lack an entity."""
+NAMELESS = 0.02
+"""Probability of a fault at an entity that the catalogue does not know, beside the ones that it offers."""
 HOPS = 4
 CALLING = frozenset({"CALLS", "ROUTES_TO"})
 
 
 def refine(answer: Diagnosis, shares: Shares, piece: Subgraph, ontology: Ontology) -> Diagnosis:
-    """The same hypotheses with probabilities that heed the balance, and its own where the catalogue has nothing."""
-    behind = _behind(shares, piece, ontology)
-    kept = {
-        each.entity: ELSEWHERE + (1 - ELSEWHERE) * min(1.0, behind.get(each.entity, 0.0)) for each in answer.hypotheses
-    }
-    weighed = [(each, each.probability * kept[each.entity]) for each in answer.hypotheses]
-    before, after = (sum(each.probability for each in answer.hypotheses), sum(weight for _, weight in weighed))
-    # What the balance takes from one hypothesis goes to the others, as far as it supports any of them.
-    scale = before * max(kept.values()) / after if after > 0 else 0.0
+    """The same hypotheses with probabilities that heed the balance, and nameless ones where they explain nothing."""
+    relations = tuple(each for each in piece.relations if each.kind not in CALLING)
+    paths = Paths(Subgraph(piece.entities, relations), ontology)
+    handed: dict[int, float] = defaultdict(float)
+    arising: dict[int, float] = defaultdict(float)
+    nameless: list[Hypothesis] = []
+    certain = 0.0
+    for (entity, symptom), (share, burden) in sorted(shares.items()):
+        sure = share * (burden.strength if burden else 0.0) * (1 - ELSEWHERE)
+        certain += sure
+        sources = paths.to(entity, symptom, HOPS)
+        behind = {
+            number: each.probability * (1.0 if sources[each.entity].own else sources[each.entity].strength)
+            for number, each in enumerate(answer.hypotheses)
+            if each.entity in sources
+        }
+        whole = sum(behind.values()) + NAMELESS
+        for number, weight in behind.items():
+            handed[number] += sure * weight / whole
+            arising[number] += share
+        if share >= SHOWN:
+            nameless.append(
+                msgspec.structs.replace(
+                    fault_of(entity, symptom, share, burden), probability=round(sure * NAMELESS / whole, 6)
+                )
+            )
     known = [
         msgspec.structs.replace(
             each,
-            probability=round(min(1.0, weight * scale), 6),
-            evidence_for=(*each.evidence_for, *_words(each, behind)),
+            probability=round(min(1.0, handed[number] + (1 - certain) * each.probability), 6),
+            evidence_for=(*each.evidence_for, *_words(arising[number])),
         )
-        for each, weight in weighed
+        for number, each in enumerate(answer.hypotheses)
     ]
-    reached = {each.entity for each in answer.hypotheses if each.probability > LEAST}
-    others = [
-        fault_of(entity, symptom, share, burden)
-        for (entity, symptom), (share, burden) in sorted(shares.items())
-        if share >= SHOWN and not reached & _sources(entity, symptom, piece, ontology)
-    ]
-    place = {(each.entity, each.fault): number for number, each in enumerate(answer.hypotheses)}
-    ranked = sorted(
-        [*known, *others], key=lambda each: (-each.probability, place.get((each.entity, each.fault), 1 << 30))
-    )
+    # Sorting is stable: equals keep the engine's order, which has declared rules for ties.
+    ranked = sorted([*known, *nameless], key=lambda each: -each.probability)
     return msgspec.structs.replace(answer, hypotheses=tuple(ranked), causes=_causes(answer, ranked))
 
 
@@ -65,27 +76,7 @@ def _causes(answer: Diagnosis, ranked: list[Hypothesis]) -> tuple[int, ...]:
     return tuple(found) if found or not answer.causes else (0,)
 
 
-def _behind(shares: Shares, piece: Subgraph, ontology: Ontology) -> dict[str, float]:
-    """Entity → how much of the whole trouble arises at it or at what it stands behind."""
-    paths = _without_calls(piece, ontology)
-    found: dict[str, float] = defaultdict(float)
-    for (entity, symptom), (share, _) in sorted(shares.items()):
-        for source, reach in paths.to(entity, symptom, HOPS).items():
-            found[source] += share * (1.0 if reach.own else reach.strength)
-    return found
-
-
-def _sources(entity: str, symptom: str, piece: Subgraph, ontology: Ontology) -> set[str]:
-    return set(_without_calls(piece, ontology).to(entity, symptom, HOPS))
-
-
-def _without_calls(piece: Subgraph, ontology: Ontology) -> Paths:
-    relations = tuple(each for each in piece.relations if each.kind not in CALLING)
-    return Paths(Subgraph(piece.entities, relations), ontology)
-
-
-def _words(each: Hypothesis, behind: Mapping[str, float]) -> tuple[Evidence, ...]:
-    share = behind.get(each.entity, 0.0)
+def _words(share: float) -> tuple[Evidence, ...]:
     if share < SHOWN:
         return ()
     return (Evidence(text=f"{min(1.0, share):.0%} of the waiting and failing arises at it or in front of it"),)

@@ -26,6 +26,7 @@ SUFFERS = 0.3
 NAMED = 0.3
 """From this probability on an entity is named as the cause; set on quiet time (docs/benchmarks.md)."""
 NAMED_ALONE = 0.8
+"""Without an alert and a caller that could suffer, a change must be this sure."""
 FELT = 0.1
 """A caller suffers when its burden changed at least this surely."""
 SHOWN = 0.005
@@ -137,7 +138,7 @@ def without_catalogue(
     """The diagnosis that burdens alone allow: which entity, and whether it lets wait or fails; not why.
 
     `relations`: who calls whom; `showing`: the (entity, symptom) of alerts. Without an alert an entity whose callers do
-    not suffer is named only when it is all but sure: some metric of some entity is always at its worst.
+    not suffer is not named: some metric of some entity is always at its worst.
     """
     carried, related, alerted = list(burdens), list(relations), list(showing)
     shares = attribute(carried, related, alerted)
@@ -148,15 +149,21 @@ def without_catalogue(
     shown = tuple(each for share, each in ranked if share >= SHOWN)
     if not shown:
         return Diagnosis(hypotheses=())
-    least = NAMED if alerted or _felt(shown[0], carried, related) else NAMED_ALONE
-    return Diagnosis(hypotheses=shown, causes=(0,) if shown[0].probability >= least else ())
+    causes = tuple(
+        number
+        for number, each in enumerate(shown)
+        if each.probability >= NAMED and (alerted or _believed(each, carried, related))
+    )
+    return Diagnosis(hypotheses=shown, causes=causes)
 
 
-def _felt(best: Hypothesis, burdens: Iterable[Burden], relations: Iterable[Relation]) -> bool:
-    """Whether one of its callers suffers too."""
-    callers = {each.source for each in relations if each.kind in CALLS and each.target == best.entity} - {best.entity}
+def _believed(cause: Hypothesis, burdens: Iterable[Burden], relations: Iterable[Relation]) -> bool:
+    """Whether one of its callers suffers too; where no caller is known, whether it got worse beyond doubt."""
+    callers = {each.source for each in relations if each.kind in CALLS and each.target == cause.entity} - {cause.entity}
     return any(
-        each.entity in callers and each.strength >= FELT and FAULTS[each.symptom] == best.fault for each in burdens
+        each.entity in callers and each.strength >= FELT if callers else each.strength >= NAMED_ALONE
+        for each in burdens
+        if FAULTS[each.symptom] == cause.fault and (callers or each.entity == cause.entity)
     )
 
 

@@ -117,6 +117,16 @@ class Burden(msgspec.Struct, frozen=True, kw_only=True):
     after: float
 
 
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that is watched for: that it does not fire says something too."""
+
+    name: str
+    symptom: str
+    kinds: frozenset[str]
+    """Kinds of entity that it watches."""
+    confidence: float = 1.0
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason for or against a hypothesis, in words for a person, with its weight in log-odds."""
 

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diagnose.arising import refine
-from diagnose.attribution import attribute, without_catalogue
-from graph_schema.model import Burden, Diagnosis, Entity, Relation, Signal, Subgraph
+from diagnose.attribution import CALLS, FAULTS, attribute, without_catalogue
+from diagnose.silence import heed
+from graph_schema.catalogue import Catalogue
+from graph_schema.model import Burden, Diagnosis, Entity, Relation, Signal, Subgraph, Watch
 from graph_schema.ontology import Ontology
+from sense import rules
+from sense.mapping import LabelMapping, Lookup
 
 if TYPE_CHECKING:  # numpy is slow to import, and many diagnoses need none of it
     from sense.metrics.series import Table
@@ -27,6 +31,9 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 
     metrics: Path | None = None
     quiet: Path | None = None
+    logs: Path | None = None
+    traces: Path | None = None
+    rules: Path | None = None
     at: float | None = None
     """The onset in seconds since 1970, if it is known."""
 
@@ -34,58 +41,130 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     piece: Subgraph
     """The topology, completed by what only the evidence knows."""
+    alerts: tuple[Signal, ...]
+    """Among the signals: what alerted, by Alertmanager or by the rules' own word."""
     signals: tuple[Signal, ...]
+    watches: tuple[Watch, ...] = ()
+    """Alerts that are silent."""
     burdens: tuple[Burden, ...] = ()
     onset: float | None = None
     warnings: tuple[str, ...] = ()
 
 
-def gather(files: Files, piece: Subgraph, alerts: Sequence[Signal]) -> Gathered:
-    """Signals of every kind, on entities of the topology or new ones. Raises `BadFile`."""
-    if files.metrics is None:
-        return Gathered(piece=piece, signals=tuple(alerts), onset=files.at)
-    from sense.metrics.evidence import look
-    from sense.metrics.reading import read
-    from sense.metrics.rules import MetricRules
+def gather(files: Files, piece: Subgraph, alerts: Sequence[Signal], mapping: LabelMapping, lookup: Lookup) -> Gathered:
+    """Signals of every kind, on entities of the topology or new ones. Raises `BadFile`.
 
+    `lookup` finds entities of the topology for the alerts that the rules tell of.
+    """
+    watches: tuple[Watch, ...] = ()
+    if files.rules:
+        told = rules.read(files.rules, mapping)
+        watches = told.silent
+        known = [each.labels for each in alerts]
+        alerts = [*alerts, *mapping.signals([each for each in told.firing if each.labels not in known], lookup)]
     names = Names(piece)
-    table = names.rename(read(files.metrics))
-    quiet = names.rename(read(files.quiet)) if files.quiet else {}
-    alerted = {(each.entity, each.symptom) for each in alerts if each.firing and each.mapped}
-    found = look(
-        table,
-        quiet,
-        MetricRules.load(),
-        alerted=alerted,
-        alerted_at=min((each.starts_at.timestamp() for each in alerts if each.firing and each.mapped), default=None),
-        at=files.at,
-    )
+    sure = [each for each in alerts if each.firing and each.mapped]
+    measured = _measured(files, names, sure) if files.metrics or files.traces or files.logs else None
+    found = measured.signals if measured else []
     return Gathered(
         piece=names.completed(),
-        signals=(*alerts, *_news(found.signals, alerted)),
-        burdens=found.burdens,
-        onset=found.onset,
+        alerts=tuple(alerts),
+        signals=(*alerts, *_news(found, {(each.entity, each.symptom) for each in sure})),
+        watches=watches,
+        burdens=measured.burdens if measured else (),
+        onset=measured.onset if measured else files.at,
         warnings=names.warnings(bool(piece.entities)),
     )
 
 
+class _Measured(msgspec.Struct, frozen=True):
+    onset: float | None
+    signals: list[Signal]
+    burdens: tuple[Burden, ...]
+
+
+def _measured(files: Files, names: Names, alerts: Sequence[Signal]) -> _Measured:
+    """What metrics, traces and logs say about one onset, that they find together."""
+    from sense import logs
+    from sense.metrics import reading, traces
+    from sense.metrics.counts import as_table
+    from sense.metrics.evidence import AS_GIVEN, look, onset_in
+    from sense.metrics.rules import MetricRules
+
+    meanings, log_rules = MetricRules.load(), logs.LogRules.load()
+    table = names.rename(reading.read(files.metrics)) if files.metrics else {}
+    quiet = names.rename(reading.read(files.quiet)) if files.quiet else {}
+    seen = traces.read(files.traces) if files.traces else traces.Traces({}, {})
+    traced = names.rename(seen.table)
+    for caller, callee in seen.calls:
+        names.call(caller, callee)
+    written = logs.read(files.logs, log_rules) if files.logs else logs.Logs({}, {})
+    onset = files.at
+    if onset is None:
+        alerted = {(each.entity, each.symptom) for each in alerts}
+        first = min((each.starts_at.timestamp() for each in alerts), default=None)
+        together = [each for each in (table, traced, names.rename(as_table(written))) if each]
+        onset = onset_in(together, quiet, meanings, alerted=alerted, alerted_at=first)
+    if onset is None:
+        return _Measured(None, [], ())
+    by_metrics = look(table, quiet, meanings, at=onset)
+    by_traces = look(traced, {}, meanings, at=onset, source="trace")
+    lines = logs.templates(written, onset, before_s=AS_GIVEN.before_s, after_s=AS_GIVEN.after_s)
+    told = [msgspec.structs.replace(each, entity=names.id(each.entity)) for each in logs.signals(lines, log_rules)]
+    # Amounts of different sources have different units: the source that knows more entities keeps the balance.
+    burdens = max(by_metrics.burdens, by_traces.burdens, key=len)
+    return _Measured(onset, [*by_metrics.signals, *by_traces.signals, *told], burdens)
+
+
 def _news(signals: Iterable[Signal], known: Iterable[tuple[str, str]]) -> list[Signal]:
-    """What no alert says already: the same symptom seen twice in one place is one symptom."""
+    """The surest of each symptom in one place, unless an alert says it already: seen twice it is still one symptom."""
     said = set(known)
-    return [each for each in signals if (each.entity, each.symptom) not in said]
+    best: dict[tuple[str, str], Signal] = {}
+    for each in sorted(signals, key=lambda signal: (-signal.confidence, signal.source, signal.fingerprint)):
+        if (each.entity, each.symptom) not in said:
+            best.setdefault((each.entity, each.symptom), each)
+    return sorted(best.values(), key=lambda each: each.fingerprint)
 
 
-def judge(answer: Diagnosis, gathered: Gathered, alerts: Sequence[Signal], ontology: Ontology) -> Diagnosis:
-    """The diagnosis of the engine, refined by where waiting and failing arise."""
+def judge(answer: Diagnosis, gathered: Gathered, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
+    """The diagnosis of the engine, refined by silent alerts and by where waiting and failing arise."""
     warned = msgspec.structs.replace(answer, warnings=(*gathered.warnings, *answer.warnings))
+    heard = heed(warned, gathered.watches, gathered.signals, gathered.piece, catalogue, ontology)
     if not gathered.burdens:
-        return warned
-    showing = {(each.entity, each.symptom) for each in alerts if each.firing and each.mapped}
-    if not answer.hypotheses:
+        return heard
+    showing = {(each.entity, each.symptom) for each in gathered.alerts if each.firing and each.mapped}
+    if not heard.hypotheses:
         alone = without_catalogue(gathered.burdens, gathered.piece.relations, showing)
-        return msgspec.structs.replace(warned, hypotheses=alone.hypotheses, causes=alone.causes)
+        return _accounted(msgspec.structs.replace(heard, hypotheses=alone.hypotheses, causes=alone.causes), gathered)
     shares = attribute(gathered.burdens, gathered.piece.relations, showing)
-    return refine(warned, shares, gathered.piece, ontology)
+    return _accounted(refine(heard, shares, gathered.piece, ontology), gathered)
+
+
+def _accounted(answer: Diagnosis, gathered: Gathered) -> Diagnosis:
+    """The signals that a cause by balance accounts for: the same symptom on it and on whoever calls it, however far."""
+    callers: dict[str, set[str]] = {}
+    for relation in gathered.piece.relations:
+        if relation.kind in CALLS:
+            callers.setdefault(relation.target, set()).add(relation.source)
+    hypotheses = list(answer.hypotheses)
+    explained: set[str] = set()
+    for number in answer.causes:
+        cause = hypotheses[number]
+        if cause.fault not in FAULTS.values():
+            continue
+        suffering, front = {cause.entity}, [cause.entity]
+        while front:
+            front = sorted({each for entity in front for each in callers.get(entity, ())} - suffering)
+            suffering.update(front)
+        own = tuple(
+            each.fingerprint
+            for each in gathered.signals
+            if each.entity in suffering and FAULTS.get(each.symptom) == cause.fault
+        )
+        hypotheses[number] = msgspec.structs.replace(cause, explains=own)
+        explained.update(own)
+    left = tuple(each for each in answer.unexplained if each not in explained)
+    return msgspec.structs.replace(answer, hypotheses=tuple(hypotheses), unexplained=left)
 
 
 class Names:

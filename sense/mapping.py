@@ -7,7 +7,7 @@ alert that maps to no known entity becomes a signal on an `Unmapped` entity, whi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,10 @@ class LabelMapping:
     def symptoms(self) -> frozenset[str]:
         """Every symptom that a rule can give."""
         return frozenset(rule.symptom for rule in self._rules.symptoms)
+
+    def kinds(self, words: Collection[str]) -> frozenset[str]:
+        """The kinds of entity that labels of these names speak of."""
+        return frozenset(rule.kind for rule in self._rules.entities if (rule.name or rule.address) in words)
 
     def signals(self, alerts: Iterable[Alert], lookup: Lookup) -> list[Signal]:
         """One signal for each alert but the ones that tell of no fault (Watchdog)."""

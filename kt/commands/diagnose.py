@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from graph_schema.model import Change, Diagnosis, Entity, Hypothesis, Relation, Subgraph
+from graph_schema.model import Change, Diagnosis, Entity, Hypothesis, Relation, Signal, Subgraph
 from sense.alertmanager import AlertBatch, BadPayload, parse
 
 T = TypeVar("T")
@@ -28,14 +29,19 @@ class _Topology(msgspec.Struct):
 @click.option("--changes", "-c", type=click.Path(path_type=Path), help="What was altered on purpose (JSON).")
 @click.option("--metrics", "-m", type=click.Path(path_type=Path), help="Samples (CSV, or a folder of such files).")
 @click.option("--quiet", "-q", type=click.Path(path_type=Path), help="The same metrics from a time without incidents.")
+@click.option("--logs", "-l", type=click.Path(path_type=Path), help="Log lines (one JSON object a line).")
+@click.option("--traces", "-s", type=click.Path(path_type=Path), help="Spans (one JSON object a line).")
+@click.option(
+    "--rules", "-r", type=click.Path(path_type=Path), help="Alerts that are watched for (Prometheus' rules API)."
+)
 @click.option("--at", help="When it began (RFC 3339 or seconds since 1970); found if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable answer.")
 @click.pass_obj
 def diagnose(
     config: Path | None, topology: Path | None, alerts: Path | None, changes: Path | None, metrics: Path | None,
-    quiet: Path | None, at: str | None, as_json: bool,
+    quiet: Path | None, logs: Path | None, traces: Path | None, rules: Path | None, at: str | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Find the likeliest cause of what ALERTS, METRICS and the like show in a TOPOLOGY.
+    """Find the likeliest cause of what alerts, metrics, logs and traces show in a topology.
 
     \b
     kt diagnose --topology T.json --alerts A.json --changes C.json
@@ -54,8 +60,8 @@ def diagnose(
     from sense.mapping import LabelMapping
 
     settings = load(config, os.environ)
-    if alerts is None and metrics is None:
-        raise click.UsageError("nothing was seen: give --alerts or --metrics")
+    if not any((alerts, metrics, logs, traces, rules)):
+        raise click.UsageError("nothing was seen: give --alerts, --metrics, --logs, --traces or --rules")
     piece = _piece(topology, changes)
     ontology = load_ontology()
     index = _Index(piece)
@@ -63,18 +69,19 @@ def diagnose(
     batches = _batches(alerts) if alerts else []
     alerted = mapping.signals([alert for batch in batches for alert in batch.alerts], index.lookup)
     try:
-        files = Files(metrics=metrics, quiet=quiet, at=_onset(at))
-        gathered = gather(files, piece, alerted)
+        files = Files(metrics=metrics, quiet=quiet, logs=logs, traces=traces, rules=rules, at=_onset(at))
+        gathered = gather(files, piece, alerted, mapping, index.lookup)
     except BadFile as error:
         raise click.UsageError(str(error)) from error
     now = moment(gathered.onset) if gathered.onset is not None else datetime.now(UTC)
     catalogue = load_catalogue(ontology=ontology)
     found = find_cause(gathered.piece, gathered.signals, catalogue, ontology, now=now)
-    answer = judge(found, gathered, alerted, ontology)
+    answer = judge(found, gathered, catalogue, ontology)
     if as_json:
         click.echo(json.dumps(_plain(answer), indent=2))
     else:
         _show(answer)
+        _show_unexplained(answer, gathered.signals)
 
 
 class _Index:
@@ -180,9 +187,14 @@ def _show(answer: Diagnosis) -> None:
         click.echo("No cause was found: nothing that was seen is tied to an entity of the topology.")
     for index, each in enumerate(answer.hypotheses[: max(FEWEST, len(answer.causes))]):
         _show_one(each, is_cause=index in answer.causes)
+
+
+def _show_unexplained(answer: Diagnosis, signals: Iterable[Signal]) -> None:
+    known = {each.fingerprint: each for each in signals}
     for name, fingerprints in (("unexplained", answer.unexplained), ("unmapped", answer.unmapped)):
-        if fingerprints:
-            click.secho(f"{name}: {', '.join(fingerprints)}", fg="yellow")
+        for fingerprint in fingerprints:
+            each = known[fingerprint]
+            click.secho(f"{name}: {each.symptom} on {each.entity} ({each.name}, {fingerprint})", fg="yellow")
 
 
 def _show_one(each: Hypothesis, *, is_cause: bool) -> None:

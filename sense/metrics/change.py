@@ -92,28 +92,10 @@ def _unit(
     differences = np.abs(np.concatenate(moved)) if moved else np.zeros(0)
     if len(differences) >= ENOUGH_QUIET:
         units += [1.4826 * float(np.median(differences)), float(np.quantile(differences, TAIL)) / TAIL_UNITS]
-    own, later = (
-        part[given > 0]
-        for part, given in zip(
-            (window.values[:split], window.values[split:]),
-            (window.weights[:split], window.weights[split:]),
-            strict=True,
-        )
-    )
-    if len(own) and (len(own) >= ENOUGH_OWN or len(differences) < ENOUGH_QUIET):
-        units.append(_noise(own, later) * weight * (1 / len(own) + 1 / after) ** 0.5)
-    return float(max(units))
-
-
-def _noise(own: Floats, later: Floats) -> float:
-    """Standard deviation of the samples around their level: before the onset, or on both sides where those are few."""
+    own = window.values[:split][window.weights[:split] > 0]
     if len(own) >= ENOUGH_OWN:
-        return float(own.std(ddof=1))
-    freedom = len(own) + len(later) - 2
-    if freedom < 1:
-        return 0.0
-    squares = float(((own - own.mean()) ** 2).sum()) + (float(((later - later.mean()) ** 2).sum()) if len(later) else 0)
-    return float((squares / freedom) ** 0.5)
+        units.append(float(own.std(ddof=1)) * weight * (1 / len(own) + 1 / after) ** 0.5)
+    return float(max(units))
 
 
 def _differences(

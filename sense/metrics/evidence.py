@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -36,16 +36,14 @@ def look(
     lengths: Span = AS_GIVEN,
     source: str = "metric",
 ) -> Found:
-    """Signals and burdens at the onset: `at`, else found before the first alert at `alerted_at`, else anywhere.
+    """Signals and burdens at the onset: `at`, else the one that `onset_in` finds.
 
     `alerted`: (entity, symptom) of the alerts; `quiet`: the same metrics from a time without an incident, may be empty;
     `lengths`: how much before and after the onset belongs to the incident (its onset is not looked at).
     """
     onset = at
-    if onset is None and alerted_at is not None:
-        onset = before_alert(table, alerted, alerted_at, rules)
     if onset is None:
-        onset = _likeliest(table, quiet, rules, lengths)
+        onset = onset_in([table], quiet, rules, alerted=alerted, alerted_at=alerted_at, lengths=lengths)
     if onset is None:
         return Found(onset=None)
     span = msgspec.structs.replace(lengths, onset=onset)
@@ -56,6 +54,31 @@ def look(
         signals=tuple(signals(iter(found), SURE, source)),
         burdens=tuple(burdens(table, quiet, span, rules)),
     )
+
+
+def onset_in(
+    tables: Sequence[Table],
+    quiet: Table,
+    rules: MetricRules,
+    *,
+    alerted: Collection[tuple[str, str]] = (),
+    alerted_at: float | None = None,
+    lengths: Span = AS_GIVEN,
+) -> float | None:
+    """When it began: found before the first alert, else anywhere; None when nothing moves."""
+    table = _joined(tables)
+    if alerted_at is not None:
+        return before_alert(table, alerted, alerted_at, rules)
+    return _likeliest(table, quiet, rules, lengths)
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    """All series in one table; the first table that has a metric of an entity is believed."""
+    joined: Table = {}
+    for table in tables:
+        for entity, metrics in table.items():
+            joined[entity] = {**metrics, **joined.get(entity, {})}
+    return joined
 
 
 def _likeliest(table: Table, quiet: Table, rules: MetricRules, lengths: Span) -> float | None:
