@@ -69,6 +69,10 @@ class Diagnose(Section, frozen=True):
     hops: Annotated[int, msgspec.Meta(ge=1, le=12)] = 6
     min_probability: Share = 0.5
     """Below this no remedy is proposed; the incident waits for evidence, then for a person."""
+    metrics: bool = False
+    """Also ask Prometheus for the minutes around the onset and count what changed as evidence."""
+    events: bool = False
+    """Also read Warning events and conditions around the onset from Kubernetes."""
 
 
 class Guard(Section, frozen=True):

@@ -20,6 +20,7 @@ PATHS = {
     "Service": ("api/v1", "services"),
     "Node": ("api/v1", "nodes"),
     "Namespace": ("api/v1", "namespaces"),
+    "Event": ("api/v1", "events"),
 }
 CLUSTER_WIDE = frozenset({"Node", "Namespace"})
 TIMEOUT_S = 10.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from datetime import datetime, timedelta
 
 import msgspec
@@ -48,9 +49,40 @@ class Alert(msgspec.Struct):
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+Samples = list[tuple[float, float]]
+KEPT = 400
+"""Moments that are remembered."""
+
+
+class History:
+    """The last moments of every series, as a range query sees them."""
+
+    def __init__(self) -> None:
+        self._moments: deque[tuple[float, dict[str, list[Series]]]] = deque(maxlen=KEPT)
+
+    def add(self, at: float, series: dict[str, list[Series]]) -> None:
+        self._moments.append((at, series))
+
+    def ranges(self, name: str, start: float, end: float, step: float) -> list[tuple[dict[str, str], Samples]]:
+        """(labels, samples) of each series: at each step the newest value that is not older than `STALE_S`."""
+        found: dict[tuple[tuple[str, str], ...], Samples] = {}
+        at, moments = start, list(self._moments)
+        while at <= end and step > 0:
+            now = next((series for seen, series in reversed(moments) if at - STALE_S <= seen <= at), {})
+            for labels, value in now.get(name, []):
+                found.setdefault(tuple(sorted(labels.items())), []).append((at, value))
+            at += step
+        return [(dict(labels), samples) for labels, samples in found.items()]
+
+
+STALE_S = 300.0
+"""As long as Prometheus looks back for a sample."""
+
+
 class Metrics:
     def __init__(self) -> None:
         self.series: dict[str, list[Series]] = {}
+        self.history = History()
         self.alerts: dict[str, Alert] = {}
         """Pending and firing ones, by fingerprint."""
         self.news: list[Alert] = []
@@ -78,6 +110,7 @@ class Metrics:
                 ended.ends_at = now
                 self.news.append(ended)
         firing = [each for each in self.alerts.values() if each.starts_at]
+        self.history.add(now.timestamp(), self.series)
         self.series["ALERTS"] = [({**each.labels, "alertstate": "firing"}, 1.0) for each in firing]
 
 

@@ -1,4 +1,4 @@
-"""The part of Prometheus' HTTP API that is asked for: instant queries of plain selectors, the rules, its health."""
+"""The part of Prometheus' HTTP API that is asked for: plain selectors, now or over the last minutes, rules, health."""
 
 from __future__ import annotations
 
@@ -39,6 +39,22 @@ def create_app(cluster: Cluster) -> Starlette:
         result = [{"metric": labels | {"__name__": name}, "value": [at, repr(value)]} for labels, value in found]
         return _json(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
 
+    async def query_range(request: Request) -> Response:
+        form = await request.form() if request.method == "POST" else request.query_params
+        try:
+            name, tests = parse(str(form.get("query", "")))
+            start, end, step = (_number(form.get(part)) for part in ("start", "end", "step"))
+        except BadQuery as error:
+            return _json(400, {"status": "error", "errorType": "bad_data", "error": str(error)})
+        with cluster.lock:
+            found = cluster.metrics.history.ranges(name, start, end, step)
+        result = [
+            {"metric": labels | {"__name__": name}, "values": [[at, repr(value)] for at, value in samples]}
+            for labels, samples in found
+            if matches((labels, 0.0), tests)
+        ]
+        return _json(200, {"status": "success", "data": {"resultType": "matrix", "result": result}})
+
     async def rules(_: Request) -> Response:
         listed = [
             {
@@ -58,11 +74,20 @@ def create_app(cluster: Cluster) -> Starlette:
     return Starlette(
         routes=[
             Route("/api/v1/query", query, methods=["GET", "POST"]),
+            Route("/api/v1/query_range", query_range, methods=["GET", "POST"]),
             Route("/api/v1/rules", rules),
             Route("/-/healthy", healthy),
             Route("/-/ready", healthy),
         ]
     )
+
+
+def _number(text: object) -> float:
+    """Seconds since 1970, or a duration in seconds (`15` or `15s`). Raises `BadQuery`."""
+    try:
+        return float(str(text).removesuffix("s"))
+    except ValueError as error:
+        raise BadQuery(f"the twin takes times and steps in seconds, not {text!r}") from error
 
 
 Test = tuple[str, str, str]

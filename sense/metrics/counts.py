@@ -16,8 +16,8 @@ def as_table(logs: Logs) -> Table:
     if not logs.spans:
         return {}
     begin, end = min(first for first, _ in logs.spans.values()), max(last for _, last in logs.spans.values())
-    width = max((end - begin) / BINS, SHORTEST_S)
-    edges = begin + np.arange(int((end - begin) // width) + 2) * width
+    bins = max(1, min(BINS, int((end - begin) / SHORTEST_S)))
+    edges = np.linspace(begin, max(end, begin + SHORTEST_S), bins + 1)
     counted: dict[str, list[np.typing.NDArray[np.intp]]] = {}
     for (entity, _), times in sorted(logs.troubles.items()):
         counted.setdefault(entity, []).append(np.histogram(np.unique(np.frombuffer(times)), edges)[0])

@@ -27,6 +27,8 @@ FEWEST_AFTER = 2
 CLEAR = 2.0
 """A series speaks for an onset from this many standard errors on."""
 MOST_ONSETS = 8
+DISTINCT = 50
+"""Places nearer than this part of the whole are one place: a peak has a slope on both sides."""
 BALANCED: dict[str, Sequence[Role]] = {
     "latency": ("waiting",),
     "errors": ("failed", "succeeded", "failures"),
@@ -88,12 +90,23 @@ def in_metrics(table: Table, quiet: Table, rules: MetricRules, span: Span) -> li
             if len(known.now.times) < FEWEST:
                 continue
             errors = _moved(known, meaning, span)
+            peak = float(errors.max())
+            if peak <= CLEAR:
+                continue
+            # However clear a series is, it is one voice; where it is clearest it speaks loudest.
+            weight = float(np.log1p(min(peak, MOST) - CLEAR))
             # Each place of the grid stands for the next sample of the series.
             where = np.searchsorted(known.now.times, grid)
             inside = where < len(known.now.times)
-            total[inside] += np.log1p((errors[where[inside]] - CLEAR).clip(min=0.0))
-    order = np.argsort(-total, kind="stable")[:MOST_ONSETS]
-    return [float(grid[each]) for each in order if total[each] > 0]
+            total[inside] += weight * (errors[where[inside]] / peak) ** 2
+    apart = len(grid) // DISTINCT
+    chosen: list[int] = []
+    for place in np.argsort(-total, kind="stable").tolist():
+        if total[place] > 0 and all(abs(place - other) > apart for other in chosen):
+            chosen.append(place)
+        if len(chosen) == MOST_ONSETS:
+            break
+    return [float(grid[place]) for place in chosen]
 
 
 def _grid(table: Table) -> Floats:
@@ -104,7 +117,7 @@ def _grid(table: Table) -> Floats:
 
 
 def _moved(known: Prepared, meaning: Meaning, span: Span) -> Floats:
-    """For each sample: how many standard errors worse the mean is from there on than before, at most MOST."""
+    """For each sample: how many standard errors worse the mean is from there on than before."""
     times, values = known.now.times, known.now.values
     sums = np.concatenate(([0.0], np.cumsum(values)))
     here = np.arange(len(times))
@@ -122,7 +135,7 @@ def _moved(known: Prepared, meaning: Meaning, span: Span) -> Floats:
     if noise == 0:
         return np.zeros(len(times))
     errors = risen / (noise * (1 / np.maximum(before, 1) + 1 / after) ** 0.5)
-    return np.where((before > 0) & (after >= FEWEST_AFTER), errors, 0.0).clip(0.0, MOST)
+    return np.where((before > 0) & (after >= FEWEST_AFTER), errors, 0.0).clip(min=0.0)
 
 
 def _noise(values: Floats) -> float:

@@ -87,9 +87,10 @@ def _parts(
     names: list[str], entity: Ints, start: Floats, duration: Floats, failed: Floats
 ) -> Iterator[tuple[str, dict[str, Series]]]:
     begin, end = float(start.min()), float(start.max())
-    width = min(max((end - begin) / BINS, SHORTEST_S), LONGEST_S)
-    bins = int((end - begin) // width) + 1
-    at = ((start - begin) // width).astype(int)
+    # Equal parts: a last one that is cut short would look like traffic that drops.
+    bins = max(1, int((end - begin) / min(max((end - begin) / BINS, SHORTEST_S), LONGEST_S)))
+    width = max((end - begin) / bins, SHORTEST_S)
+    at = ((start - begin) // width).astype(int).clip(max=bins - 1)
     middles: Floats = begin + (np.arange(bins, dtype=float) + 0.5) * width
     for number, name in sorted(enumerate(names), key=lambda each: each[1]):
         mine = entity == number

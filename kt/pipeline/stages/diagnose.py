@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from diagnose import diagnose
+from diagnose.arising import refine
+from diagnose.attribution import attribute
 from graph_schema.model import Diagnosis, Signal
 from kt.incident.events import Diagnosed, Healed
+from kt.pipeline.evidence import beside
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
 
@@ -29,4 +32,10 @@ def look(runtime: Runtime, signals: tuple[Signal, ...]) -> Diagnosis:
     options = runtime.settings.diagnose
     seeds = sorted({signal.entity for signal in signals if signal.mapped})
     piece = runtime.graph.neighbourhood(seeds, hops=options.hops)
-    return diagnose(piece, signals, runtime.catalogue, runtime.ontology, now=runtime.clock())
+    more = beside(runtime, piece, signals)
+    every = (*signals, *more.signals)
+    answer = diagnose(piece, every, runtime.catalogue, runtime.ontology, now=runtime.clock())
+    if not more.burdens:
+        return answer
+    showing = {(each.entity, each.symptom) for each in signals if each.mapped}
+    return refine(answer, attribute(more.burdens, piece.relations, showing), piece, runtime.ontology)

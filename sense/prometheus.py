@@ -1,0 +1,106 @@
+"""Asks Prometheus for the minutes around an onset: series of the entities near the alerts, by queries that are data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import msgspec
+import yaml
+
+from graph_schema.model import Entity
+
+if TYPE_CHECKING:
+    from sense.metrics.series import Table
+
+TIMEOUT_S = 5.0
+MOST_SAMPLES = 240
+"""Samples of a series that are asked for."""
+SHORTEST_S = 1.0
+
+
+class BadQueries(Exception):
+    """The file of queries is wrong; the message says where and what to do."""
+
+
+class RangeUnavailable(Exception):
+    """Prometheus did not answer, or did not understand."""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    kind: str
+    metric: str
+    query: str
+    name: str
+    namespace: str = ""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    queries: tuple[Query, ...]
+
+
+class _Series(msgspec.Struct):
+    metric: dict[str, str]
+    values: list[tuple[float, str]]
+
+
+class _Data(msgspec.Struct):
+    result: list[_Series]
+
+
+class _Answer(msgspec.Struct):
+    status: str
+    data: _Data | None = None
+    error: str = ""
+
+
+def load(path: Path | None = None) -> tuple[Query, ...]:
+    """The queries of a file, or the ones that come with KT. Raises `BadQueries`."""
+    where = str(path) if path else "the built-in queries"
+    try:
+        text = path.read_text() if path else resources.files("sense").joinpath("knowledge/queries.yaml").read_text()
+        content: Any = yaml.safe_load(text)
+        return msgspec.convert(content, _File).queries
+    except OSError as error:
+        raise BadQueries(f"{where} cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise BadQueries(f"{where} are not queries: {error}") from error
+
+
+def read(url: str, queries: Collection[Query], entities: Collection[Entity], start: float, end: float) -> Table:
+    """The series of these entities between two times (seconds since 1970). Raises `RangeUnavailable`."""
+    from sense.metrics.series import series  # numpy is slow to import
+
+    wanted = {(each.kind, each.namespace, each.name): each.id for each in entities}
+    kinds = {each.kind for each in entities}
+    table: Table = {}
+    with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S) as client:
+        for query in queries:
+            if query.kind not in kinds:
+                continue
+            for labels, samples in _ask(client, query.query, start, end):
+                namespace = labels.get(query.namespace, "") if query.namespace else ""
+                entity = wanted.get((query.kind, namespace, labels.get(query.name, "")))
+                if entity is not None:
+                    times, values = zip(*samples, strict=True) if samples else ((), ())
+                    table.setdefault(entity, {})[query.metric] = series(times, values)
+    return table
+
+
+def _ask(
+    client: httpx.Client, query: str, start: float, end: float
+) -> Iterator[tuple[dict[str, str], list[tuple[float, float]]]]:
+    step = max((end - start) / MOST_SAMPLES, SHORTEST_S)
+    asked = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+    try:
+        response = client.get("/api/v1/query_range", params=asked)
+        answer = msgspec.json.decode(response.content, type=_Answer)
+    except (httpx.HTTPError, msgspec.DecodeError) as error:
+        raise RangeUnavailable(f"{client.base_url}: {error}") from error
+    if answer.status != "success" or answer.data is None:
+        raise RangeUnavailable(f"{client.base_url}: {answer.error or response.status_code} for {query}")
+    for each in answer.data.result:
+        yield each.metric, [(at, float(value)) for at, value in each.values]

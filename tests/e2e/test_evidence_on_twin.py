@@ -1,0 +1,120 @@
+"""Metrics and events beside the alerts, read from a running twin by the real clients."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from graph_schema.model import Entity, Relation, Signal, Subgraph, entity_id
+from kt import settings as options
+from kt.pipeline.evidence import beside
+from kt.runtime import Runtime
+from sense import prometheus
+from twin.server import Twin
+
+CHAIN = ("front", "cart", "catalogue", "store")
+DEADLINE_S = 60.0
+
+
+@pytest.fixture
+def twin() -> Iterator[Twin]:
+    running = Twin(seed=3, speed=20.0).start()
+    yield running
+    running.stop()
+
+
+def shop() -> Subgraph:
+    entities = [
+        Entity(id=entity_id(kind, name, "shop"), kind=kind, name=name, namespace="shop")
+        for name in CHAIN
+        for kind in ("Service", "Deployment")
+    ]
+    entities += [Entity(id=f"Node/kt-node-{number}", kind="Node", name=f"kt-node-{number}") for number in (1, 2, 3)]
+    calls = [Relation(f"Service/shop/{a}", f"Service/shop/{b}", "CALLS") for a, b in itertools.pairwise(CHAIN)]
+    return Subgraph({each.id: each for each in entities}, tuple(calls))
+
+
+def runtime(twin: Twin, folder: Path, url: str | None = None) -> Runtime:
+    return Runtime(
+        options.Settings(
+            data_dir=str(folder),
+            broker_url="memory://",
+            kubernetes=options.Kubernetes(kubeconfig=str(twin.kubeconfig), cluster="twin"),
+            prometheus=options.Prometheus(url=url or twin.prometheus_url),
+            diagnose=options.Diagnose(metrics=True, events=True),
+        ),
+        clock=twin.now,
+    )
+
+
+def alert(entity: str, symptom: str, at: datetime) -> Signal:
+    return Signal(fingerprint="a", entity=entity, symptom=symptom, name="Told", starts_at=at)
+
+
+def broken(twin: Twin, fault: str, seconds: float = 30.0) -> datetime:
+    """Break it and let the twin's time pass; when it was broken."""
+    at = twin.now()
+    twin.inject(fault)
+    deadline = time.monotonic() + DEADLINE_S
+    while (twin.now() - at).total_seconds() < seconds:
+        assert time.monotonic() < deadline, "the twin's time stands still"
+        time.sleep(0.05)
+    return at
+
+
+def test_the_metrics_of_services_near_the_alert_are_signals_and_burdens(twin: Twin, tmp_path: Path) -> None:
+    at = broken(twin, "bad-rollout")
+    running = runtime(twin, tmp_path)
+    try:
+        found = beside(running, shop(), [alert("Service/shop/front", "errors", at)])
+    finally:
+        running.close()
+    metrics = {(each.entity, each.symptom) for each in found.signals if each.source == "metric"}
+    assert ("Service/shop/cart", "errors") in metrics
+    # What the alert says already is not said again.
+    assert ("Service/shop/front", "errors") not in metrics
+    carried = {each.entity: each.amount for each in found.burdens if each.symptom == "errors"}
+    assert carried["Service/shop/cart"] > carried["Service/shop/catalogue"]
+
+
+def test_a_node_that_went_down_is_told_by_its_condition(twin: Twin, tmp_path: Path) -> None:
+    at = broken(twin, "node-down", 60.0)
+    running = runtime(twin, tmp_path)
+    try:
+        found = beside(running, shop(), [alert("Deployment/shop/cart", "replicas_mismatch", at)])
+    finally:
+        running.close()
+    nodes = [each for each in found.signals if each.entity.startswith("Node/")]
+    assert {each.symptom for each in nodes} & {"node_unreachable", "node_not_ready"}
+
+
+def test_without_prometheus_the_diagnosis_goes_on_with_what_there_is(twin: Twin, tmp_path: Path) -> None:
+    running = runtime(twin, tmp_path, url="http://127.0.0.1:9")
+    try:
+        assert beside(running, shop(), [alert("Service/shop/front", "errors", twin.now())]).burdens == ()
+        off = msgspec.structs.replace(running.settings, diagnose=options.Diagnose())
+        running.settings = off
+        assert beside(running, shop(), [alert("Service/shop/front", "errors", twin.now())]).signals == ()
+    finally:
+        running.close()
+
+
+def test_a_range_has_a_value_at_each_step_that_was_seen(twin: Twin) -> None:
+    broken(twin, "overload", 5.0)
+    end = twin.now().timestamp()
+    front = next(each for each in shop().entities.values() if each.id == "Service/shop/front")
+    table = prometheus.read(twin.prometheus_url, prometheus.load(), [front], end - 20, end)
+    rate = table["Service/shop/front"]["requests_per_second"]
+    assert rate.values[0] == pytest.approx(30.0, rel=0.2)
+    assert rate.values[-1] == pytest.approx(60.0, rel=0.2)
+    answer = httpx.get(f"{twin.prometheus_url}/api/v1/query_range", params={"query": "x", "start": "soon"})
+    assert answer.status_code == 400
+    with pytest.raises(prometheus.RangeUnavailable):
+        prometheus.read("http://127.0.0.1:9", prometheus.load(), [front], 0, 1)

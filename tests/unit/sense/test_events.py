@@ -1,0 +1,72 @@
+"""Kubernetes events and conditions as signals: what is news about an incident, and what has been so for days."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sense.kubernetes.events import load, of_conditions, of_events
+
+RULES = load()
+ONSET = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def stamp(minutes: float) -> str:
+    return (ONSET + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+
+
+def event(reason: str, first: float, last: float, message: str = "", **more: Any) -> dict[str, Any]:
+    about = {"kind": "Pod", "namespace": "shop", "name": "cart-0"}
+    return {
+        "type": "Warning", "reason": reason, "message": message, "involvedObject": about,
+        "firstTimestamp": stamp(first), "lastTimestamp": stamp(last),
+    } | more  # fmt: skip
+
+
+def node(name: str, type_: str, status: str, turned: float) -> dict[str, Any]:
+    condition = {"type": type_, "status": status, "lastTransitionTime": stamp(turned), "message": "told so"}
+    return {"kind": "Node", "metadata": {"name": name}, "status": {"conditions": [condition]}}
+
+
+def told(*events: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(each.entity, each.symptom) for each in of_events(events, ONSET, RULES)]
+
+
+def test_a_warning_around_the_onset_is_a_signal_on_its_object() -> None:
+    [signal] = of_events([event("BackOff", 1, 5, "Back-off restarting failed container")], ONSET, RULES)
+    assert (signal.entity, signal.symptom, signal.source) == ("Pod/shop/cart-0", "crashlooping", "event")
+    assert signal.starts_at == ONSET + timedelta(minutes=1)
+
+
+def test_the_message_tells_two_reasons_of_one_name_apart() -> None:
+    assert told(event("BackOff", 1, 5, "Back-off pulling image x")) == [("Pod/shop/cart-0", "image_pull")]
+
+
+def test_normal_events_old_events_and_unknown_reasons_say_nothing() -> None:
+    assert told(
+        event("BackOff", 1, 5, type="Normal"), event("BackOff", -600, -300), event("BackOff", 60, 70),
+        event("LeaderElection", 1, 2), event("BackOff", 1, 2, involvedObject={}),
+    ) == []  # fmt: skip
+
+
+def test_what_has_gone_on_for_hours_counts_less() -> None:
+    [new], [old] = (of_events([event("Unhealthy", first, 5)], ONSET, RULES) for first in (0, -300))
+    assert old.confidence < new.confidence / 2
+
+
+def test_an_event_in_the_newer_form_of_the_api_is_read() -> None:
+    newer = event("Unhealthy", 0, 0) | {
+        "firstTimestamp": None, "lastTimestamp": None, "eventTime": "2026-03-01T12:01:00.123456Z",
+        "series": {"count": 4, "lastObservedTime": stamp(6)},
+    }  # fmt: skip
+    assert told(newer) == [("Pod/shop/cart-0", "not_ready")]
+
+
+def test_a_condition_that_turned_around_the_onset_is_a_signal() -> None:
+    [signal] = of_conditions([node("n1", "Ready", "Unknown", 2)], ONSET, RULES)
+    assert (signal.entity, signal.symptom) == ("Node/n1", "node_unreachable")
+
+
+def test_a_condition_that_was_never_cleared_is_no_news() -> None:
+    stale = node("n1", "DiskPressure", "True", -3 * 24 * 60)
+    assert of_conditions([stale, node("n2", "Ready", "True", 1)], ONSET, RULES) == []
