@@ -177,7 +177,7 @@ def _override(values: dict[str, Any], environ: Mapping[str, str]) -> None:
 
 
 def _held(variable: str, path: str) -> str:
-    """The value in a file, without the newline at its end. Empty is an error: an empty token would mean none is asked."""
+    """The value in a file, without the newline at its end. Empty is an error: an empty token would ask for none."""
     try:
         value = Path(path).read_text().rstrip("\r\n")
     except (OSError, ValueError) as error:
