@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from kt.incident.log import IncidentLog
 
 STAGE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+OUTCOMES = ("kept", "refused", "unauthorized", "not kept", "gone")
 PHASES = ("new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing")
 
 
@@ -26,6 +27,9 @@ class Telemetry:
         self.notifications = Counter(
             "kt_notifications_total", "Webhook notifications by outcome", ["outcome"], registry=self.registry
         )
+        for outcome in OUTCOMES:
+            # There from the start: a series that is born at 1 shows Prometheus no increase.
+            self.notifications.labels(outcome)
         self._received = Gauge("kt_notifications_received", "Notifications ever kept", registry=self.registry)
         self._unsettled = Gauge(
             "kt_notifications_unsettled", "Notifications kept that no incident has taken yet", registry=self.registry
