@@ -1,8 +1,7 @@
-"""deploy/kubernetes: whole, hardened, consistent with the image and the settings, and taken by a real API server."""
+"""deploy/kubernetes: whole, hardened, and consistent with the image and the settings."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -150,36 +149,3 @@ def test_redis_is_set_up_as_in_the_compose_file() -> None:
     for name in ("redis", "neo4j"):
         thing = BY_NAME.get(f"Deployment/{name}") or BY_NAME[f"StatefulSet/{name}"]
         assert pod(thing)["containers"][0]["image"] == images[name]["image"]
-
-
-@pytest.mark.real("kubernetes")
-def test_a_real_api_server_takes_every_manifest(kubeconfig: str) -> None:
-    """Tried with dryRun=All and strict field validation: a field that it does not know is an error."""
-    from kubernetes import client, config, dynamic
-
-    api_client: Any = config.new_client_from_config(kubeconfig)
-    core: Any = client.CoreV1Api(api_client)
-    name = BY_NAME["Namespace/kt"]["metadata"]["name"]
-    made = not any(each.metadata.name == name for each in core.list_namespace().items)
-    if made:
-        # What is in a namespace can be tried only when the namespace is there.
-        core.create_namespace(BY_NAME["Namespace/kt"])
-    try:
-        api: Any = dynamic.DynamicClient(api_client)  # type: ignore[no-untyped-call]  # it ships no types
-        for thing in THINGS:
-            if thing["kind"] == "Namespace":
-                continue
-            resource = api.resources.get(api_version=thing["apiVersion"], kind=thing["kind"])
-            options = {"namespace": name} if resource.namespaced else {}
-            answer = api.patch(
-                resource,
-                name=thing["metadata"]["name"],
-                body=json.dumps(thing),
-                content_type="application/apply-patch+yaml",
-                query_params=[("dryRun", "All"), ("fieldManager", "kt-tests"), ("fieldValidation", "Strict")],
-                **options,
-            )
-            assert answer["metadata"]["name"] == thing["metadata"]["name"]
-    finally:
-        if made:
-            core.delete_namespace(name)
