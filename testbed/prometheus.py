@@ -187,3 +187,14 @@ def recorded() -> list[str]:
     """Names of the series that the rule file records."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return sorted({rule["record"] for group in groups for rule in group["rules"] if "record" in rule})
+
+
+def wait_until_quiet(seconds: float = 90) -> None:
+    """Return when no alert fires or is about to. Raises `TestbedError` when one goes on for that long."""
+    base = server.load("prometheus").variables["KT_TEST_PROMETHEUS_URL"]
+
+    def quiet() -> bool:
+        response = httpx.get(f"{base}/api/v1/query", params={"query": "ALERTS"}, timeout=5)
+        return response.json()["data"]["result"] == []
+
+    processes.wait("no alert fires", quiet, seconds=seconds, of="prometheus")

@@ -1,6 +1,7 @@
 """The small shop that runs in the cluster, front → cart → catalogue → store, and the customers who load it."""
 
 import copy
+import signal
 from typing import Any
 
 import httpx
@@ -87,16 +88,19 @@ def reset() -> None:
     """The shop as it was made, whatever was done to it: image, replicas, knobs, nodes; returns when all is ready."""
     if processes.find("customers") is not None:
         load(RATE)
+    for node in cluster.NODES:
+        processes.send(f"kubelet-{node.index}", signal.SIGCONT)
     with cluster.Api(cluster.kubeconfig("admin")) as api:
         for node in cluster.NODES:
-            api.patch(f"/api/v1/nodes/{node.name}", {"spec": {"unschedulable": None}}, "merge-patch")
+            clear = {"metadata": {"annotations": dict.fromkeys(MARKS)}, "spec": {"unschedulable": None}}
+            api.patch(f"/api/v1/nodes/{node.name}", clear, "merge-patch")
         labels = {"kt.io/remediate": "enabled", "kt.io/chaos": "enabled"}
         api.apply(f"/api/v1/namespaces/{NAMESPACE}", _thing("v1", "Namespace", {"name": NAMESPACE, "labels": labels}))
         for name, _, calls, _ in SERVICES:
             api.apply(f"/api/v1/namespaces/{NAMESPACE}/services/{name}", _service(name, calls))
         for name, replicas, calls, knobs in SERVICES:
             _put(api, name, _deployment(name, replicas, calls, knobs))
-        processes.wait("the shop is ready", lambda: ready(api), seconds=120)
+        processes.wait("the shop is ready", lambda: nodes_ready(api) and ready(api), seconds=120)
 
 
 def _put(api: cluster.Api, name: str, wanted: dict[str, Any]) -> None:
@@ -117,6 +121,15 @@ def ready(api: cluster.Api) -> bool:
         if status.get("observedGeneration", 0) < each["metadata"]["generation"]:
             return False
         if {status.get(key, 0) for key in ("replicas", "readyReplicas", "updatedReplicas")} != {wanted}:
+            return False
+    return True
+
+
+def nodes_ready(api: cluster.Api) -> bool:
+    """Whether every node is ready and takes pods."""
+    for node in api.get("/api/v1/nodes")["items"]:
+        conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
+        if conditions.get("Ready") != "True" or node["spec"].get("unschedulable"):
             return False
     return True
 
