@@ -8,8 +8,17 @@ from testbed.errors import TestbedError
 
 NEEDED = {
     "redis-server": "redis-server",
-    "promtool": "prometheus",
+    "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "busybox": "busybox-static",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "conntrack": "conntrack",
+    "openssl": "openssl",
     # Reads compose files without an engine.
     "docker-compose": "docker-compose",
 }
