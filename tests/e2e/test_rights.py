@@ -20,9 +20,9 @@ PARAMETERS = {"max_replicas": 20, "namespaces": ["shop"]}
 
 @pytest.fixture
 def gate() -> Iterator[Gate]:
-    twin = Twin(seed=3, speed=20.0).start()
+    # Slow: little changes between a look and the change that holds for that look only.
+    twin = Twin(seed=3, speed=2.0).start()
     one = Gate(twin, "shop")
-    # There is a revision to go back to.
     twin.inject("bad-rollout")
     yield one
     twin.stop()
@@ -35,15 +35,16 @@ def through(gate: Gate, folder: Path) -> Cluster:
     gate.write_kubeconfig(folder / "kubeconfig")
     client: Any = config.new_client_from_config(str(folder / "kubeconfig"))  # type: ignore[no-untyped-call]  # no types
     cluster = Cluster(client)
-    until(lambda: _answers(cluster), "the gate listens")
+    until(lambda: _two_revisions(cluster), "the gate listens, and there is a revision to go back to")
     return cluster
 
 
-def _answers(cluster: Cluster) -> bool:
+def _two_revisions(cluster: Cluster) -> bool:
     try:
-        return bool(cluster.list("Node"))
+        names = [each["metadata"]["name"] for each in cluster.list("ReplicaSet", "shop")]
     except ClusterError:
         return False
+    return sum(name.startswith("cart-") for name in names) == 2
 
 
 def fitting(cluster: Cluster, action: str) -> list[Object]:
