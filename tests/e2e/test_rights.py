@@ -41,10 +41,10 @@ def through(gate: Gate, folder: Path) -> Cluster:
 
 def _two_revisions(cluster: Cluster) -> bool:
     try:
-        names = [each["metadata"]["name"] for each in cluster.list("ReplicaSet", "shop")]
+        names: list[str] = [each["metadata"]["name"] for each in cluster.list("ReplicaSet", "shop")]
     except ClusterError:
         return False
-    return sum(name.startswith("cart-") for name in names) == 2
+    return len([name for name in names if name.startswith("cart-")]) == 2
 
 
 def fitting(cluster: Cluster, action: str) -> list[Object]:
