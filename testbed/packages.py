@@ -19,6 +19,7 @@ NEEDED = {
     "ip": "iproute2",
     "conntrack": "conntrack",
     "openssl": "openssl",
+    "wget": "wget",
     # Reads compose files without an engine.
     "docker-compose": "docker-compose",
 }
