@@ -32,6 +32,7 @@ class OnRealCluster(Installation):
             "KT_BROKER_URL": variables["KT_TEST_REDIS_URL"],
             "KT_KUBERNETES__KUBECONFIG": variables["KT_TEST_KUBECONFIG_OF_KT"],
             "KT_PROMETHEUS__URL": variables["KT_TEST_PROMETHEUS_URL"],
+            "KT_PROMETHEUS__CALLS_EVERY_S": "2",
             "KT_WEB__TOKEN": TOKEN,
             "KT_GUARD__ENABLED": "true",
             "KT_APPROVAL__MEDIUM": "0",
