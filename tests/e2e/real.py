@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,17 +100,3 @@ def events(journey: Journey, kind: type[T]) -> list[T]:
 def actions(journey: Journey) -> list[str]:
     """The actions that were begun, in order."""
     return [action.plan.steps[action.step].action for action in journey.state.actions]
-
-
-def reaches(kt: OnRealCluster, entity: str, holds: Callable[[Journey], bool], what: str) -> Journey:
-    """The incident with that cause, as soon as something holds of it."""
-    found: list[Journey] = []
-
-    def there() -> bool:
-        journey = kt.cause(entity)
-        if journey is not None and holds(journey):
-            found.append(journey)
-        return bool(found)
-
-    until(there, what, seconds=HEALED_S)
-    return found[0]
