@@ -14,7 +14,7 @@ import click
 from celery import Celery, signals
 
 from kt.pipeline.app import STAGES, create_app
-from kt.processes import Beat, WorkerThread, follower
+from kt.processes import Beat, CallsWatch, WorkerThread, follower
 from kt.pulse import Pulse
 from kt.runtime import Runtime
 from kt.settings import load
@@ -96,7 +96,9 @@ def beat(config: Path | None, listen: tuple[str, int] | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=follower(runtime).run, args=(stop,), name="follower", daemon=True).start()
+    following = follower(runtime)
+    threading.Thread(target=following.run, args=(stop,), name="follower", daemon=True).start()
+    threading.Thread(target=CallsWatch(runtime, following).run, args=(stop,), name="calls", daemon=True).start()
     Beat(runtime, app, _pulse("beat", runtime, listen).beat).run(stop)
 
 
@@ -114,10 +116,11 @@ def _pulse(process: str, runtime: Runtime, where: tuple[str, int] | None) -> Pul
 @contextlib.contextmanager
 def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
     """Worker and beat of this process, for as long as the block runs."""
-    running, stop = WorkerThread(app), threading.Event()
+    running, stop, following = WorkerThread(app), threading.Event(), follower(runtime)
     running.start()
     threads = [
-        threading.Thread(target=follower(runtime).run, args=(stop,), name="follower", daemon=True),
+        threading.Thread(target=following.run, args=(stop,), name="follower", daemon=True),
+        threading.Thread(target=CallsWatch(runtime, following).run, args=(stop,), name="calls", daemon=True),
         threading.Thread(target=Beat(runtime, app).run, args=(stop,), name="beat", daemon=True),
     ]
     for thread in threads:

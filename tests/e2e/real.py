@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ class OnRealCluster(Installation):
             "KT_BROKER_URL": variables["KT_TEST_REDIS_URL"],
             "KT_KUBERNETES__KUBECONFIG": variables["KT_TEST_KUBECONFIG_OF_KT"],
             "KT_PROMETHEUS__URL": variables["KT_TEST_PROMETHEUS_URL"],
+            "KT_PROMETHEUS__CALLS_EVERY_S": "2",
             "KT_WEB__TOKEN": TOKEN,
             "KT_GUARD__ENABLED": "true",
             "KT_APPROVAL__MEDIUM": "0",
@@ -99,17 +100,3 @@ def events(journey: Journey, kind: type[T]) -> list[T]:
 def actions(journey: Journey) -> list[str]:
     """The actions that were begun, in order."""
     return [action.plan.steps[action.step].action for action in journey.state.actions]
-
-
-def reaches(kt: OnRealCluster, entity: str, holds: Callable[[Journey], bool], what: str) -> Journey:
-    """The incident with that cause, as soon as something holds of it."""
-    found: list[Journey] = []
-
-    def there() -> bool:
-        journey = kt.cause(entity)
-        if journey is not None and holds(journey):
-            found.append(journey)
-        return bool(found)
-
-    until(there, what, seconds=HEALED_S)
-    return found[0]

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from graph_schema.model import Relation
+from graph_schema.ontology import load_ontology
+from kt.stores.places import open_graph
 from testbed import shop
 from testbed.kubernetes import cluster
 from testbed.shop.faults import FAULTS
 from tests.conftest import Place, Servers, in_neo4j
+from tests.e2e.installation import until
 from tests.e2e.real import SERVERS, OnRealCluster, actions, beside_the_cluster, healed
 
 pytestmark = pytest.mark.real(*SERVERS)
@@ -33,6 +37,18 @@ def kt(tmp_path: Path, empty_neo4j: Place, servers: Servers) -> Iterator[OnRealC
 
 def deployment(api: cluster.Api, name: str) -> Any:
     return api.get(f"{shop.DEPLOYMENTS}/{name}")
+
+
+def test_a_call_that_no_annotation_tells_of_is_learned_from_metrics(kt: OnRealCluster) -> None:
+    def known() -> bool:
+        graph = open_graph(kt.settings, load_ontology())
+        try:
+            piece = graph.neighbourhood(["Service/shop/catalogue"], hops=1)
+        finally:
+            graph.close()
+        return Relation("Service/shop/catalogue", "Service/shop/store", "CALLS") in piece.relations
+
+    until(known, "the catalogue is known to call the store")
 
 
 def test_a_bad_image_is_rolled_back(kt: OnRealCluster, api: cluster.Api) -> None:

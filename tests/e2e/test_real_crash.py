@@ -13,13 +13,21 @@ import pytest
 import redis
 
 import testbed.servers
-from kt.incident.events import ActionFinished, ActionStarted, Diagnosed, PlanProposed, VerificationStarted
+from kt.incident.events import (
+    ActionFinished,
+    ActionStarted,
+    AlertsReceived,
+    Diagnosed,
+    Happened,
+    PlanProposed,
+    VerificationStarted,
+)
 from testbed import shop
 from testbed.kubernetes import cluster
 from testbed.shop.faults import FAULTS
 from tests.conftest import Place, Servers, in_neo4j
 from tests.e2e.installation import until
-from tests.e2e.real import SERVERS, OnRealCluster, beside_the_cluster, events, healed, reaches
+from tests.e2e.real import HEALED_S, SERVERS, OnRealCluster, beside_the_cluster, events, healed
 
 pytestmark = pytest.mark.real(*SERVERS)
 CART = "Deployment/shop/cart"
@@ -58,34 +66,30 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize("after", [Diagnosed, PlanProposed, ActionStarted, ActionFinished, VerificationStarted])
-def test_a_worker_killed_at_a_stage_boundary_or_in_the_middle_of_an_action(
-    kt: OnRealCluster, broken: Callable[[], None], after: type[Diagnosed]
-) -> None:
+def test_a_worker_killed_after_every_step_of_one_incident(kt: OnRealCluster, broken: Callable[[], None]) -> None:
     worker = kt.start("worker")
     broken()
-    reaches(kt, CART, lambda journey: bool(events(journey, after)), f"{after.__name__} is in the log")
-    kill(worker)
-    kt.start("worker")
+    for step in (AlertsReceived, Diagnosed, PlanProposed, ActionStarted, ActionFinished, VerificationStarted):
+        reached(kt, step)
+        kill(worker)
+        worker = kt.start("worker")
 
 
-def outage_of_redis(kt: OnRealCluster) -> None:
+def test_redis_emptied_and_killed_and_neo4j_killed_beside_two_workers_and_two_beats(
+    kt: OnRealCluster, broken: Callable[[], None]
+) -> None:
+    for command in ("worker", "worker", "beat"):
+        kt.start(command)
+    broken()
+    reached(kt, AlertsReceived)
     redis.Redis.from_url(kt.settings.broker_url).flushall()
     testbed.servers.restart("redis", kill=True)
-
-
-def outage_of_neo4j(_: OnRealCluster) -> None:
+    reached(kt, ActionFinished)
     testbed.servers.restart("neo4j", kill=True)
 
 
-@pytest.mark.parametrize("outage", [outage_of_redis, outage_of_neo4j])
-def test_a_server_killed_and_restarted_in_the_middle_of_an_incident(
-    kt: OnRealCluster, broken: Callable[[], None], outage: Callable[[OnRealCluster], None]
-) -> None:
-    kt.start("worker")
-    broken()
-    reaches(kt, CART, lambda journey: bool(events(journey, Diagnosed)), "the cause is named")
-    outage(kt)
+def reached(kt: OnRealCluster, step: type[Happened]) -> None:
+    until(lambda: any(events(each, step) for each in kt.journeys()), f"{step.__name__} is in the log", seconds=HEALED_S)
 
 
 def test_the_web_process_killed_while_alerts_come_in(kt: OnRealCluster) -> None:
@@ -106,9 +110,3 @@ def test_the_web_process_killed_while_alerts_come_in(kt: OnRealCluster) -> None:
     assert kt.log.counts()[0] >= acknowledged
     kt.serve()
     until(lambda: kt.log.counts()[1] == 0, "everything acknowledged is taken in")
-
-
-def test_a_second_worker_and_a_second_beat(kt: OnRealCluster, broken: Callable[[], None]) -> None:
-    for command in ("worker", "worker", "beat"):
-        kt.start(command)
-    broken()
