@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
-import structlog
 from celery import Celery
 
+from kt.incident.log import DEAD_S
 from kt.pipeline.app import STAGES
 from kt.runtime import Runtime
+from kt.telemetry import Telemetry
 from sense.kubernetes.follower import TopologyFollower
-
-_log = structlog.get_logger(__name__)
 
 
 class Beat:
@@ -20,10 +20,23 @@ class Beat:
 
     def __init__(self, runtime: Runtime, app: Celery) -> None:
         self._runtime, self._app = runtime, app
+        self._asked = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(self._runtime.settings.pipeline.sweep_interval_s):
-            self._app.pipeline.enqueue("sweep")
+            if self._app.pipeline.enqueue("sweep"):
+                self._asked = time.monotonic()
+
+    def condition(self) -> dict[str, Any]:
+        """Well while the broker takes what is asked for."""
+        quiet = time.monotonic() - self._asked
+        return {"ok": quiet < DEAD_S, "last_asked_s": round(quiet, 1)}
+
+
+def worker_condition(telemetry: Telemetry) -> dict[str, Any]:
+    """Well while tasks are really taken; a worker that is connected and takes none is not."""
+    idle = telemetry.idle_s()
+    return {"ok": idle < DEAD_S, "last_task_s": round(idle, 1)}
 
 
 def follower(runtime: Runtime) -> TopologyFollower:

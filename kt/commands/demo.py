@@ -17,7 +17,6 @@ import uvicorn
 
 from kt import settings as options
 from kt.commands.incidents import COLOURS, event_words, show_state
-from kt.commands.serve import listen
 from kt.incident.events import Approved
 from kt.incident.log import Record, VersionConflict
 from kt.incident.state import State
@@ -27,6 +26,7 @@ from kt.processes import Beat, WorkerThread, follower
 from kt.runtime import Runtime
 from kt.telemetry import configure_logs
 from kt.web.app import create_app as create_web
+from kt.web.listen import listen
 from twin.server import FAULTS, Twin
 
 TOKEN = "demo"  # noqa: S105 - of a server on the loopback interface that lives for a minute
@@ -82,12 +82,13 @@ def _running(twin: Twin, folder: Path, ask: bool) -> Iterator[tuple[Runtime, Any
     app = create_app(runtime)
     web = create_web(
         runtime.log,
+        runtime.pulses,
         token=TOKEN,
         max_body_bytes=runtime.settings.web.max_body_bytes,
         on_received=lambda: app.pipeline.enqueue("sense"),
         telemetry=runtime.telemetry,
     )
-    listening = listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", 0, "web.port")
     server = uvicorn.Server(uvicorn.Config(web, log_level="error", access_log=False))
     worker, stop, following = WorkerThread(app), threading.Event(), follower(runtime)
     threads = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,11 @@ import click
 from celery import Celery
 
 from kt.pipeline.app import STAGES, create_app
-from kt.processes import Beat, WorkerThread, follower
+from kt.processes import Beat, WorkerThread, follower, worker_condition
 from kt.runtime import Runtime
 from kt.settings import load
 from kt.telemetry import configure_logs
+from kt.web.listen import listen
 
 
 @click.command()
@@ -38,12 +38,13 @@ def serve(config: Path | None, embedded: bool) -> None:
     app = create_app(runtime)
     web = create_web(
         runtime.log,
+        runtime.pulses,
         token=settings.web.token,
         max_body_bytes=settings.web.max_body_bytes,
         on_received=lambda: app.pipeline.enqueue("sense"),
         telemetry=runtime.telemetry,
     )
-    listening = listen(settings.web.host, settings.web.port)
+    listening = listen(settings.web.host, settings.web.port, "web.port")
     host, port = listening.getsockname()[:2]
     click.echo(f"KT listens on http://{host}:{port}/webhook/alertmanager", err=True)
     server = uvicorn.Server(uvicorn.Config(web, log_level="warning", access_log=False))
@@ -57,9 +58,16 @@ def serve(config: Path | None, embedded: bool) -> None:
 @click.pass_obj
 def worker(config: Path | None, concurrency: int) -> None:
     """Run the stages. As many workers as you like may run; a step is taken by one of them."""
+    from kt.web import health
+
     configure_logs()
-    app = create_app(Runtime(load(config, os.environ)))
+    runtime = Runtime(load(config, os.environ))
+    app = create_app(runtime)
     app.set_default()
+    metrics = runtime.settings.metrics
+    health.serve(metrics.host, metrics.port, runtime.telemetry, lambda: worker_condition(runtime.telemetry))
+    # Beside the first steps, which need no cluster.
+    threading.Thread(target=runtime.warm, name="warm-up", daemon=True).start()
     app.worker_main(
         ["worker", "--pool=threads", f"--concurrency={concurrency}", "--loglevel=WARNING", "--without-gossip",
          "--without-mingle", f"--queues={','.join(STAGES)}", f"--hostname=kt-{os.getpid()}@%h"]
@@ -70,6 +78,8 @@ def worker(config: Path | None, concurrency: int) -> None:
 @click.pass_obj
 def beat(config: Path | None) -> None:
     """Follow the cluster and ask for every step that is due, whatever became of its task."""
+    from kt.web import health
+
     configure_logs()
     runtime = Runtime(load(config, os.environ))
     app = create_app(runtime)
@@ -77,7 +87,10 @@ def beat(config: Path | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=follower(runtime).run, args=(stop,), name="follower", daemon=True).start()
-    Beat(runtime, app).run(stop)
+    ticking = Beat(runtime, app)
+    metrics = runtime.settings.metrics
+    health.serve(metrics.host, metrics.port, runtime.telemetry, ticking.condition)
+    ticking.run(stop)
 
 
 @contextlib.contextmanager
@@ -96,17 +109,3 @@ def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
     finally:
         stop.set()
         running.stop()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {host}:{port}: {error.strerror}; set web.port, or stop what holds it"
-        ) from error
-    listening.listen(2048)
-    return listening
