@@ -32,3 +32,4 @@ bench-ingest: $(STAMP)
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt
+	$(BIN)/uv pip compile -q --python-version 3.11 --no-emit-index-url --no-header --universal -c requirements/lock.txt --no-annotate --generate-hashes pyproject.toml -o requirements/runtime.txt

@@ -19,6 +19,8 @@ COMMANDS = {
     "reject": ("kt.commands.approve", "Turn the plan of an incident down."),
     "demo": ("kt.commands.demo", "Break a simulated shop and watch it being healed."),
     "diagnose": ("kt.commands.diagnose", "Find the cause in files, without a cluster."),
+    "rbac": ("kt.commands.rbac", "Print what KT must be allowed in the cluster."),
+    "health": ("kt.commands.health", "Ask a process of KT whether it is well."),
     "doctor": ("kt.commands.doctor", "What is configured, what answers, what is missing."),
 }
 

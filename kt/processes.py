@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
 
-from kt.incident.log import DEAD_S
 from kt.pipeline.app import STAGES
 from kt.runtime import Runtime
-from kt.telemetry import Telemetry
 from sense.kubernetes.follower import TopologyFollower
 
 
 class Beat:
-    """Asks for every due step at a fixed interval. Two beats at once do no harm: a step is taken under a lease."""
+    """Asks for every due step at a fixed interval. Two beats at once do no harm: a step is taken under a lease.
 
-    def __init__(self, runtime: Runtime, app: Celery) -> None:
-        self._runtime, self._app = runtime, app
-        self._asked = time.monotonic()
+    `asked` is called each time the broker took it."""
+
+    def __init__(self, runtime: Runtime, app: Celery, asked: Callable[[], object] = lambda: None) -> None:
+        self._runtime, self._app, self._asked = runtime, app, asked
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(self._runtime.settings.pipeline.sweep_interval_s):
             if self._app.pipeline.enqueue("sweep"):
-                self._asked = time.monotonic()
-
-    def condition(self) -> dict[str, Any]:
-        """Well while the broker takes what is asked for."""
-        quiet = time.monotonic() - self._asked
-        return {"ok": quiet < DEAD_S, "last_asked_s": round(quiet, 1)}
-
-
-def worker_condition(telemetry: Telemetry) -> dict[str, Any]:
-    """Well while tasks are really taken; a worker that is connected and takes none is not."""
-    idle = telemetry.idle_s()
-    return {"ok": idle < DEAD_S, "last_task_s": round(idle, 1)}
+                self._asked()
 
 
 def follower(runtime: Runtime) -> TopologyFollower:

@@ -109,7 +109,8 @@ class Runtime:
     def experiment_environment(self) -> dict[str, str]:
         """What an experiment's process needs to find the same cluster."""
         options = self.settings.kubernetes
-        found = {"KUBECONFIG": options.kubeconfig} if options.kubeconfig else {}
+        # Without a kubeconfig KT may run in a pod; chaostoolkit-kubernetes uses the pod's account only when told so.
+        found = {"KUBECONFIG": options.kubeconfig} if options.kubeconfig else {"CHAOSTOOLKIT_IN_POD": "true"}
         return found | ({"KUBERNETES_CONTEXT": options.context} if options.context else {})
 
     def ended(self, state: State) -> None:

@@ -17,6 +17,14 @@ from kt.incident.state import State
 
 STAGE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 INCIDENT_BUCKETS = (1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
+OUTCOMES = {
+    "kept": ("",),
+    "refused": ("bad payload", "too large"),
+    "unauthorized": ("token",),
+    "not kept": ("store away", "starting"),
+    "gone": ("sender gone",),
+}
+"""Of a notification: outcome → why. Only what is kept was acknowledged; who is told “not kept” sends again."""
 PHASES = ("new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing")
 
 
@@ -31,11 +39,14 @@ class Telemetry:
         self.registry = registry = CollectorRegistry()
         self._notifications = Counter(
             "kt_notifications_total",
-            "Webhook notifications by outcome: kept (durable and acknowledged), refused, not kept",
+            "Webhook notifications by outcome and why; kept: durable and acknowledged",
             ["outcome", "reason"],
             registry=registry,
         )
-        self._notifications.labels("kept", "")
+        for outcome, reasons in OUTCOMES.items():
+            for reason in reasons:
+                # There from the start: a series that is born at 1 shows Prometheus no increase.
+                self._notifications.labels(outcome, reason)
         self._received = Gauge("kt_notifications_received", "Notifications ever kept", registry=registry)
         self._unsettled = Gauge(
             "kt_notifications_unsettled", "Notifications kept that no incident has taken yet", registry=registry
@@ -72,22 +83,20 @@ class Telemetry:
             ["action", "outcome"],
             registry=registry,
         )
-        self._begun = time.monotonic()
-        self._last_visit: float | None = None
 
     def kept(self) -> None:
         """A notification is durable and was acknowledged."""
         self._notifications.labels("kept", "").inc()
 
-    def refused(self, reason: str, *, again: bool) -> None:
-        """A notification was not taken; `again`: the sender was asked to send it once more."""
-        self._notifications.labels("not kept" if again else "refused", reason).inc()
+    def refused(self, reason: str) -> None:
+        """A notification was not taken; `reason` is one of `OUTCOMES`."""
+        outcome = next(outcome for outcome, reasons in OUTCOMES.items() if reason in reasons)
+        self._notifications.labels(outcome, reason).inc()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a visit of a stage."""
         begun = time.perf_counter()
-        self._last_visit = time.monotonic()
         try:
             yield
         finally:
@@ -105,10 +114,6 @@ class Telemetry:
     def ended(self, state: State) -> None:
         if state.opened_at and state.updated_at:
             self._ended.labels(state.phase).observe((state.updated_at - state.opened_at).total_seconds())
-
-    def idle_s(self) -> float:
-        """Seconds since this process took a task; before the first one, since its start."""
-        return time.monotonic() - (self._last_visit or self._begun)
 
     def observe(self, log: IncidentLog, last_sweep: datetime | None, now: datetime) -> None:
         """Take the figures that only the store knows. Raises `LogUnavailable`."""

@@ -9,6 +9,7 @@ A test says which servers it needs by the fixtures it asks for, or by `@pytest.m
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ FIXTURES = {
     "prometheus_url": "prometheus",
     "alertmanager_url": "alertmanager",
     "kubeconfig": "kubernetes",
+    "shop_url": "shop",
 }
 MODES = ("auto", "require", "off")
 
@@ -73,6 +75,25 @@ def servers() -> Servers:
     return ensure
 
 
+Program = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def program() -> Program:
+    """`program("promtool")` gives the path of a program, or skips (fails with `require`)."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found and _mode() != "off":
+            return found
+        why = f"{name} is not installed (as root: python -m testbed install)"
+        if _mode() == "require":
+            pytest.fail(f"KT_TESTBED=require: {why}", pytrace=False)
+        pytest.skip("KT_TESTBED=off leaves out what other programs say" if found else why)
+
+    return find
+
+
 @pytest.fixture(autouse=True)
 def _real(request: pytest.FixtureRequest) -> None:
     """What `@pytest.mark.real(...)` names is up before the test."""
@@ -112,6 +133,12 @@ def kubeconfig(servers: Servers) -> str:
     return servers("kubernetes")["KT_TEST_KUBECONFIG"]
 
 
+@pytest.fixture(scope="session")
+def shop_url(servers: Servers) -> str:
+    """Where the customers of the real shop are told how many to be; `testbed.shop` breaks and mends the shop."""
+    return servers("shop")["KT_TEST_SHOP_LOAD_URL"]
+
+
 class Place(NamedTuple):
     uri: str
     auth: tuple[str, str] | None
@@ -125,3 +152,10 @@ def empty_neo4j(neo4j_uri: str) -> Place:
     with neo4j.GraphDatabase.driver(place.uri, auth=place.auth) as driver:
         driver.execute_query("MATCH (n) WHERE any(label IN labels(n) WHERE label STARTS WITH 'Kt') DETACH DELETE n")
     return place
+
+
+def in_neo4j(place: Place) -> dict[str, str]:
+    """The settings that keep KT's graph and incidents there."""
+    user, password = place.auth or ("", "")
+    stored = {"KT_STORE__KIND": "neo4j", "KT_STORE__URI": place.uri}
+    return stored | {"KT_STORE__USER": user, "KT_STORE__PASSWORD": password}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,8 @@ def _guard(runtime: Runtime) -> str:
 
 
 def _hidden(values: object) -> object:
+    if isinstance(values, str):
+        return re.sub(r"(://[^/@]*:)[^@]*@", r"\1***@", values)
     if not isinstance(values, dict):
         return values
     return {key: "***" if key in SECRET and value else _hidden(value) for key, value in values.items()}

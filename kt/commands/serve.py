@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from celery import Celery
+from celery import Celery, signals
 
 from kt.pipeline.app import STAGES, create_app
-from kt.processes import Beat, WorkerThread, follower, worker_condition
+from kt.processes import Beat, WorkerThread, follower
+from kt.pulse import Pulse
 from kt.runtime import Runtime
 from kt.settings import load
 from kt.telemetry import configure_logs
@@ -53,19 +54,35 @@ def serve(config: Path | None, embedded: bool) -> None:
     runtime.close()
 
 
+def _place(_context: click.Context, _option: click.Parameter, given: str | None) -> tuple[str, int] | None:
+    if not given:
+        return None
+    host, _, port = given.rpartition(":")
+    if not host or not port.isdigit():
+        raise click.BadParameter(f"{given} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+LISTEN = click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    callback=_place,
+    help="Answer /healthz and /metrics there; else at metrics.host and metrics.port.",
+)
+
+
 @click.command()
 @click.option("--concurrency", default=4, show_default=True, type=click.IntRange(1, 64))
+@LISTEN
 @click.pass_obj
-def worker(config: Path | None, concurrency: int) -> None:
+def worker(config: Path | None, concurrency: int, listen: tuple[str, int] | None) -> None:
     """Run the stages. As many workers as you like may run; a step is taken by one of them."""
-    from kt.web import health
-
     configure_logs()
     runtime = Runtime(load(config, os.environ))
     app = create_app(runtime)
     app.set_default()
-    metrics = runtime.settings.metrics
-    health.serve(metrics.host, metrics.port, runtime.telemetry, lambda: worker_condition(runtime.telemetry))
+    pulse = _pulse("worker", runtime, listen)
+    signals.task_postrun.connect(pulse.beat, weak=False)
     # Beside the first steps, which need no cluster.
     threading.Thread(target=runtime.warm, name="warm-up", daemon=True).start()
     app.worker_main(
@@ -75,11 +92,10 @@ def worker(config: Path | None, concurrency: int) -> None:
 
 
 @click.command()
+@LISTEN
 @click.pass_obj
-def beat(config: Path | None) -> None:
+def beat(config: Path | None, listen: tuple[str, int] | None) -> None:
     """Follow the cluster and ask for every step that is due, whatever became of its task."""
-    from kt.web import health
-
     configure_logs()
     runtime = Runtime(load(config, os.environ))
     app = create_app(runtime)
@@ -87,10 +103,19 @@ def beat(config: Path | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=follower(runtime).run, args=(stop,), name="follower", daemon=True).start()
-    ticking = Beat(runtime, app)
-    metrics = runtime.settings.metrics
-    health.serve(metrics.host, metrics.port, runtime.telemetry, ticking.condition)
-    ticking.run(stop)
+    Beat(runtime, app, _pulse("beat", runtime, listen).beat).run(stop)
+
+
+def _pulse(process: str, runtime: Runtime, where: tuple[str, int] | None) -> Pulse:
+    """The pulse of this process, heard at (host, port), else where the settings say, else nowhere."""
+    pulse, metrics = Pulse(process, runtime.telemetry), runtime.settings.metrics
+    where = where or ((metrics.host, metrics.port) if metrics.port else None)
+    if where:
+        try:
+            pulse.listen(*where)
+        except OSError as error:
+            raise click.ClickException(f"cannot listen on {where[0]}:{where[1]}: {error.strerror or error}") from error
+    return pulse
 
 
 @contextlib.contextmanager

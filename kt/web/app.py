@@ -21,7 +21,6 @@ from starlette.routing import Route
 
 from kt.incident.log import DEAD_S, SWEEP, IncidentLog, LogUnavailable, Pulses
 from kt.telemetry import Telemetry
-from kt.web.health import exposition
 from kt.web.intake import Intake, NotKept
 from sense.alertmanager import BadPayload, parse
 
@@ -120,7 +119,7 @@ class _Face:
             await run_in_threadpool(self._observe)
         except LogUnavailable:
             self._telemetry.store_away()
-        return exposition(self._telemetry)
+        return Response(self._telemetry.render(), media_type="text/plain; version=0.0.4")
 
     def _observe(self) -> None:
         self._telemetry.observe(self._log, self._pulses.last(SWEEP), datetime.now(UTC))
@@ -131,7 +130,7 @@ class _Face:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         right = hmac.compare_digest(given.strip().encode(), self._token)
         if scheme.lower() != "bearer" or not right:
-            raise _Refused(401, "unauthorized", "a bearer token is required: Authorization: Bearer <web.token>")
+            raise _Refused(401, "token", "a bearer token is required: Authorization: Bearer <web.token>")
 
     async def _body(self, request: Request) -> bytes:
         """The body, given up as soon as it is known to be too large."""
@@ -151,7 +150,7 @@ class _Face:
         return b"".join(parts)
 
     def _refuse(self, refused: _Refused) -> Response:
-        self._telemetry.refused(refused.reason, again=refused.status == 503)
+        self._telemetry.refused(refused.reason)
         response = _json(refused.status, {"error": str(refused)})
         if refused.status == 503:
             response.headers["Retry-After"] = "1"

@@ -40,6 +40,11 @@ class Action(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def rules(self) -> tuple[tuple[str, str, str], ...]:
+        """What it must be allowed: (API group, resource, verbs separated by spaces); see `kt rbac --act`."""
+        ...
+
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         """The step with everything resolved, tried dry. Raises `CannotAct`."""
         ...

@@ -12,6 +12,7 @@ from remediate.plan import Step
 
 class Cordon:
     name = "cordon"
+    rules = (("", "nodes", "get patch"),)
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         if target["kind"] != "Node":

@@ -14,6 +14,13 @@ MIRROR = "kubernetes.io/config.mirror"
 
 class EvictPods:
     name = "evict-pods"
+    rules = (
+        ("", "nodes", "get patch"),
+        ("", "pods", "list delete"),
+        ("", "pods/eviction", "create"),
+        ("apps", "deployments", "list"),
+        ("apps", "statefulsets", "list"),
+    )
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         """The pods of a node in the namespaces opted in; a node that does not answer has them forced off it."""

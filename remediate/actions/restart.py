@@ -16,6 +16,11 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 class Restart:
     name = "restart"
+    rules = (
+        ("", "pods", "get"),
+        ("", "pods/eviction", "create"),
+        *(("apps", resource, "get patch") for resource in ("deployments", "statefulsets", "daemonsets")),
+    )
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         at = target_of(target)

@@ -29,6 +29,11 @@ BEFORE = "kt.io/template-before"
 
 class RollBack:
     name = "roll-back"
+    rules = (
+        *(("apps", resource, "get patch") for resource in ("deployments", "statefulsets", "daemonsets")),
+        ("apps", "replicasets", "list"),
+        ("apps", "controllerrevisions", "list"),
+    )
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         revisions = _revisions(cluster, target)

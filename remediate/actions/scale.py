@@ -26,6 +26,11 @@ SCALABLE = ("Deployment", "StatefulSet")
 
 class ScaleOut:
     name = "scale-out"
+    rules = (
+        ("apps", "deployments", "get patch"),
+        ("apps", "statefulsets", "get patch"),
+        ("autoscaling", "horizontalpodautoscalers", "list"),
+    )
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         """`factor` times the replicas, at least one more, never above `max_replicas`."""
