@@ -195,6 +195,6 @@ def wait_until_quiet(seconds: float = 90) -> None:
 
     def quiet() -> bool:
         response = httpx.get(f"{base}/api/v1/query", params={"query": "ALERTS"}, timeout=5)
-        return response.json()["data"]["result"] == []
+        return bool(response.json()["data"]["result"] == [])
 
     processes.wait("no alert fires", quiet, seconds=seconds, of="prometheus")

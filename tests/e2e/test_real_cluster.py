@@ -1,5 +1,5 @@
-"""The main job on real servers: a rule of a real Prometheus fires, a real Alertmanager posts, KT with Neo4j and Redis finds
-the cause, repairs a real Kubernetes cluster, and a real Chaos Toolkit experiment confirms that the fix holds."""
+"""The main job on real servers: a rule of a real Prometheus fires, a real Alertmanager posts, KT with Neo4j and Redis
+finds the cause, repairs a real Kubernetes cluster, and a real Chaos Toolkit experiment confirms that the fix holds."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
     if outcome is None:
         outcome = runtime.remediator.apply(plan, step, open_action.id, max(token, open_action.fencing))
     runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
-    journey.append(
+    journey.record(
         ActionFinished(
             at=runtime.clock(), action_id=open_action.id, ok=outcome.ok, detail=outcome.detail, undo=outcome.undo
         )
@@ -171,10 +171,10 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:
-        journey.append(rolled)
+        journey.record(rolled)
         return
     why = f"Undoing “{_summary(action)}” failed: {outcome.detail}. The cluster may be in between; a person has to look."
-    journey.append(rolled, Escalated(at=runtime.clock(), why=why))
+    journey.record(rolled, Escalated(at=runtime.clock(), why=why))
 
 
 def _why_undo(journey: Journey) -> str:
