@@ -122,7 +122,9 @@ class Pipeline(Section, frozen=True):
 
 class Settings(Section, frozen=True):
     data_dir: str = "kt-data"
+    """Folder of the SQLite files and of the journals of experiments."""
     broker_url: str = "redis://localhost:6379/0"
+    """Where Celery's tasks go; it may be emptied at any time without loss."""
     store: Store = Store()
     web: Web = Web()
     metrics: Metrics = Metrics()

@@ -14,8 +14,8 @@ from kt import settings
 HEAD = """# Settings
 
 Made out of `kt/settings.py` by `make docs`; change it there. A TOML file (`kt --config kt.toml`, or KT_CONFIG), under
-environment variables: `cooldown_s` of `[guard]` is KT_GUARD__COOLDOWN_S. With `_FILE` behind it the variable names a file
-that holds the value. Unknown keys are errors. `kt doctor --settings` prints those in force.
+environment variables: `cooldown_s` of `[guard]` is KT_GUARD__COOLDOWN_S. With `_FILE` behind it the variable names a
+file that holds the value. Unknown keys are errors. `kt doctor --settings` prints those in force.
 """
 
 
@@ -72,8 +72,9 @@ def _words() -> dict[str, dict[str, str]]:
             continue
         words = {"": _flat(ast.get_docstring(node) or "")}
         for before, after in zip(node.body, node.body[1:], strict=False):
-            told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-            if told and isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name):
+            if not isinstance(after, ast.Expr) or not isinstance(after.value, ast.Constant):
+                continue
+            if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name):
                 words[before.target.id] = _flat(str(after.value.value))
         found[node.name] = words
     return found
