@@ -25,9 +25,21 @@ VERBS = ("get", "list", "watch", "create", "patch", "update", "delete")
 OF_THE_CLUSTER = frozenset(PATHS[kind][1] for kind in CLUSTER_WIDE)
 
 
+def watched() -> list[Right]:
+    """What watching needs, everywhere."""
+    return [(*_place(path), WATCH) for path in follower.PATHS.values()]
+
+
+def acted(*, of_the_cluster: bool) -> list[Right]:
+    """What acting and attacking a fix need, on nodes or on objects of a namespace."""
+    needed = [rule for action in ACTIONS.values() for rule in action.rules]
+    mine = [rule for rule in needed if (rule[1] in OF_THE_CLUSTER) == of_the_cluster]
+    return mine if of_the_cluster else [*mine, *rights.RIGHTS]
+
+
 def watching() -> list[dict[str, Any]]:
     """Reading all that the graph is made of."""
-    role = _role("kt-watch", [(*_place(path), WATCH) for path in follower.PATHS.values()])
+    role = _role("kt-watch", watched())
     return [role, _binding("kt-watch", ACCOUNTS)]
 
 

@@ -8,21 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_graph, open_leases, open_log
+from kt.stores.places import open_graph, open_leases, open_log, open_pulses
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
-from remediate.cluster import Cluster
+from remediate.cluster import Cluster, ClusterError
 from remediate.guard import Limits
 from remediate.playbook import load_playbooks
 from remediate.remediator import Remediator
 from sense.mapping import LabelMapping
 from verify.steady import SymptomCheck
 
+_log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
 
 
@@ -43,6 +46,7 @@ class Runtime:
         self.mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
+        self.pulses = open_pulses(settings, wall_clock)
         self.graph = open_graph(settings, self.ontology)
         # Read now: a mistake in a playbook is told at the start, not when it is needed.
         folder = settings.guard.playbooks
@@ -87,6 +91,14 @@ class Runtime:
             self.clock,
         )
 
+    def warm(self) -> None:
+        """Load what the first action would otherwise wait for: the Kubernetes client takes seconds to import."""
+        try:
+            self.cluster.list("Namespace")
+            _ = self.remediator
+        except (BadSettings, ClusterError) as error:
+            _log.warning("the cluster cannot be asked yet", error=str(error))
+
     def lookup(self, kind: str, namespace: str, name: str) -> Entity | None:
         """The one entity of this kind and name in the graph; a node also by its address."""
         found = self.graph.find(kind=kind, namespace=namespace or None, name=name)
@@ -110,4 +122,5 @@ class Runtime:
 
     def close(self) -> None:
         self.log.close()
+        self.pulses.close()
         self.graph.close()

@@ -19,9 +19,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 PREFIX = "KT_"
+NOT_SETTINGS = ("TESTBED", "TEST_")
+"""KT_CONFIG names the file itself; KT_TESTBED, KT_TESTBED_* and KT_TEST_* belong to the tests."""
 FILE = "_FILE"
-NOT_SETTINGS = frozenset({"CONFIG", "TESTBED"})
-"""KT_CONFIG names the file itself; KT_TESTBED and KT_TEST_* belong to the tests."""
 
 
 class BadSettings(Exception):
@@ -48,6 +48,14 @@ class Web(Section, frozen=True):
     token: str = ""
     """Bearer token that webhooks must carry; empty: none is asked for."""
     max_body_bytes: Annotated[int, msgspec.Meta(gt=0)] = 4 * 1024 * 1024
+
+
+class Metrics(Section, frozen=True):
+    """Where workers and beats answer /metrics and /healthz; the web process does so at its own address."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """0: nowhere. Processes on one host need different ports."""
 
 
 class Kubernetes(Section, frozen=True):
@@ -116,9 +124,12 @@ class Pipeline(Section, frozen=True):
 
 class Settings(Section, frozen=True):
     data_dir: str = "kt-data"
+    """Folder of the SQLite files and of the journals of experiments."""
     broker_url: str = "redis://localhost:6379/0"
+    """Where Celery's tasks go; it may be emptied at any time without loss."""
     store: Store = Store()
     web: Web = Web()
+    metrics: Metrics = Metrics()
     kubernetes: Kubernetes = Kubernetes()
     prometheus: Prometheus = Prometheus()
     sense: Sense = Sense()
@@ -161,7 +172,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _override(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
-        if not variable.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith("TEST_"):
+        if not variable.startswith(PREFIX) or name == "CONFIG" or name.startswith(NOT_SETTINGS):
             continue
         value = environ[variable]
         if name.endswith(FILE):

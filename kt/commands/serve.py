@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from kt.pulse import Pulse
 from kt.runtime import Runtime
 from kt.settings import load
 from kt.telemetry import configure_logs
+from kt.web.listen import listen
 
 
 @click.command()
@@ -39,12 +39,13 @@ def serve(config: Path | None, embedded: bool) -> None:
     app = create_app(runtime)
     web = create_web(
         runtime.log,
+        runtime.pulses,
         token=settings.web.token,
         max_body_bytes=settings.web.max_body_bytes,
         on_received=lambda: app.pipeline.enqueue("sense"),
         telemetry=runtime.telemetry,
     )
-    listening = listen(settings.web.host, settings.web.port)
+    listening = listen(settings.web.host, settings.web.port, "web.port")
     host, port = listening.getsockname()[:2]
     click.echo(f"KT listens on http://{host}:{port}/webhook/alertmanager", err=True)
     server = uvicorn.Server(uvicorn.Config(web, log_level="warning", access_log=False))
@@ -63,7 +64,10 @@ def _place(_context: click.Context, _option: click.Parameter, given: str | None)
 
 
 LISTEN = click.option(
-    "--listen", metavar="HOST:PORT", callback=_place, help="Answer /healthz and /metrics there; else nowhere."
+    "--listen",
+    metavar="HOST:PORT",
+    callback=_place,
+    help="Answer /healthz and /metrics there; else at metrics.host and metrics.port.",
 )
 
 
@@ -79,6 +83,8 @@ def worker(config: Path | None, concurrency: int, listen: tuple[str, int] | None
     app.set_default()
     pulse = _pulse("worker", runtime, listen)
     signals.task_postrun.connect(pulse.beat, weak=False)
+    # Beside the first steps, which need no cluster.
+    threading.Thread(target=runtime.warm, name="warm-up", daemon=True).start()
     app.worker_main(
         ["worker", "--pool=threads", f"--concurrency={concurrency}", "--loglevel=WARNING", "--without-gossip",
          "--without-mingle", f"--queues={','.join(STAGES)}", f"--hostname=kt-{os.getpid()}@%h"]
@@ -103,8 +109,9 @@ def beat(config: Path | None, listen: tuple[str, int] | None) -> None:
 
 
 def _pulse(process: str, runtime: Runtime, where: tuple[str, int] | None) -> Pulse:
-    """The pulse of this process, heard at (host, port) if that is given."""
-    pulse = Pulse(process, runtime.telemetry)
+    """The pulse of this process, heard at (host, port), else where the settings say, else nowhere."""
+    pulse, metrics = Pulse(process, runtime.telemetry), runtime.settings.metrics
+    where = where or ((metrics.host, metrics.port) if metrics.port else None)
     if where:
         try:
             pulse.listen(*where)
@@ -130,17 +137,3 @@ def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
     finally:
         stop.set()
         running.stop()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {host}:{port}: {error.strerror}; set web.port, or stop what holds it"
-        ) from error
-    listening.listen(2048)
-    return listening
