@@ -70,7 +70,7 @@ class TopologyFollower:
                 if key in before
                 for change in objects.changes(before[key], each, at)
             ]
-            rollouts = [change for each in things if (change := objects.newest_rollout(each))]
+            rollouts = objects.newest_rollouts(things)
             removed = [Change(entity=each, at=at, kind="delete", id=f"{each}@{at.isoformat()}:delete") for each in gone]
             self._record([*altered, *rollouts, *(removed if kind != "Pod" else ())])
 
@@ -86,8 +86,8 @@ class TopologyFollower:
             self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind == "SELECTS")
             if before:
                 self._record(objects.changes(before, thing, at))
-            elif (rollout := objects.newest_rollout(thing)) is not None:
-                self._record([rollout])
+            else:
+                self._record(objects.newest_rollouts([thing]))
 
     def observe_calls(self, calls: Iterable[Relation]) -> None:
         """These are all the calls between services that metrics tell of now."""

@@ -57,10 +57,11 @@ class Node(msgspec.Struct, frozen=True):
 NODES = (Node(1), Node(2))
 API_ADDRESS = NODES[0].address
 
-# Who may speak to the API server, and as what; RBAC knows these groups and names already.
+# Who may speak to the API server, and as what. RBAC knows these groups and names already, but `kt`: that one may do
+# nothing until a test grants it the rights that KT says it needs.
 USERS = {
     "admin": ("kt-testbed", "system:masters"),
-    "kt": ("kt", "system:masters"),
+    "kt": ("kt", ""),
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", ""),

@@ -10,10 +10,11 @@ from typing import ClassVar, TypeVar
 
 import redis
 
+from kt import rbac
 from kt.incident.events import Happened
 from kt.pipeline.journey import Journey
 from testbed import prometheus, shop
-from testbed.kubernetes import audit
+from testbed.kubernetes import audit, cluster
 from tests.e2e.installation import Installation, until
 
 T = TypeVar("T", bound=Happened)
@@ -58,6 +59,19 @@ class OnRealCluster(Installation):
         return [f"{each.state.phase}: {each.state.ended_why}" for each in self.journeys()]
 
 
+def grant() -> None:
+    """Give the user `kt` exactly the rights that `kt rbac` prints, those of a namespace in the shop's alone."""
+    user = [{"kind": "User", "name": "kt", "apiGroup": "rbac.authorization.k8s.io"}]
+    manifests = [*rbac.watching(), *rbac.acting(), *rbac.verifying(), *rbac.granted(shop.NAMESPACE)]
+    with cluster.Api(cluster.kubeconfig("admin")) as api:
+        for manifest in manifests:
+            if "subjects" in manifest:
+                manifest = {**manifest, "subjects": user}
+            meta, plural = manifest["metadata"], manifest["kind"].lower() + "s"
+            where = f"namespaces/{meta['namespace']}/" if "namespace" in meta else ""
+            api.apply(f"/apis/{manifest['apiVersion']}/{where}{plural}/{meta['name']}", manifest)
+
+
 @contextmanager
 def beside_the_cluster(
     folder: Path, variables: Mapping[str, str], store: Mapping[str, str]
@@ -65,6 +79,7 @@ def beside_the_cluster(
     """Everything runs, the cluster is known, the shop is well and no alert fires; afterwards the shop is mended."""
     redis.Redis.from_url(variables["KT_TEST_REDIS_URL"]).flushall()
     shop.reset()
+    grant()
     prometheus.wait_until_quiet()
     one = OnRealCluster(folder, variables, store)
     try:
