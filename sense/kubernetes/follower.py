@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from graph_schema.model import Change, Entity, Relation, entity_id
-from graph_schema.store import GraphStore
+from graph_schema.store import GraphStore, StoreUnavailable
 from sense.kubernetes import objects
 from sense.kubernetes.objects import Object
 from sense.kubernetes.reflector import Reflector
 
+STORE_RETRY_S = 1.0
+_log = structlog.get_logger(__name__)
 PATHS = {
     "Namespace": "/api/v1/namespaces",
     "Node": "/api/v1/nodes",
@@ -44,8 +48,7 @@ class TopologyFollower:
         self.synced = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        cluster = Entity(id=entity_id("Cluster", self._cluster), kind="Cluster", name=self._cluster)
-        self._store.upsert([cluster], at=self._clock())
+        self._name_cluster(stop)
         threads = []
         for kind, path in PATHS.items():
             reflector = Reflector(self._client, kind, path, self, functools.partial(self._note, kind))
@@ -53,6 +56,18 @@ class TopologyFollower:
         for thread in threads:
             thread.start()
         stop.wait()
+
+    def _name_cluster(self, stop: threading.Event) -> None:
+        """The cluster itself is the one thing no list brings; a store that is away is waited for."""
+        cluster = Entity(id=entity_id("Cluster", self._cluster), kind="Cluster", name=self._cluster)
+        while not stop.is_set():
+            try:
+                self._store.upsert([cluster], at=self._clock())
+            except StoreUnavailable as error:
+                _log.warning("the graph is away, trying again", error=str(error), again_in_s=STORE_RETRY_S)
+                stop.wait(STORE_RETRY_S)
+            else:
+                return
 
     def replace(self, kind: str, things: list[Object]) -> None:
         """A whole list: what the store has and the list has not is gone."""
@@ -95,14 +110,14 @@ class TopologyFollower:
         for call in calls:
             told[call.source].add(call)
         with self._lock:
-            before, self._calls = self._calls, dict(told)
-            for me in sorted({*before, *told}):
-                service = self._known["Service"].get(me)
-                gained, lost = told[me] - before.get(me, set()), before.get(me, set()) - told[me]
-                if gained:
-                    self._store.upsert([], gained, at=at)
-                if lost and service is not None:
-                    self._end(me, lost, self._relations(service), at)
+            for me in sorted({*self._calls, *told}):
+                service, before = self._known["Service"].get(me), self._calls.get(me, set())
+                if told[me] - before:
+                    self._store.upsert([], told[me] - before, at=at)
+                # Known only once it is stored: what the store did not take is told to it again by the next look.
+                self._calls[me] = told[me]
+                if before - told[me] and service is not None:
+                    self._end(me, before, self._relations(service), at)
 
     def _end(self, me: str, old: set[Relation], now: list[Relation], at: datetime) -> None:
         """Take the relations that leave this object and are no more out of the graph."""
