@@ -48,6 +48,8 @@ class Telemetry:
             "kt_actions_total", "Actions on the cluster by outcome", ["action", "outcome"], registry=self.registry
         )
 
+        self._chaos = Counter("kt_chaos_runs_total", "Runs of chaos by outcome", ["outcome"], registry=self.registry)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a visit of a stage; one that raises is counted by its error."""
@@ -62,6 +64,9 @@ class Telemetry:
 
     def acted(self, action: str, ok: bool) -> None:
         self._actions.labels(action, "ok" if ok else "failed").inc()
+
+    def chaos(self, outcome: str) -> None:
+        self._chaos.labels(outcome).inc()
 
     def observe(self, log: IncidentLog) -> None:
         """Take the figures that only the log knows. Raises `LogUnavailable`."""

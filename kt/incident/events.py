@@ -27,6 +27,8 @@ class AlertsReceived(Happened, frozen=True):
     group_key: str = ""
     truncated: int = 0
     """Alerts that Alertmanager left out of the notification."""
+    chaos_runs: tuple[str, ...] = ()
+    """The runs of scheduled chaos that were on when they were raised, and may have raised them."""
 
 
 class Diagnosed(Happened, frozen=True):
