@@ -1,8 +1,8 @@
 """Runs experiments with Chaos Toolkit in a process of their own, brings back the journal, undoes what a dead one left.
 
 A run is asked to end by SIGUSR1, the signal by which Chaos Toolkit leaves at once *with* its rollbacks. (SIGTERM
-becomes an exception that a Python activity in progress takes for its own failure, after which the run goes on.) One that
-does not turn to its rollbacks then, such as with an activity in the background, is killed, and a new process runs them.
+becomes an exception that a Python activity in progress takes for its own failure, after which the run goes on.) One
+that does not turn to its rollbacks then, as with an activity in the background, is killed, and a new process runs them.
 """
 
 from __future__ import annotations

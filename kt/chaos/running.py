@@ -20,6 +20,7 @@ import yaml
 
 from kt.chaos import guard
 from kt.chaos.model import Outcome, Run
+from kt.chaos.store import ChaosStore
 from kt.incident.log import LogUnavailable, VersionConflict
 from kt.pipeline.journey import Held, held
 from kt.runtime import Runtime
@@ -163,8 +164,10 @@ class _OneRun:
         )
         self._runtime.chaos.keep(self._run.id, "run", _short(journal))
         verdict = judge(journal)
-        refused = journal.get("status") == "refused"
-        self.end("refused" if refused else verdict.outcome, str(journal["failure"]) if refused else verdict.why)
+        outcome: Outcome = "refused" if journal.get("status") == "refused" else verdict.outcome
+        ran, declared = journal.get("rollbacks") or [], experiment.get("rollbacks") or []
+        undone = outcome == "aborted" and declared and all(each.get("status") == "succeeded" for each in ran)
+        self.end(outcome, verdict.why + ("; its rollbacks ran" if undone and len(ran) >= len(declared) else ""))
         if verdict.outcome == "held":
             shutil.rmtree(self._workdir, ignore_errors=True)
 
@@ -213,7 +216,7 @@ class _OneRun:
                 raise NotOurs
             return msgspec.structs.replace(now, **fields)
 
-        self._run = change(self._runtime, before.id, moved)
+        self._run = _change(self._runtime.chaos, before.id, moved)
 
 
 class _Watch:
@@ -240,15 +243,29 @@ class _Watch:
         return run.abort_asked if run else "the run is not in the store any more"
 
 
-def change(runtime: Runtime, id_: str, moved: Callable[[Run], Run]) -> Run:
+def ask_to_end(store: ChaosStore, id_: str, why: str) -> Run | None:
+    """Ask whoever runs it to end a run, with its rollbacks; None when it has ended already, or is unknown."""
+
+    def asked(now: Run) -> Run:
+        if not now.open:
+            raise NotOurs
+        return now if now.abort_asked else msgspec.structs.replace(now, abort_asked=why)
+
+    try:
+        return _change(store, id_, asked)
+    except NotOurs:
+        return None
+
+
+def _change(store: ChaosStore, id_: str, moved: Callable[[Run], Run]) -> Run:
     """Change a run as it stands, again when somebody else was faster. `moved` may raise to leave it alone."""
     for _ in range(CONTENDED):
-        now = runtime.chaos.run(id_)
+        now = store.run(id_)
         if now is None:
             raise NotOurs
         after = msgspec.structs.replace(moved(now), version=now.version + 1)
         try:
-            runtime.chaos.commit(after)
+            store.commit(after)
         except VersionConflict:
             continue
         return after

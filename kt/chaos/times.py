@@ -78,7 +78,7 @@ def due(
     """What to do at `now` with a schedule that was next due at `due_at`.
 
     A run counts as missed when it is more than `late_s` late. Of the missed ones none is run (`skip`) or the latest
-    (`once`, unless a later one is due anyway). Every due time from `due_at` to `now` is in either `run` or `skipped`.
+    (`once`, unless a later one is due anyway). Each due time from `due_at` to `now` is in one of the two lists.
     """
     on_time: list[datetime] = []
     late: list[datetime] = []
