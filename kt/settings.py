@@ -20,7 +20,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 PREFIX = "KT_"
 NOT_SETTINGS = frozenset({"CONFIG", "TESTBED"})
-"""KT_CONFIG names the file itself; KT_TESTBED and KT_TEST_* belong to the tests."""
+"""KT_CONFIG names the file itself; KT_TESTBED, KT_TESTBED_* and KT_TEST_* belong to the tests."""
 
 
 class BadSettings(Exception):
@@ -200,7 +200,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _override(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
-        if not variable.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith("TEST_"):
+        if not variable.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith(("TEST_", "TESTBED_")):
             continue
         section, _, key = name.lower().partition("__")
         if not key:

@@ -98,4 +98,4 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise BadTimes(f"“{name}” is no time zone; name one as the tz database does, such as “Europe/Berlin”") from error
+        raise BadTimes(f"“{name}” is no time zone; one is named as in the tz database: “Europe/Berlin”") from error
