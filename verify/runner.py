@@ -62,6 +62,7 @@ def run_file(
     `stop` is asked many times a second; the reason that it gives ends the run, with its rollbacks.
     """
     workdir = workdir.resolve()
+    workdir.mkdir(parents=True, exist_ok=True)
     noted, mark = workdir / PROGRESS, str(workdir)
     noted.unlink(missing_ok=True)
     given = [f"--control-file={progress.control_file(workdir, noted)}", *options]
