@@ -105,7 +105,7 @@ def undo(
     file.write_text(plain.dump(rollbacks))
     noted, mark = workdir / PROGRESS, str(workdir)
     noted.unlink(missing_ok=True)
-    # Validation is left out: whatever is wrong with one rollback must not keep the others from running.
+    # Validation is left out: what it would refuse today must not keep from being undone what it let pass before.
     given = [f"--control-file={progress.control_file(workdir, noted)}", "--no-validation", *options]
     process = _start(file, workdir, environment, folder=folder, options=given, mark=mark)
     why = _wait(process, noted, ROLLBACK_TIME_S * 4, lambda: "", mark)
