@@ -34,18 +34,20 @@ def run_now(
             raise click.ClickException("another process has this very run")
         runtime.chaos.commit(asked)
         broken: list[Exception] = []
+        done = threading.Event()
 
         def work() -> None:
             try:
                 running.carry_on(runtime, asked.id, lease, by=asked.asked_by, folder=folder)
             except Exception as error:
                 broken.append(error)
+            finally:
+                done.set()
 
         if not quiet:
             click.echo(f"{words.name(asked.what)}  ({asked.id})")
-        thread = threading.Thread(target=work, name="chaos run")
-        thread.start()
-        _follow(runtime, asked, thread, quiet=quiet)
+        threading.Thread(target=work, name="chaos run").start()
+        _follow(runtime, asked, done, quiet=quiet)
     if broken:
         raise broken[0]
     ended = runtime.chaos.run(asked.id) or asked
@@ -54,12 +56,13 @@ def run_now(
     return ended, journals
 
 
-def _follow(runtime: Runtime, asked: Run, thread: threading.Thread, *, quiet: bool) -> None:
+def _follow(runtime: Runtime, asked: Run, done: threading.Event, *, quiet: bool) -> None:
     noted = running.workdir(runtime, asked.id) / runner.PROGRESS
     shown = 0
-    while thread.is_alive():
+    # An event, not the thread itself: Python 3.11 takes a thread for ended when Ctrl-C interrupts its join.
+    while not done.is_set():
         try:
-            thread.join(LOOK_EVERY_S)
+            done.wait(LOOK_EVERY_S)
             steps = progress.read(noted).steps
             for step in steps[shown:]:
                 if not quiet:

@@ -107,7 +107,9 @@ def event_words(fields: dict[str, Any]) -> str:
     """What an event says, in one line."""
     match fields["type"]:
         case "AlertsReceived":
-            return ", ".join(f"{each['name']} on {each['entity']}" for each in fields["signals"])
+            runs = fields.get("chaos_runs")
+            during = f" (raised while chaos run {', '.join(runs)} was on)" if runs else ""
+            return ", ".join(f"{each['name']} on {each['entity']}" for each in fields["signals"]) + during
         case "PlanProposed":
             return "; ".join(str(step.get("summary", step["action"])) for step in fields["plan"]["steps"])
         case "Approved":
