@@ -17,6 +17,7 @@ COMMANDS = {
     "incidents": ("kt.commands.incidents", "List incidents, show one, watch them."),
     "approve": ("kt.commands.approve", "Agree to the plan of an incident."),
     "reject": ("kt.commands.approve", "Turn the plan of an incident down."),
+    "chaos": ("kt.commands.chaos", "Chaos Toolkit experiments on schedule: add, run, history, abort."),
     "demo": ("kt.commands.demo", "Break a simulated shop and watch it being healed."),
     "diagnose": ("kt.commands.diagnose", "Find the cause in files, without a cluster."),
     "rbac": ("kt.commands.rbac", "Print what KT must be allowed in the cluster."),
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from kt.settings import BadSettings
     from remediate.playbook import BadPlaybook
     from sense.mapping import BadMapping
+    from verify.plain import BadExperiment
 
     try:
         # Outside of standalone mode click gives back the code that a command ended with, instead of ending.
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (BadSettings, BadKnowledge, BadMapping, BadPlaybook) as error:
+    except (BadSettings, BadKnowledge, BadMapping, BadPlaybook, BadExperiment) as error:
         _say(error)
         sys.exit(2)
     except (LogUnavailable, StoreUnavailable, LogCorrupted) as error:

@@ -15,7 +15,7 @@ from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_graph, open_leases, open_log, open_pulses
+from kt.stores.places import open_chaos, open_graph, open_leases, open_log, open_pulses
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
@@ -47,6 +47,7 @@ class Runtime:
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
         self.pulses = open_pulses(settings, wall_clock)
+        self.chaos = open_chaos(settings)
         self.graph = open_graph(settings, self.ontology)
         # Read now: a mistake in a playbook is told at the start, not when it is needed.
         folder = settings.guard.playbooks
@@ -123,4 +124,5 @@ class Runtime:
     def close(self) -> None:
         self.log.close()
         self.pulses.close()
+        self.chaos.close()
         self.graph.close()

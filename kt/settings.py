@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,6 +104,47 @@ class Approval(Section, frozen=True):
     expires_s: Positive = 3600.0
 
 
+class Freeze(Section, frozen=True, rename={"from_": "from"}):
+    """A time without chaos: `from` and `to`, or `cron`, which says when it begins, and `hours`, how long it lasts."""
+
+    why: str = ""
+    from_: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    to: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    cron: str = ""
+    hours: Seconds = 0.0
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if bool(self.cron and self.hours) == bool(self.from_ and self.to):
+            raise ValueError("a freeze has either `from` and `to`, or `cron` and `hours`")
+        if self.cron:
+            from kt.chaos.times import check  # only who uses it pays for it
+
+            check(self.cron, self.zone)
+
+
+class Chaos(Section, frozen=True):
+    """Scheduled chaos. What a guard refuses is in the history with its reason."""
+
+    enabled: bool = False
+    """Nothing is disturbed unless this is on, and only in namespaces labelled `kt.io/chaos: enabled`."""
+    max_concurrent: Annotated[int, msgspec.Meta(ge=1)] = 1
+    with_open_incidents: bool = False
+    """Whether runs may begin while an incident is open."""
+    cluster_wide: bool = False
+    """Whether actions on nodes, which belong to no namespace, may run."""
+    freeze: tuple[Freeze, ...] = ()
+    """Times without chaos, such as `{cron = "0 16 * * FRI", hours = 64, zone = "Europe/Berlin", why = "weekend"}`."""
+    timeout_s: Positive = 900.0
+    """A run that takes longer is stopped and rolled back."""
+    late_s: Seconds = 120.0
+    """A run that is later than this counts as missed."""
+    aftermath_s: Seconds = 120.0
+    """How long after a run alerts may still come from it."""
+    folder: str = ""
+    """Where relative paths and modules of experiments are looked up; empty: in a folder of the run."""
+
+
 class Pipeline(Section, frozen=True):
     """Times of the loop, in seconds of KT's clock."""
 
@@ -137,6 +179,7 @@ class Settings(Section, frozen=True):
     guard: Guard = Guard()
     approval: Approval = Approval()
     pipeline: Pipeline = Pipeline()
+    chaos: Chaos = Chaos()
 
     @property
     def data(self) -> Path:

@@ -84,6 +84,8 @@ class Telemetry:
             registry=registry,
         )
 
+        self._chaos = Counter("kt_chaos_runs_total", "Runs of chaos by outcome", ["outcome"], registry=registry)
+
     def kept(self) -> None:
         """A notification is durable and was acknowledged."""
         self._notifications.labels("kept", "").inc()
@@ -114,6 +116,9 @@ class Telemetry:
     def ended(self, state: State) -> None:
         if state.opened_at and state.updated_at:
             self._ended.labels(state.phase).observe((state.updated_at - state.opened_at).total_seconds())
+
+    def chaos(self, outcome: str) -> None:
+        self._chaos.labels(outcome).inc()
 
     def observe(self, log: IncidentLog, last_sweep: datetime | None, now: datetime) -> None:
         """Take the figures that only the store knows. Raises `LogUnavailable`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from importlib import resources
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, LiteralString, TypeVar
 
 import neo4j
 from neo4j.exceptions import DriverError, Neo4jError
@@ -76,9 +76,8 @@ def _done(tx: neo4j.ManagedTransaction) -> int:
     return int(record["done"])
 
 
-def _change_schema(tx: neo4j.ManagedTransaction, statement: str) -> None:
-    # Out of a file of the package, so as literal as a literal.
-    tx.run(cast(LiteralString, statement)).consume()
+def _change_schema(tx: neo4j.ManagedTransaction, statement: LiteralString) -> None:
+    tx.run(statement).consume()
 
 
 def _note(tx: neo4j.ManagedTransaction, number: int) -> None:

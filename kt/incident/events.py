@@ -29,6 +29,8 @@ class AlertsReceived(Happened, frozen=True):
     """Alerts that Alertmanager left out of the notification."""
     received_at: datetime | None = None
     """When the notification came in; `at` is when it was looked at."""
+    chaos_runs: tuple[str, ...] = ()
+    """The runs of scheduled chaos that were on when they were raised, and may have raised them."""
 
 
 class Diagnosed(Happened, frozen=True):

@@ -80,6 +80,8 @@ class State(msgspec.Struct, kw_only=True):
     """By fingerprint, the latest known of each."""
     group_keys: tuple[str, ...] = ()
     truncated: int = 0
+    chaos_runs: tuple[str, ...] = ()
+    """The runs of scheduled chaos that were on when it was opened."""
     diagnosis: Diagnosis | None = None
     diagnosed_version: int = 0
     plan: Plan | None = None
@@ -182,6 +184,8 @@ def _apply(state: State, event: Event) -> None:
 
 def _receive(state: State, event: AlertsReceived) -> None:
     due, news = state.due_at, False
+    if not state.signals:
+        state.chaos_runs = event.chaos_runs
     for signal in event.signals:
         known = state.signals.get(signal.fingerprint)
         if known is None or signal.starts_at >= known.starts_at:

@@ -1,4 +1,4 @@
-"""The Celery app: one task per stage on its own queue, each with an incident's id and nothing else.
+"""The Celery app: one task per stage on its own queue, each with the id of an incident (or a run) and nothing else.
 
 A task loads the log, takes the steps that are due, appends, and enqueues the next stage. What is lost with the broker
 is found again by the sweep, so no task is ever retried by Celery itself.
@@ -18,6 +18,7 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from graph_schema.store import StoreUnavailable
+from kt.chaos import planning, running
 from kt.incident.events import Escalated
 from kt.incident.log import SWEEP, LogUnavailable, VersionConflict
 from kt.incident.state import State
@@ -28,7 +29,7 @@ from kt.runtime import Runtime
 MOST_FAILURES = 5
 SOON_S = 5.0
 """A step that is due this soon is asked for at its time; the sweep asks for what is due later."""
-STAGES = ("sense", "diagnose", "remediate", "verify", "sweep")
+STAGES = ("sense", "diagnose", "remediate", "verify", "chaos", "sweep")
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
@@ -121,6 +122,26 @@ class Pipeline:
             self.enqueue("sense")
         for incident in runtime.log.due(runtime.clock()):
             self._next(Journey(runtime.log, incident).state, at_once=True)
+        self._store_willing("chaos", self._sweep_chaos)
+
+    def chaos(self, run: str) -> None:
+        """Take a run of chaos to its end: a new one, or one whose runner died."""
+        ttl = self.runtime.settings.pipeline.lease_ttl_s
+        with (
+            structlog.contextvars.bound_contextvars(run=run, stage="chaos"),
+            held(self.runtime.leases, f"chaos/{run}", self._holder(), ttl_s=ttl) as lease,
+        ):
+            if lease is None:
+                return
+            with self.runtime.telemetry.stage("chaos"):
+                self._store_willing("chaos", lambda: running.carry_on(self.runtime, run, lease))
+
+    def _sweep_chaos(self) -> None:
+        """Claim what is due; ask for every run that has not ended. One that has its runner is left to it: its lease."""
+        runtime = self.runtime
+        planning.claim_due(runtime.chaos, runtime.clock(), runtime.settings.chaos.late_s)
+        for run in runtime.chaos.open_runs():
+            self.enqueue("chaos", run.id)
 
     def _holder(self) -> str:
         return f"{socket.gethostname()}/{os.getpid()}/{self._start}/{uuid.uuid4().hex[:6]}"

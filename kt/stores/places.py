@@ -1,4 +1,4 @@
-"""Opens log, leases and graph where the settings say: SQLite files in the data folder, or Neo4j."""
+"""Opens log, leases, chaos store and graph where the settings say: SQLite files in the data folder, or Neo4j."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 
 from graph_schema.ontology import Ontology
 from graph_schema.store import GraphStore
+from kt.chaos.store import ChaosStore
 from kt.incident.log import IncidentLog, Leases, Pulses
 from kt.settings import Settings
 
@@ -46,6 +47,17 @@ def open_pulses(settings: Settings, clock: Callable[[], datetime]) -> Pulses:
     from kt.stores.sqlite_pulses import SqlitePulses
 
     return SqlitePulses(settings.data / "kt.db", clock)
+
+
+def open_chaos(settings: Settings) -> ChaosStore:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_chaos import Neo4jChaosStore
+
+        return Neo4jChaosStore(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_chaos import SqliteChaosStore
+
+    return SqliteChaosStore(settings.data / "kt.db")
 
 
 def open_graph(settings: Settings, ontology: Ontology) -> GraphStore:

@@ -52,7 +52,8 @@ def event_words(event: e.Event) -> str:
     match event:
         case e.AlertsReceived():
             left_out = f"; {event.truncated} more were left out by Alertmanager" if event.truncated else ""
-            return ", ".join(_signal_words(each) for each in event.signals) + left_out
+            during = f" (raised while chaos run {', '.join(event.chaos_runs)} was on)" if event.chaos_runs else ""
+            return ", ".join(_signal_words(each) for each in event.signals) + left_out + during
         case e.Diagnosed():
             return diagnosis_words(event.diagnosis)
         case e.PlanProposed():

@@ -40,6 +40,11 @@ class Installation:
         self._running.append(process)
         return process
 
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command, as a person gives it, to its end."""
+        line = [sys.executable, "-c", "from kt.cli import main; main()", *arguments]
+        return subprocess.run(line, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+
     def serve(self) -> str:
         """Start the web process; the URL of its webhook."""
         self.web = self.start("serve")

@@ -5,39 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import redis
 
 from kt.incident.events import ActionStarted, AlertsReceived
-from tests.conftest import in_neo4j
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import until
+from tests.e2e.on_twin import OnTwin, stored
 from twin.server import Twin
-
-
-class OnTwin(Installation):
-    """An installation that heals a twin."""
-
-    def __init__(self, folder: Path, twin: Twin, settings: Mapping[str, str]) -> None:
-        super().__init__(folder, settings)
-        self.twin = twin
-
-    def rolled_back(self) -> int:
-        """How often the API server saw the good image come back."""
-        changes = self.twin.cluster.store.since("Deployment", 0)
-        return sum(
-            1
-            for each in changes
-            if each.before and image(each.before) == "shop:bad" and image(each.object) != "shop:bad"
-        )
-
-
-def image(deployment: dict[str, Any]) -> str:
-    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 @pytest.fixture
@@ -50,18 +28,7 @@ def twin() -> Iterator[Twin]:
 @pytest.fixture(params=["sqlite", "neo4j"])
 def kt(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, twin: Twin) -> Iterator[OnTwin]:
     redis.Redis.from_url(redis_url).flushall()
-    settings = {
-        "KT_BROKER_URL": redis_url,
-        "KT_KUBERNETES__KUBECONFIG": str(twin.kubeconfig),
-        "KT_PROMETHEUS__URL": twin.prometheus_url,
-        "KT_GUARD__ENABLED": "true",
-        "KT_APPROVAL__MEDIUM": "0",
-        "KT_PIPELINE__LEASE_TTL_S": "2",
-        "KT_PIPELINE__VERIFY_QUIET_S": "0.5",
-    }
-    if request.param == "neo4j":
-        settings |= in_neo4j(request.getfixturevalue("empty_neo4j"))
-    one = OnTwin(tmp_path, twin, settings)
+    one = OnTwin(tmp_path, redis_url, twin, stored(request))
     yield one
     print(one.output())
     one.end()

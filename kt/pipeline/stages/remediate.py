@@ -49,6 +49,8 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     if not state.firing:
         journey.append(Healed(at=now, why="What was seen ended by itself."))
         return
+    if _left_to_chaos(runtime, journey):
+        return
     likely = [
         hypothesis
         for hypothesis in (state.diagnosis.selected() if state.diagnosis else ())
@@ -93,6 +95,28 @@ def _refused(runtime: Runtime, journey: Journey, refusal: Refusal) -> None:
         journey.append(Postponed(at=now, until=now + timedelta(seconds=options.retry_s), why=refusal.why))
         return
     journey.append(Escalated(at=now, why=refusal.why))
+
+
+def _left_to_chaos(runtime: Runtime, journey: Journey) -> bool:
+    """Whether no remedy is proposed, since a run of chaos was on when this was raised that is no game day.
+
+    Its disturbance ends with the run. What is still there when the aftermath is over is told to a person.
+    """
+    now, options = runtime.clock(), runtime.settings
+    found = [run for run in map(runtime.chaos.run, journey.state.chaos_runs) if run and not run.what.game_day]
+    if not found:
+        return False
+    names = ", ".join(f"{run.id} ({run.what.name})" for run in found)
+    aftermath = timedelta(seconds=max(options.chaos.aftermath_s, options.pipeline.retry_s))
+    # A run that is still on is looked at again in a while; alerts that end wake the incident at once.
+    over = max((run.ended_at or now) + aftermath for run in found)
+    if now < over:
+        why = f"Raised while chaos run {names} was on; no remedy is proposed for what it disturbs."
+        journey.append(Postponed(at=now, until=over, why=why))
+        return True
+    why = f"Raised while chaos run {names} was on, and still there {options.chaos.aftermath_s:.0f} s after it ended"
+    journey.append(Escalated(at=now, why=f"{why}: it did not recover by itself, or the run was not the cause."))
+    return True
 
 
 def _consented(runtime: Runtime, journey: Journey) -> bool:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from graph_schema.model import Signal
+from kt.chaos.model import Run
 from kt.incident.events import AlertsReceived
 from kt.incident.log import Append, Notification, VersionConflict
 from kt.incident.state import State
@@ -82,6 +83,7 @@ def _take(runtime: Runtime, notification: Notification, known: _Known) -> Iterab
         lambda some, others: _near(runtime, some, others),
         window=timedelta(seconds=runtime.settings.pipeline.group_window_s),
     )
+    runs = _on_now(runtime, signals)
     appends, keys = [], []
     for place, theirs in assigned.items():
         incident = notification_id() if place == NEW else place
@@ -92,11 +94,24 @@ def _take(runtime: Runtime, notification: Notification, known: _Known) -> Iterab
             group_key=batch.group_key,
             truncated=batch.truncated,
             received_at=notification.received_at,
+            chaos_runs=tuple(run.id for run in runs if any(_may_have_raised(run, signal) for signal in theirs)),
         )
         appends.append(Append(incident=incident, expected=expected, events=(event,)))
         keys += [(signal.key, incident) for signal in theirs]
     runtime.log.commit(appends, settle=[notification.id], keys=keys)
     return [append.incident for append in appends]
+
+
+def _on_now(runtime: Runtime, signals: Sequence[Signal]) -> list[Run]:
+    """The runs of chaos that are on, or whose aftermath lasts; none when nothing fires anew."""
+    if not any(signal.firing for signal in signals):
+        return []
+    return runtime.chaos.runs_during(runtime.clock() - timedelta(seconds=runtime.settings.chaos.aftermath_s))
+
+
+def _may_have_raised(run: Run, signal: Signal) -> bool:
+    """What fired before a run began was not raised by it."""
+    return signal.firing and run.started_at is not None and signal.starts_at >= run.started_at
 
 
 def _fresh(runtime: Runtime, signals: Sequence[Signal]) -> list[Signal]:
