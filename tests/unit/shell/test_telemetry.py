@@ -33,7 +33,7 @@ class Web:
     """The web face on stores of its own; `clock` is that of the pulses."""
 
     def __init__(self, folder: Path) -> None:
-        self.now = NOW
+        self.now = datetime.now(UTC)
         self.log, self.telemetry = SqliteIncidentLog(folder / "kt.db"), Telemetry()
         self.pulses = SqlitePulses(folder / "kt.db", lambda: self.now)
         self.client = TestClient(
@@ -98,8 +98,8 @@ def test_a_pipeline_that_is_dead_is_told_and_alerts_are_taken_in_all_the_same(we
     assert (never.status_code, never.json()["pipeline"]) == (200, {"alive": False, "last_sweep_s": None})
     web.pulses.beat(SWEEP)
     assert web.client.get("/readyz").json()["pipeline"]["alive"] is True
-    assert web.value("kt_last_sweep_timestamp_seconds") == pytest.approx(NOW.timestamp(), abs=0.001)
-    web.now = NOW - timedelta(seconds=DEAD_S + 1)
+    assert web.value("kt_last_sweep_timestamp_seconds") == pytest.approx(web.now.timestamp(), abs=0.001)
+    web.now -= timedelta(seconds=DEAD_S + 1)
     web.pulses.beat(SWEEP)
     assert web.client.get("/readyz").json()["pipeline"]["alive"] is False
     assert web.client.get("/readyz").status_code == 200
