@@ -8,16 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from graph_schema import config_versions
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_graph, open_leases, open_log
+from kt.stores.places import open_brakes, open_graph, open_leases, open_log
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster
-from remediate.guard import Limits
+from remediate.guard import Guard
 from remediate.playbook import load_playbooks
 from remediate.remediator import Remediator
 from sense.mapping import LabelMapping
@@ -43,6 +44,7 @@ class Runtime:
         self.mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
+        self.brakes = open_brakes(settings)
         self.graph = open_graph(settings, self.ontology)
         # Read now: a mistake in a playbook is told at the start, not when it is needed.
         folder = settings.guard.playbooks
@@ -73,18 +75,15 @@ class Runtime:
 
     @cached_property
     def remediator(self) -> Remediator:
-        guard, approval = self.settings.guard, self.settings.approval
+        approval = self.settings.approval
         return Remediator(
             self.cluster,
             self.playbooks,
             self.catalogue,
-            Limits(
-                cooldown_s=guard.cooldown_s,
-                max_share_of_nodes=guard.max_share_of_nodes,
-                max_replicas=guard.max_replicas,
-            ),
+            Guard(self.cluster, self.settings.guard.limits, self.brakes, self.clock),
             {"low": approval.low, "medium": approval.medium, "high": approval.high},
             self.clock,
+            lambda namespace, name: config_versions.kept(self.graph, namespace, name),
         )
 
     def lookup(self, kind: str, namespace: str, name: str) -> Entity | None:
@@ -109,4 +108,5 @@ class Runtime:
 
     def close(self) -> None:
         self.log.close()
+        self.brakes.close()
         self.graph.close()

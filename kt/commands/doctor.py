@@ -34,6 +34,7 @@ def doctor(config: Path | None, show_settings: bool, as_json: bool) -> None:
         "kubernetes": lambda: f"{len(runtime.cluster.list('Node'))} nodes at {runtime.api_client.configuration.host}",
         "prometheus": lambda: _prometheus(settings),
         "guard": lambda: _guard(runtime),
+        "stop": lambda: _stop(runtime),
     }
     results = {name: _try(check) for name, check in checks.items()}
     if as_json:
@@ -77,6 +78,13 @@ def _guard(runtime: Runtime) -> str:
     spaces = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
     names = ", ".join(sorted(space["metadata"]["name"] for space in spaces))
     return f"on; KT may act in: {names}" if names else f"on, but no namespace is labelled {OPT_IN}=enabled"
+
+
+def _stop(runtime: Runtime) -> str:
+    from kt.commands.brake import said
+
+    stop = runtime.brakes.stopped()
+    return f"{said(stop)}; `kt resume` lets go" if stop else "not stopped; `kt stop` holds everything"
 
 
 def _hidden(values: object) -> object:

@@ -32,6 +32,7 @@ def list_(config: Path | None, open_only: bool, limit: int, as_json: bool) -> No
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(entries)).decode())
         return
+    _say_stopped(config)
     if not entries:
         click.echo("No incident." if not open_only else "No open incident.")
     for entry in entries:
@@ -63,6 +64,16 @@ def open_log(config: Path | None) -> IncidentLog:
     from kt.stores import places
 
     return places.open_log(load(config, os.environ))
+
+
+def _say_stopped(config: Path | None) -> None:
+    from kt.commands.brake import said
+    from kt.settings import load
+    from kt.stores import places
+
+    stop = places.open_brakes(load(config, os.environ)).stopped()
+    if stop:
+        click.secho(f"KT is {said(stop)}. Nothing acts until `kt resume`.", fg="red", bold=True)
 
 
 def whole_id(log: IncidentLog, beginning: str) -> str:

@@ -9,6 +9,7 @@ from graph_schema.ontology import Ontology
 from graph_schema.store import GraphStore
 from kt.incident.log import IncidentLog, Leases
 from kt.settings import Settings
+from remediate.brakes import Brakes
 
 # The Neo4j driver and networkx take time to load; each is loaded only where it is used.
 
@@ -34,6 +35,17 @@ def open_leases(settings: Settings, clock: Callable[[], datetime]) -> Leases:
     from kt.stores.sqlite_leases import SqliteLeases
 
     return SqliteLeases(settings.data / "kt.db", clock)
+
+
+def open_brakes(settings: Settings) -> Brakes:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_brakes import Neo4jBrakes
+
+        return Neo4jBrakes(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_brakes import SqliteBrakes
+
+    return SqliteBrakes(settings.data / "kt.db")
 
 
 def open_graph(settings: Settings, ontology: Ontology) -> GraphStore:
