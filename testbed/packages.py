@@ -6,7 +6,20 @@ import subprocess
 
 from testbed.errors import TestbedError
 
-NEEDED = {"redis-server": "redis-server"}
+NEEDED = {
+    "redis-server": "redis-server",
+    "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "busybox": "busybox-static",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "conntrack": "conntrack",
+    "openssl": "openssl",
+}
 """Command → the Debian package that brings it."""
 
 

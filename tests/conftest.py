@@ -23,6 +23,7 @@ FIXTURES = {
     "prometheus_url": "prometheus",
     "alertmanager_url": "alertmanager",
     "kubeconfig": "kubernetes",
+    "shop_url": "shop",
 }
 MODES = ("auto", "require", "off")
 
@@ -112,6 +113,12 @@ def kubeconfig(servers: Servers) -> str:
     return servers("kubernetes")["KT_TEST_KUBECONFIG"]
 
 
+@pytest.fixture(scope="session")
+def shop_url(servers: Servers) -> str:
+    """Where the customers of the real shop are told how many to be; `testbed.shop` breaks and mends the shop."""
+    return servers("shop")["KT_TEST_SHOP_LOAD_URL"]
+
+
 class Place(NamedTuple):
     uri: str
     auth: tuple[str, str] | None
@@ -125,3 +132,10 @@ def empty_neo4j(neo4j_uri: str) -> Place:
     with neo4j.GraphDatabase.driver(place.uri, auth=place.auth) as driver:
         driver.execute_query("MATCH (n) WHERE any(label IN labels(n) WHERE label STARTS WITH 'Kt') DETACH DELETE n")
     return place
+
+
+def in_neo4j(place: Place) -> dict[str, str]:
+    """The settings that keep KT's graph and incidents there."""
+    user, password = place.auth or ("", "")
+    stored = {"KT_STORE__KIND": "neo4j", "KT_STORE__URI": place.uri}
+    return stored | {"KT_STORE__USER": user, "KT_STORE__PASSWORD": password}

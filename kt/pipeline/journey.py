@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import structlog
 
 from graph_schema.model import Signal
-from kt.incident.events import Event
-from kt.incident.log import Append, IncidentLog, Leases, LogUnavailable, Record
+from kt.incident.events import AlertsReceived, Event
+from kt.incident.log import Append, IncidentLog, Leases, LogUnavailable, Record, VersionConflict
 from kt.incident.state import State, fold
 
 _log = structlog.get_logger(__name__)
@@ -34,6 +34,22 @@ class Journey:
         self._log.commit([Append(incident=self.incident, expected=self.state.version, events=events)])
         self.records = self._log.load(self.incident)
         self.state = fold(self.incident, (record.event for record in self.records))
+
+    def record(self, *events: Event) -> None:
+        """Add what has happened in the world (an effect, a verdict): still true when alerts came in meanwhile.
+
+        Raises `VersionConflict` when anything else did: then somebody else moved the incident."""
+        while True:
+            try:
+                self.append(*events)
+            except VersionConflict:
+                now = Journey(self._log, self.incident)
+                news = now.records[len(self.records) :]
+                if not news or not all(isinstance(record.event, AlertsReceived) for record in news):
+                    raise
+                self.records, self.state = now.records, now.state
+            else:
+                return
 
     @property
     def signals(self) -> tuple[Signal, ...]:

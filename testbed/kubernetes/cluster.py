@@ -1,5 +1,6 @@
 """What the parts of the cluster agree on: names, addresses, folders, the file that each uses to speak to the API."""
 
+import base64
 import json
 import secrets
 import ssl
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import yaml
 
 from testbed import places, server
 from testbed.errors import TestbedError
@@ -95,8 +97,6 @@ def write_tokens() -> Path:
 
 def write_kubeconfigs(api_port: int, certificate: Path) -> None:
     """A kubeconfig for each user (JSON is YAML)."""
-    import base64
-
     authority = base64.b64encode(certificate.read_bytes()).decode()
     for user in USERS:
         token = (folder() / f"{user}.token").read_text()
@@ -118,10 +118,6 @@ class Api:
     """A few calls on the API server of a kubeconfig, as plain JSON."""
 
     def __init__(self, config: Path) -> None:
-        import base64
-
-        import yaml
-
         data = yaml.safe_load(config.read_text())
         where, user = data["clusters"][0]["cluster"], data["users"][0]["user"]
         authority = base64.b64decode(where["certificate-authority-data"]).decode()
@@ -135,9 +131,9 @@ class Api:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, **query: str) -> Any:
         """The decoded answer; TestbedError with the server's message on an error code."""
-        return self._answer(self.client.get(path))
+        return self._answer(self.client.get(path, params=query))
 
     def apply(self, path: str, thing: dict[str, Any]) -> Any:
         """Server-side apply: the object becomes what is given, whatever it was."""

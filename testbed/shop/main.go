@@ -11,6 +11,8 @@
 //	EXIT_AFTER_S   ends with code 1 after that time
 //
 // /healthz answers 200 while the process lives, /metrics speaks Prometheus' text format, `shop pause` only waits.
+// `shop load -url URL -listen ADDRESS -per-second N` is the shop's customers: requests at random moments, however long
+// the answers take; POST /rate?per_second=N changes how many.
 package main
 
 import (
@@ -145,20 +147,20 @@ func (s *shop) metrics(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	fmt.Fprintln(w, "# TYPE shop_requests_total counter")
+	fmt.Fprintln(w, "# TYPE http_requests_total counter")
 	for code, count := range s.counts {
-		fmt.Fprintf(w, "shop_requests_total{code=\"%d\"} %d\n", code, count)
+		fmt.Fprintf(w, "http_requests_total{code=\"%d\"} %d\n", code, count)
 	}
-	fmt.Fprintln(w, "# TYPE shop_request_seconds histogram")
+	fmt.Fprintln(w, "# TYPE http_request_duration_seconds histogram")
 	for i, bound := range bounds {
-		fmt.Fprintf(w, "shop_request_seconds_bucket{le=\"%g\"} %d\n", bound, s.buckets[i])
+		fmt.Fprintf(w, "http_request_duration_seconds_bucket{le=\"%g\"} %d\n", bound, s.buckets[i])
 	}
-	fmt.Fprintf(w, "shop_request_seconds_bucket{le=\"+Inf\"} %d\n", s.total)
-	fmt.Fprintf(w, "shop_request_seconds_sum %g\nshop_request_seconds_count %d\n", s.sum, s.total)
-	fmt.Fprintln(w, "# TYPE shop_busy gauge")
-	fmt.Fprintf(w, "shop_busy %d\n", s.busy.Load()+s.waiting.Load())
-	fmt.Fprintln(w, "# TYPE shop_capacity gauge")
-	fmt.Fprintf(w, "shop_capacity %d\n", s.capacity)
+	fmt.Fprintf(w, "http_request_duration_seconds_bucket{le=\"+Inf\"} %d\n", s.total)
+	fmt.Fprintf(w, "http_request_duration_seconds_sum %g\nhttp_request_duration_seconds_count %d\n", s.sum, s.total)
+	fmt.Fprintln(w, "# TYPE http_requests_in_flight gauge")
+	fmt.Fprintf(w, "http_requests_in_flight %d\n", s.busy.Load()+s.waiting.Load())
+	fmt.Fprintln(w, "# TYPE http_requests_limit gauge")
+	fmt.Fprintf(w, "http_requests_limit %d\n", s.capacity)
 }
 
 func main() {
@@ -166,6 +168,10 @@ func main() {
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	if len(os.Args) > 1 && os.Args[1] == "pause" {
 		<-stop
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "load" {
+		load(os.Args[2:])
 		return
 	}
 	version := flag.String("version", "v1", "what the image calls itself")

@@ -198,7 +198,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
         journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
         return
     runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
-    journey.append(
+    journey.record(
         ActionFinished(
             at=runtime.clock(), action_id=open_action.id, ok=outcome.ok, detail=outcome.detail, undo=outcome.undo
         )
@@ -231,10 +231,10 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:
-        journey.append(rolled)
+        journey.record(rolled)
         return
     why = f"Undoing “{_summary(action)}” failed: {outcome.detail}. The cluster may be in between; a person has to look."
-    journey.append(rolled, Escalated(at=runtime.clock(), why=why))
+    journey.record(rolled, Escalated(at=runtime.clock(), why=why))
 
 
 def _why_undo(journey: Journey) -> str:
