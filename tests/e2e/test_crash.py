@@ -79,9 +79,7 @@ def begin(kt: OnTwin) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("phase", ["new", "diagnosed", "awaiting approval", "acting", "verifying"])
-def test_a_worker_killed_in_any_phase_leaves_nothing_undone_and_nothing_done_twice(
-    kt: OnTwin, phase: str
-) -> None:
+def test_a_worker_killed_in_any_phase_leaves_nothing_undone_and_nothing_done_twice(kt: OnTwin, phase: str) -> None:
     worker = begin(kt)
     order = ["", "new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing", "healed", "escalated"]
     until(lambda: order.index(kt.phase()) >= order.index(phase), f"the incident is {phase}")
