@@ -8,9 +8,12 @@ from typing import Any
 import structlog
 from celery import Celery
 
+from graph_schema.store import StoreUnavailable
 from kt.pipeline.app import STAGES
 from kt.runtime import Runtime
+from sense.calls import SERIES, ObservedCalls, relations
 from sense.kubernetes.follower import TopologyFollower
+from verify.prometheus import PrometheusUnavailable, instant
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +31,23 @@ class Beat:
 
 def follower(runtime: Runtime) -> TopologyFollower:
     return TopologyFollower(runtime.api_client, runtime.graph, runtime.clock, runtime.settings.kubernetes.cluster)
+
+
+class CallsWatch:
+    """Asks Prometheus who calls whom and tells the follower, for as long as it runs."""
+
+    def __init__(self, runtime: Runtime, following: TopologyFollower) -> None:
+        self._url, self._every_s = runtime.settings.prometheus.url, runtime.settings.prometheus.calls_every_s
+        self._clock, self._following = runtime.clock, following
+
+    def run(self, stop: threading.Event) -> None:
+        observed = ObservedCalls()
+        while self._every_s and not stop.wait(self._every_s):
+            try:
+                series = [labels for labels, _ in instant(self._url, SERIES)]
+                self._following.observe_calls(observed.update(relations(series), self._clock()))
+            except (PrometheusUnavailable, StoreUnavailable) as error:
+                _log.warning("calls between services are not known anew", error=str(error))
 
 
 class WorkerThread:

@@ -60,6 +60,8 @@ class Kubernetes(Section, frozen=True):
 
 class Prometheus(Section, frozen=True):
     url: str = "http://localhost:9090"
+    calls_every_s: Seconds = 30.0
+    """How often Prometheus is asked who calls whom (the series `kt:calls`); 0: never."""
 
 
 class Sense(Section, frozen=True):

@@ -14,7 +14,7 @@ from testbed.kubernetes import cluster
 
 RULES = places.HERE.parent / "deploy" / "prometheus" / "kt-rules.yaml"
 SCRAPE = "1s"
-SHORTER = {"10m": "60s", "2m": "8s", "1m": "6s", "30s": "3s"}
+SHORTER = {"10m": "60s", "5m": "30s", "2m": "8s", "1m": "6s", "30s": "3s"}
 """A test cannot wait as long as an operator wants Prometheus to: durations of the rule file → those of the testbed."""
 
 

@@ -14,7 +14,7 @@ import click
 from celery import Celery
 
 from kt.pipeline.app import STAGES, create_app
-from kt.processes import Beat, WorkerThread, follower
+from kt.processes import Beat, CallsWatch, WorkerThread, follower
 from kt.runtime import Runtime
 from kt.settings import load
 from kt.telemetry import configure_logs
@@ -76,17 +76,20 @@ def beat(config: Path | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=follower(runtime).run, args=(stop,), name="follower", daemon=True).start()
+    following = follower(runtime)
+    threading.Thread(target=following.run, args=(stop,), name="follower", daemon=True).start()
+    threading.Thread(target=CallsWatch(runtime, following).run, args=(stop,), name="calls", daemon=True).start()
     Beat(runtime, app).run(stop)
 
 
 @contextlib.contextmanager
 def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
     """Worker and beat of this process, for as long as the block runs."""
-    running, stop = WorkerThread(app), threading.Event()
+    running, stop, following = WorkerThread(app), threading.Event(), follower(runtime)
     running.start()
     threads = [
-        threading.Thread(target=follower(runtime).run, args=(stop,), name="follower", daemon=True),
+        threading.Thread(target=following.run, args=(stop,), name="follower", daemon=True),
+        threading.Thread(target=CallsWatch(runtime, following).run, args=(stop,), name="calls", daemon=True),
         threading.Thread(target=Beat(runtime, app).run, args=(stop,), name="beat", daemon=True),
     ]
     for thread in threads:

@@ -27,6 +27,8 @@ class AlertsReceived(Happened, frozen=True):
     group_key: str = ""
     truncated: int = 0
     """Alerts that Alertmanager left out of the notification."""
+    received_at: datetime | None = None
+    """When the notification came in; `at` is when it was looked at."""
 
 
 class Diagnosed(Happened, frozen=True):

@@ -41,6 +41,8 @@ class TopologyFollower:
         self._client, self._store, self._clock, self._cluster = api_client, store, clock, cluster_name
         self._known: dict[str, dict[str, Object]] = defaultdict(dict)
         self._lock = threading.Lock()
+        self._calls: dict[str, set[Relation]] = {}
+        """Service → its calls as metrics tell them, beside what its annotation says."""
         self._listed: set[str] = set()
         self.synced = threading.Event()
 
@@ -83,18 +85,36 @@ class TopologyFollower:
             old = set(self._relations(before)) if before else set()
             self._known[kind][me] = thing
             now = self._relations(thing)
-            kinds = {relation.kind for relation in old - set(now) if relation.source == me}
             self._store.upsert([objects.entity(thing)], now, at=at)
             self._keep_versions([thing], at)
-            if kinds:
-                self._store.set_relations(
-                    me, kinds, [each for each in now if each.source == me and each.kind in kinds], at=at
-                )
+            self._end(me, old, now, at)
             self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind == "SELECTS")
             if before:
                 self._record(objects.changes(before, thing, at))
             elif (rollout := objects.newest_rollout(thing)) is not None:
                 self._record([rollout])
+
+    def observe_calls(self, calls: Iterable[Relation]) -> None:
+        """These are all the calls between services that metrics tell of now."""
+        at, told = self._clock(), defaultdict[str, set[Relation]](set)
+        for call in calls:
+            told[call.source].add(call)
+        with self._lock:
+            before, self._calls = self._calls, dict(told)
+            for me in sorted({*before, *told}):
+                service = self._known["Service"].get(me)
+                gained, lost = told[me] - before.get(me, set()), before.get(me, set()) - told[me]
+                if gained:
+                    self._store.upsert([], gained, at=at)
+                if lost and service is not None:
+                    self._end(me, lost, self._relations(service), at)
+
+    def _end(self, me: str, old: set[Relation], now: list[Relation], at: datetime) -> None:
+        """Take the relations that leave this object and are no more out of the graph."""
+        kinds = {relation.kind for relation in old - set(now) if relation.source == me}
+        if kinds:
+            left = [each for each in now if each.source == me and each.kind in kinds]
+            self._store.set_relations(me, kinds, left, at=at)
 
     def deleted(self, kind: str, thing: Object) -> None:
         at, me = self._clock(), objects.id_of(thing)
@@ -118,6 +138,7 @@ class TopologyFollower:
                 if objects.selects(service, thing)
             ]
         elif thing["kind"] == "Service":
+            found += self._calls.get(objects.id_of(thing), set()) - set(found)
             found += [
                 Relation(objects.id_of(thing), objects.id_of(pod), "SELECTS")
                 for pod in self._known["Pod"].values()

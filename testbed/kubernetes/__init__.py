@@ -17,7 +17,7 @@ class Kubernetes:
     """A control plane and two nodes; everything in it stays over restarts, nothing stays after `down`."""
 
     name = "kubernetes"
-    variables: tuple[str, ...] = ("KT_TEST_KUBECONFIG", "KT_TEST_KUBECTL")
+    variables: tuple[str, ...] = ("KT_TEST_KUBECONFIG", "KT_TEST_KUBECTL", "KT_TEST_KUBECONFIG_OF_KT")
     needs: tuple[str, ...] = ()
 
     def check(self) -> None:
@@ -35,9 +35,8 @@ class Kubernetes:
             names = [*control_plane.PORTS, *of_nodes, "exporter"]
             record.ports = dict(zip(names, processes.free_ports(len(names)), strict=True))
         binaries, archives = build.binaries(), images.archives()
-        record.variables = dict(
-            zip(self.variables, (str(cluster.kubeconfig("admin")), str(binaries / "kubectl")), strict=True)
-        )
+        values = (cluster.kubeconfig("admin"), binaries / "kubectl", cluster.kubeconfig("kt"))
+        record.variables = dict(zip(self.variables, map(str, values), strict=True))
         cluster.folder().mkdir(parents=True, exist_ok=True)
         network.up(record)
         server.save(self.name, record)

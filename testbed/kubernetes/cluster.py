@@ -60,6 +60,7 @@ API_ADDRESS = NODES[0].address
 # Who may speak to the API server, and as what; RBAC knows these groups and names already.
 USERS = {
     "admin": ("kt-testbed", "system:masters"),
+    "kt": ("kt", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", ""),

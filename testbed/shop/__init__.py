@@ -139,7 +139,9 @@ def _thing(version: str, kind: str, meta: dict[str, Any], **more: Any) -> dict[s
 
 
 def _service(name: str, calls: str) -> dict[str, Any]:
-    annotations = {"prometheus.io/scrape": "true", **({"kt.io/calls": calls} if calls else {})}
+    # That the catalogue calls the store is told by its metrics alone, the other calls by the annotation too.
+    told = {"kt.io/calls": calls} if calls and calls != "store" else {}
+    annotations = {"prometheus.io/scrape": "true", **told}
     spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
     meta = {"name": name, "namespace": NAMESPACE, "labels": {"app": name}, "annotations": annotations}
     return _thing("v1", "Service", meta, spec=spec)
@@ -147,7 +149,7 @@ def _service(name: str, calls: str) -> dict[str, Any]:
 
 def _deployment(name: str, replicas: int, calls: str, knobs: dict[str, str]) -> dict[str, Any]:
     # The address of the called Service is in the environment of pods made after it: no cluster DNS is needed.
-    calling = {"CALLS": f"http://$({calls.upper()}_SERVICE_HOST)/"} if calls else {}
+    calling = {"CALLS": f"http://$({calls.upper()}_SERVICE_HOST)/", "CALLEE": calls} if calls else {}
     container = {
         "name": name,
         "image": f"{SHOP}:v1",

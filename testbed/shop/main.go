@@ -7,6 +7,7 @@
 //	CAPACITY       requests served at once, the rest queue (0: no bound); a queue four times as long refuses with 503
 //	WORK_MS        time that one request holds its place
 //	CALLS          URL of the next service; its failure is this service's failure
+//	CALLEE         name of that service in http_client_requests_total
 //	EAT_MB         memory taken at start
 //	EXIT_AFTER_S   ends with code 1 after that time
 //
@@ -38,7 +39,8 @@ type shop struct {
 	fail, built   float64
 	latency, work time.Duration
 	capacity      int64
-	calls         string
+	calls, callee string
+	called        atomic.Int64
 	client        *http.Client
 	places        chan struct{}
 	busy, waiting atomic.Int64
@@ -69,7 +71,7 @@ func newShop(version string, built float64) *shop {
 	s := &shop{
 		version: version, built: built, fail: number("FAIL_RATIO", 0),
 		latency: milliseconds("LATENCY_MS"), work: milliseconds("WORK_MS"),
-		capacity: int64(number("CAPACITY", 0)), calls: os.Getenv("CALLS"),
+		capacity: int64(number("CAPACITY", 0)), calls: os.Getenv("CALLS"), callee: os.Getenv("CALLEE"),
 		// A fresh connection for each call: the Service then spreads the calls over all its pods.
 		client: &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 		counts: map[int]uint64{200: 0, 500: 0}, buckets: make([]uint64, len(bounds)),
@@ -113,6 +115,7 @@ func (s *shop) next(ctx context.Context) (int, string) {
 	if err != nil {
 		return http.StatusInternalServerError, err.Error()
 	}
+	s.called.Add(1)
 	response, err := s.client.Do(request)
 	if err != nil {
 		return http.StatusBadGateway, err.Error()
@@ -150,6 +153,10 @@ func (s *shop) metrics(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "# TYPE http_requests_total counter")
 	for code, count := range s.counts {
 		fmt.Fprintf(w, "http_requests_total{code=\"%d\"} %d\n", code, count)
+	}
+	if s.callee != "" {
+		fmt.Fprintln(w, "# TYPE http_client_requests_total counter")
+		fmt.Fprintf(w, "http_client_requests_total{callee=%q} %d\n", s.callee, s.called.Load())
 	}
 	fmt.Fprintln(w, "# TYPE http_request_duration_seconds histogram")
 	for i, bound := range bounds {

@@ -42,10 +42,11 @@ class Installation:
 
     def serve(self) -> str:
         """Start the web process; the URL of its webhook."""
-        self.start("serve")
+        self.web = self.start("serve")
         log = self._folder / f"serve-{len(self._running) - 1}.log"
         until(lambda: b"/webhook" in log.read_bytes(), "the web process listens")
-        return next(word for word in log.read_text().split() if word.startswith("http"))
+        self.webhook = next(word for word in log.read_text().split() if word.startswith("http"))
+        return self.webhook
 
     def journeys(self) -> list[Journey]:
         """Every incident, the first opened first."""

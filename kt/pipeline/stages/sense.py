@@ -68,7 +68,11 @@ def _take(runtime: Runtime, notification: Notification) -> Iterable[str]:
         incident = notification_id() if place == NEW else place
         expected = 0 if place == NEW else Journey(runtime.log, incident).state.version
         event = AlertsReceived(
-            at=runtime.clock(), signals=tuple(theirs), group_key=batch.group_key, truncated=batch.truncated
+            at=runtime.clock(),
+            signals=tuple(theirs),
+            group_key=batch.group_key,
+            truncated=batch.truncated,
+            received_at=notification.received_at,
         )
         appends.append(Append(incident=incident, expected=expected, events=(event,)))
         keys += [(signal.key, incident) for signal in theirs]
