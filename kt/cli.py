@@ -17,6 +17,8 @@ COMMANDS = {
     "incidents": ("kt.commands.incidents", "List incidents, show one."),
     "approve": ("kt.commands.approve", "Agree to the plan of an incident."),
     "reject": ("kt.commands.approve", "Turn the plan of an incident down."),
+    "revoke": ("kt.commands.approve", "Take back what was agreed to, before anything was done."),
+    "tokens": ("kt.commands.tokens", "Who may decide: make, list and revoke operators' tokens."),
     "stop": ("kt.commands.brake", "Hold everything: nothing touches the cluster until you resume."),
     "resume": ("kt.commands.brake", "Let go of a stop."),
     "guard": ("kt.commands.brake", "Why a plan may or may not act."),

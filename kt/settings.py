@@ -20,8 +20,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 PREFIX = "KT_"
-NOT_SETTINGS = frozenset({"CONFIG", "TESTBED"})
-"""KT_CONFIG names the file itself; KT_TESTBED and KT_TEST_* belong to the tests."""
+NOT_SETTINGS = frozenset({"CONFIG", "OPERATOR_TOKEN", "TESTBED"})
+"""KT_CONFIG names the file itself; KT_OPERATOR_TOKEN is a person's, not the installation's; KT_TESTBED and KT_TEST_*
+belong to the tests."""
 
 
 class BadSettings(Exception):

@@ -28,9 +28,13 @@ def stop(config: Path | None, why: str, by: str) -> None:
 
 
 @click.command()
+@click.option("--token-file", type=click.Path(path_type=Path), help="Holds your token; else KT_OPERATOR_TOKEN.")
 @click.pass_obj
-def resume(config: Path | None) -> None:
-    """Let go of a stop: what was held goes on, if it still fits."""
+def resume(config: Path | None, token_file: Path | None) -> None:
+    """Let go of a stop: what was held goes on, if it still fits. Everybody may stop KT; this takes an operator."""
+    from kt.commands.approve import decider
+
+    decider(load(config, os.environ), "", token_file, "operator")
     before = _brakes(config).resume()
     click.echo("It was not stopped." if before is None else f"KT goes on. It was {said(before)}.")
 

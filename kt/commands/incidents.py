@@ -121,7 +121,7 @@ def event_words(fields: dict[str, Any]) -> str:
             return ", ".join(f"{each['name']} on {each['entity']}" for each in fields["signals"])
         case "PlanProposed":
             return "; ".join(str(step.get("summary", step["action"])) for step in fields["plan"]["steps"])
-        case "Approved":
+        case "Approved" | "Rejected" | "Revoked":
             return f"by {fields['by']}{': ' + fields['why'] if fields.get('why') else ''}"
         case "Verified":
             return f"{fields['verdict']['outcome']}: {fields['verdict']['why']}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from graph_schema.ontology import Ontology
 from graph_schema.store import GraphStore
 from kt.incident.log import IncidentLog, Leases
+from kt.operators import Operators
 from kt.settings import Settings
 from remediate.brakes import Brakes
 
@@ -46,6 +47,17 @@ def open_brakes(settings: Settings) -> Brakes:
     from kt.stores.sqlite_brakes import SqliteBrakes
 
     return SqliteBrakes(settings.data / "kt.db")
+
+
+def open_operators(settings: Settings) -> Operators:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_operators import Neo4jOperators
+
+        return Neo4jOperators(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_operators import SqliteOperators
+
+    return SqliteOperators(settings.data / "kt.db")
 
 
 def open_graph(settings: Settings, ontology: Ontology) -> GraphStore:

@@ -143,7 +143,8 @@ def _operation(document: Any, operation: dict[str, Any]) -> Any:
         case "add":
             return _put(document, path, clone(operation["value"]), insert=True)
         case "replace":
-            _at(document, path)
+            # The library behind the real API server does not mind a member that is not there.
+            _at(document, path[:-1])
             return _put(document, path, clone(operation["value"]), insert=False)
         case "remove":
             return _take(document, path)

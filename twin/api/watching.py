@@ -171,7 +171,8 @@ def _version(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise errors.bad_request(f'Invalid value: "{text}": resource version must be an integer') from None
+        message = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise errors.ApiError(500, "", message) from None
 
 
 def _line(type_: str, given: dict[str, Any]) -> bytes:
