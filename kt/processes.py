@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -19,14 +20,17 @@ _log = structlog.get_logger(__name__)
 
 
 class Beat:
-    """Asks for every due step at a fixed interval. Two beats at once do no harm: a step is taken under a lease."""
+    """Asks for every due step at a fixed interval. Two beats at once do no harm: a step is taken under a lease.
 
-    def __init__(self, runtime: Runtime, app: Celery) -> None:
-        self._runtime, self._app = runtime, app
+    `asked` is called each time the broker took it."""
+
+    def __init__(self, runtime: Runtime, app: Celery, asked: Callable[[], object] = lambda: None) -> None:
+        self._runtime, self._app, self._asked = runtime, app, asked
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(self._runtime.settings.pipeline.sweep_interval_s):
-            self._app.pipeline.enqueue("sweep")
+            if self._app.pipeline.enqueue("sweep"):
+                self._asked()
 
 
 def follower(runtime: Runtime) -> TopologyFollower:

@@ -1,7 +1,8 @@
 """What operators set: a TOML file, overridden by environment variables, checked before anything starts.
 
-`KT_SECTION__KEY` overrides `key` of `[section]`, `KT_KEY` a key at the top. Unknown keys are errors: a typo in a limit
-must not silently mean no limit.
+`KT_SECTION__KEY` overrides `key` of `[section]`, `KT_KEY` a key at the top. With `_FILE` behind it the variable names a
+file that holds the value, as container platforms hand out secrets. Unknown keys are errors: a typo in a limit must not
+silently mean no limit.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 PREFIX = "KT_"
-NOT_SETTINGS = frozenset({"CONFIG", "OPERATOR_TOKEN", "TESTBED"})
-"""KT_CONFIG names the file itself; KT_OPERATOR_TOKEN is a person's, not the installation's; KT_TESTBED and KT_TEST_*
-belong to the tests."""
+NOT_SETTINGS = ("TESTBED", "TEST_", "OPERATOR_TOKEN")
+"""KT_CONFIG names the file itself; KT_OPERATOR_TOKEN is a person's, not the installation's; KT_TESTBED, KT_TESTBED_*
+and KT_TEST_* belong to the tests."""
+FILE = "_FILE"
 
 
 class BadSettings(Exception):
@@ -49,6 +51,14 @@ class Web(Section, frozen=True):
     token: str = ""
     """Bearer token that webhooks must carry; empty: none is asked for."""
     max_body_bytes: Annotated[int, msgspec.Meta(gt=0)] = 4 * 1024 * 1024
+
+
+class Metrics(Section, frozen=True):
+    """Where workers and beats answer /metrics and /healthz; the web process does so at its own address."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """0: nowhere. Processes on one host need different ports."""
 
 
 class Kubernetes(Section, frozen=True):
@@ -143,9 +153,12 @@ class Pipeline(Section, frozen=True):
 
 class Settings(Section, frozen=True):
     data_dir: str = "kt-data"
+    """Folder of the SQLite files and of the journals of experiments."""
     broker_url: str = "redis://localhost:6379/0"
+    """Where Celery's tasks go; it may be emptied at any time without loss."""
     store: Store = Store()
     web: Web = Web()
+    metrics: Metrics = Metrics()
     kubernetes: Kubernetes = Kubernetes()
     prometheus: Prometheus = Prometheus()
     sense: Sense = Sense()
@@ -188,12 +201,30 @@ def _read(path: Path) -> dict[str, Any]:
 def _override(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
-        if not variable.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith("TEST_"):
+        if not variable.startswith(PREFIX) or name == "CONFIG" or name.startswith(NOT_SETTINGS):
             continue
+        value = environ[variable]
+        if name.endswith(FILE):
+            plain = variable.removesuffix(FILE)
+            if plain in environ:
+                raise BadSettings(f"{plain} and {variable} are both set; keep one of them")
+            name, value = name.removesuffix(FILE), _held(variable, value)
         section, _, key = name.lower().partition("__")
         if not key:
-            values[section] = environ[variable]
+            values[section] = value
         elif isinstance(values.setdefault(section, {}), dict):
-            values[section][key] = environ[variable]
+            values[section][key] = value
         else:
             raise BadSettings(f"{variable}: “{section}” is not a section")
+
+
+def _held(variable: str, path: str) -> str:
+    """The value in a file, without the newline at its end. Empty is an error: an empty token would ask for none."""
+    try:
+        value = Path(path).read_text().rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadSettings(f"{variable}: the file “{path}” cannot be read: {reason or error}") from error
+    if not value:
+        raise BadSettings(f"{variable}: the file “{path}” is empty; put the value in it, or unset the variable")
+    return value

@@ -9,6 +9,7 @@ A test says which servers it needs by the fixtures it asks for, or by `@pytest.m
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -72,6 +73,25 @@ def servers() -> Servers:
             pytest.skip(str(missing))
 
     return ensure
+
+
+Program = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def program() -> Program:
+    """`program("promtool")` gives the path of a program, or skips (fails with `require`)."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found and _mode() != "off":
+            return found
+        why = f"{name} is not installed (as root: python -m testbed install)"
+        if _mode() == "require":
+            pytest.fail(f"KT_TESTBED=require: {why}", pytrace=False)
+        pytest.skip("KT_TESTBED=off leaves out what other programs say" if found else why)
+
+    return find
 
 
 @pytest.fixture(autouse=True)

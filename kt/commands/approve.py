@@ -1,4 +1,7 @@
-"""`kt approve`, `kt reject`, `kt revoke`: a person decides on a plan. The answer is bound to the exact plan."""
+"""`kt approve`, `kt reject`, `kt revoke`: a person decides on a plan. The answer is bound to the exact plan.
+
+Saying the same again changes nothing and is no mistake: a reply that was lost on the way can be repeated.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ def _decides(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--plan", default="", help="The digest that was shown, or its beginning: refuse any other plan."),
         click.option("--token-file", type=click.Path(path_type=Path), help=f"Holds your token; else {TOKEN}."),
         click.option("--by", default="", help="Who decides; else you, or whose token it is."),
+        click.option("--json", "as_json", is_flag=True, help="Machine-readable answer."),
         click.argument("incident"),
     ):
         command = option(command)
@@ -42,27 +46,30 @@ def _decides(command: Callable[..., Any]) -> Callable[..., Any]:
 @_decides
 @click.option("--why", default="", help="Kept in the log.")
 @click.pass_obj
-def approve(config: Path | None, incident: str, why: str, by: str, token_file: Path | None, plan: str) -> None:
-    """Agree to the plan of INCIDENT. It acts as soon as enough people agreed and it still fits."""
-    _answer(config, incident, approving, why, by, token_file, plan)
+def approve(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
+    """Agree to the plan of INCIDENT. It acts as soon as enough people agreed and it still fits.
+
+    With --plan only to exactly the plan that `kt incidents show` showed; without it, to the one that waits now.
+    """
+    _answer(config, incident, approving, why, **how)
 
 
 @click.command()
 @_decides
 @click.option("--why", required=True, help="Kept in the log; the plan is not proposed again.")
 @click.pass_obj
-def reject(config: Path | None, incident: str, why: str, by: str, token_file: Path | None, plan: str) -> None:
+def reject(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
     """Turn the plan of INCIDENT down. KT looks for another one."""
-    _answer(config, incident, rejecting, why, by, token_file, plan)
+    _answer(config, incident, rejecting, why, **how)
 
 
 @click.command()
 @_decides
 @click.option("--why", default="", help="Kept in the log.")
 @click.pass_obj
-def revoke(config: Path | None, incident: str, why: str, by: str, token_file: Path | None, plan: str) -> None:
+def revoke(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
     """Take back what was agreed to for INCIDENT, as long as nothing was done. `kt stop` holds what is under way."""
-    _answer(config, incident, revoking, why, by, token_file, plan)
+    _answer(config, incident, revoking, why, **how)
 
 
 def _answer(
@@ -70,9 +77,11 @@ def _answer(
     incident: str,
     decide: Callable[[State, Answer], Reply],
     why: str,
+    *,
     by: str,
     token_file: Path | None,
     plan: str,
+    as_json: bool,
 ) -> None:
     """Decide on what the log says now; when it moves meanwhile, look and decide again: no answer is lost."""
     from kt.pipeline.journey import Journey
@@ -93,9 +102,24 @@ def _answer(
             continue
         if not reply.done:
             raise click.ClickException(reply.said)
-        click.echo(reply.said)
+        click.echo(_machine_readable(journey.state, reply) if as_json else reply.said)
         return
     raise click.ClickException(f"incident {whole} keeps moving; look at it again: kt incidents show {whole}")
+
+
+def _machine_readable(state: State, reply: Reply) -> str:
+    import msgspec
+
+    given = sorted({each.by for each in state.approvals})
+    answer = {
+        "incident": state.id,
+        "said": reply.said,
+        "already": reply.event is None,
+        "phase": state.phase,
+        "plan": state.plan.digest if state.plan else "",
+        "approvals": {"needed": state.approvals_needed, "given": given},
+    }
+    return msgspec.json.format(msgspec.json.encode(answer)).decode()
 
 
 def decider(settings: Settings, by: str, token_file: Path | None, role: Role, *, required: bool | None = None) -> str:
@@ -107,7 +131,7 @@ def decider(settings: Settings, by: str, token_file: Path | None, role: Role, *,
     if not token:
         if settings.approval.require_tokens if required is None else required:
             raise click.UsageError(f"this takes an operator's token: set {TOKEN} or give --token-file")
-        return by or getpass.getuser()
+        return by or _me()
     try:
         operator = who_is(token, open_operators(settings))
         allowed(operator, role)
@@ -125,3 +149,10 @@ def _token(file: Path | None) -> str:
         return file.read_text().strip()
     except OSError as error:
         raise click.UsageError(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise click.UsageError("this process runs under no user name; say who decides: --by NAME") from error

@@ -16,6 +16,7 @@ from graph_schema.model import Signal
 from kt.incident.events import AlertsReceived, Event
 from kt.incident.log import Append, IncidentLog, Leases, LogUnavailable, Record, VersionConflict
 from kt.incident.state import State, fold
+from kt.stores.chain import follow
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +33,8 @@ class Journey:
     def append(self, *events: Event) -> None:
         """Add events at the version that was seen. Raises `VersionConflict` when somebody was faster."""
         self._log.commit([Append(incident=self.incident, expected=self.state.version, events=events)])
-        self.records = self._log.load(self.incident)
+        # Nobody else can have appended: what the log has now is known without asking for it.
+        self.records += follow(self.incident, self.records, events)
         self.state = fold(self.incident, (record.event for record in self.records))
 
     def record(self, *events: Event) -> None:

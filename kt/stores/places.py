@@ -7,7 +7,7 @@ from datetime import datetime
 
 from graph_schema.ontology import Ontology
 from graph_schema.store import GraphStore
-from kt.incident.log import IncidentLog, Leases
+from kt.incident.log import IncidentLog, Leases, Pulses
 from kt.operators import Operators
 from kt.settings import Settings
 from remediate.brakes import Brakes
@@ -58,6 +58,18 @@ def open_operators(settings: Settings) -> Operators:
     from kt.stores.sqlite_operators import SqliteOperators
 
     return SqliteOperators(settings.data / "kt.db")
+
+
+def open_pulses(settings: Settings, clock: Callable[[], datetime]) -> Pulses:
+    """`clock`: the wall clock, as for leases."""
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_pulses import Neo4jPulses
+
+        return Neo4jPulses(where.uri, _auth(settings), clock, where.database)
+    from kt.stores.sqlite_pulses import SqlitePulses
+
+    return SqlitePulses(settings.data / "kt.db", clock)
 
 
 def open_graph(settings: Settings, ontology: Ontology) -> GraphStore:

@@ -60,6 +60,11 @@ class Action(Protocol):
     def name(self) -> str: ...
 
     @property
+    def rules(self) -> tuple[tuple[str, str, str], ...]:
+        """What it must be allowed: (API group, resource, verbs separated by spaces); see `kt rbac --act`."""
+        ...
+
+    @property
     def declared(self) -> bool:
         """Whether it changes what somebody declares for the object, so that GitOps or an operator would undo it."""
         ...

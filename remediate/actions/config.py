@@ -17,6 +17,7 @@ MOST_KEPT = 100_000
 
 class RestoreConfig(FieldChange):
     name = "restore-config"
+    rules = (("", "configmaps", "get patch"),)
     pointers = ("/data", "/binaryData")
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:

@@ -13,6 +13,7 @@ from remediate.plan import Step
 
 class Cordon(FieldChange):
     name = "cordon"
+    rules = (("", "nodes", "get patch"),)
     pointers = ("/spec/unschedulable",)
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:
@@ -24,6 +25,7 @@ class Cordon(FieldChange):
 
 class Uncordon(FieldChange):
     name = "uncordon"
+    rules = (("", "nodes", "get patch"),)
     pointers = ("/spec/unschedulable",)
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:

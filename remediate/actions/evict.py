@@ -17,6 +17,13 @@ WORKLOADS = ("Deployment", "StatefulSet")
 
 class EvictPods:
     name = "evict-pods"
+    rules = (
+        ("", "nodes", "get patch"),
+        ("", "pods", "list delete"),
+        ("", "pods/eviction", "create"),
+        ("apps", "deployments", "list"),
+        ("apps", "statefulsets", "list"),
+    )
     declared = False
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:

@@ -54,6 +54,7 @@ class FieldChange:
     """Concrete actions say what they wish (`wish`) and how to find it again from a step's parameters (`wanted`)."""
 
     name: str
+    rules: tuple[tuple[str, str, str], ...]
     pointers: tuple[str, ...]
     declared = True
 

@@ -15,6 +15,11 @@ SCALER = "HorizontalPodAutoscaler"
 
 class RaiseHpaMaximum(FieldChange):
     name = "raise-hpa-maximum"
+    rules = (
+        ("autoscaling", "horizontalpodautoscalers", "get list patch"),
+        ("apps", "deployments", "get"),
+        ("apps", "statefulsets", "get"),
+    )
     pointers = ("/spec/maxReplicas",)
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:

@@ -13,6 +13,7 @@ from remediate.plan import Step
 
 class PauseRollout(FieldChange):
     name = "pause-rollout"
+    rules = (("apps", "deployments", "get patch"),)
     pointers = ("/spec/paused",)
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:
@@ -30,6 +31,7 @@ class PauseRollout(FieldChange):
 
 class ResumeRollout(FieldChange):
     name = "resume-rollout"
+    rules = (("apps", "deployments", "get patch"),)
     pointers = ("/spec/paused",)
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:

@@ -18,6 +18,11 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 class Restart(FieldChange):
     name = "restart"
+    rules = (
+        ("", "pods", "get"),
+        ("", "pods/eviction", "create"),
+        *(("apps", resource, "get patch") for resource in ("deployments", "statefulsets", "daemonsets")),
+    )
     declared = False
     pointers = (RESTARTED,)
 

@@ -17,6 +17,11 @@ TEMPLATE = "/spec/template"
 
 class RollBack(FieldChange):
     name = "roll-back"
+    rules = (
+        *(("apps", resource, "get patch") for resource in ("deployments", "statefulsets", "daemonsets")),
+        ("apps", "replicasets", "list"),
+        ("apps", "controllerrevisions", "list"),
+    )
     pointers = (TEMPLATE,)
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:

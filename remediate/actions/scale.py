@@ -16,6 +16,11 @@ SCALABLE = ("Deployment", "StatefulSet")
 
 class ScaleOut(FieldChange):
     name = "scale-out"
+    rules = (
+        ("apps", "deployments", "get patch"),
+        ("apps", "statefulsets", "get patch"),
+        ("autoscaling", "horizontalpodautoscalers", "list"),
+    )
     pointers = ("/spec/replicas",)
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:

@@ -18,6 +18,7 @@ SIBLING_DELAY_S = 60.0
 
 class TerminatePod:
     name = "terminate-pod"
+    rules = (("", "pods", "get list delete"), ("", "nodes", "get"))
     declared = False
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:

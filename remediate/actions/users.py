@@ -26,6 +26,10 @@ from remediate.plan import Step
 
 class RestartUsers:
     name = "restart-users"
+    rules = (
+        ("", "configmaps", "get"),
+        *(("apps", resource, "get list patch") for resource in ("deployments", "statefulsets", "daemonsets")),
+    )
     declared = False
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:

@@ -229,6 +229,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
         runtime.brakes.conclude(action.id, "ineffective")
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
+    runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:
         journey.record(rolled)
