@@ -29,7 +29,11 @@ def test_doctor_says_what_does_not_answer_and_fails(tmp_path: Path) -> None:
 
 
 def test_doctor_shows_settings_without_their_secrets(tmp_path: Path) -> None:
-    secrets = {"KT_WEB__TOKEN": "hidden", "KT_STORE__PASSWORD": "hidden", "KT_BROKER_URL": "redis://:hidden@redis:6379/0"}
+    secrets = {
+        "KT_WEB__TOKEN": "hidden",
+        "KT_STORE__PASSWORD": "hidden",
+        "KT_BROKER_URL": "redis://:hidden@redis:6379/0",
+    }
     answer = kt(tmp_path, "doctor", "--settings", **secrets)
     assert answer.returncode == 0
     assert "hidden" not in answer.stdout
