@@ -1,4 +1,4 @@
-"""`kt approve`, `reject`, `revoke`, `tokens`, `stop`, `resume`, `guard` as a person types them: words and exit codes."""
+"""`kt approve`, `reject`, `revoke`, `tokens`, `stop`, `resume`, `guard` as a person types them: words, exit codes."""
 
 from __future__ import annotations
 
