@@ -107,13 +107,14 @@ class Remediator:
         return changed, objects
 
     def apply(self, plan: Plan, step: int, action_id: str, fencing: int) -> Outcome:
-        """Do a step. A cluster that does not do it is an outcome, not an exception."""
+        """Do a step. A cluster that does not do it is an outcome, not an exception: `later` when asking again can help,
+        since whether it was done is then not known either."""
         what = plan.steps[step]
         mark = Mark(action=action_id, fencing=fencing, at=self._clock().isoformat())
         try:
             return ACTIONS[what.action].apply(self._cluster, what, mark)
         except (CannotAct, ClusterError) as error:
-            return Outcome(ok=False, detail=str(error))
+            return _not_done(error)
 
     def observe(self, plan: Plan, step: int, action_id: str) -> Outcome | None:
         """What became of a step that was begun before; None when it is yet to be done."""
@@ -121,14 +122,14 @@ class Remediator:
         try:
             return ACTIONS[what.action].observe(self._cluster, what, action_id)
         except (CannotAct, ClusterError) as error:
-            return Outcome(ok=False, detail=str(error))
+            return _not_done(error)
 
     def undo(self, plan: Plan, step: int, action_id: str, undo: Mapping[str, object]) -> Outcome:
         what = plan.steps[step]
         try:
             return ACTIONS[what.action].undo(self._cluster, what, action_id, undo)
         except (CannotAct, ClusterError) as error:
-            return Outcome(ok=False, detail=str(error))
+            return _not_done(error)
 
     def settled(self, plan: Plan) -> str | None:
         """Why the effect has not fully arrived yet; None when it has."""
@@ -190,6 +191,10 @@ class Remediator:
         namespace, _, name = rest.rpartition("/")
         found = self._cluster.get(kind, name, namespace)
         return {**found, "kind": kind} if found else None
+
+
+def _not_done(error: CannotAct | ClusterError) -> Outcome:
+    return Outcome(ok=False, detail=str(error), later=error.later)
 
 
 def _against(findings: Sequence[Finding]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from kt.incident.events import (
     ActionFinished,
@@ -206,7 +206,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
 
 
 def _or_too_late(runtime: Runtime, action: Action, outcome: Outcome) -> Outcome:
-    """What disruption budgets hold back is asked for until a deadline; then it has failed and a person is told."""
+    """What disruption budgets or an API server hold back is asked for until a deadline; then it has failed."""
     patience = timedelta(seconds=runtime.settings.guard.drain_deadline_s)
     if runtime.clock() < action.started_at + patience:
         return outcome
@@ -230,12 +230,26 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
     runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)
+    if outcome.later and runtime.clock() < _undo_deadline(runtime, journey, action):
+        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
+        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+        return
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:
         journey.record(rolled)
         return
     why = f"Undoing “{_summary(action)}” failed: {outcome.detail}. The cluster may be in between; a person has to look."
     journey.record(rolled, Escalated(at=runtime.clock(), why=why))
+
+
+def _undo_deadline(runtime: Runtime, journey: Journey, action: Action) -> datetime:
+    """Until when an undo is asked for again that the cluster cannot do now."""
+    begun = (
+        record.event.at
+        for record in journey.records
+        if isinstance(record.event, UndoStarted) and record.event.action_id == action.id
+    )
+    return next(begun, runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.recovery_s)
 
 
 def _why_undo(journey: Journey) -> str:

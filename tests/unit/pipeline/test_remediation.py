@@ -32,7 +32,7 @@ from kt.pipeline.stages import remediate
 from kt.runtime import Runtime
 from kt.settings import Approval, Guard, Kubernetes, Pipeline, Prometheus, Settings
 from remediate.brakes import Stop
-from remediate.cluster import Object
+from remediate.cluster import ClusterError, Object
 from remediate.limits import Freeze
 from twin.server import Twin
 from verify.steady import SymptomCheck
@@ -227,6 +227,52 @@ class TestStopping:
         other.close()
         desk.visit()
         assert desk.replicas() == 2
+
+
+class TestUnreachable:
+    """An API server that does not answer leaves open what was done: KT looks again instead of guessing."""
+
+    def away(self, desk: Desk) -> Callable[[], None]:
+        answers = desk.runtime.cluster._ask
+
+        def silent(*_: Any, **__: Any) -> Object:
+            raise ClusterError("no answer")
+
+        desk.runtime.cluster._ask = silent  # type: ignore[method-assign]
+
+        def back() -> None:
+            desk.runtime.cluster._ask = answers  # type: ignore[method-assign]
+
+        return back
+
+    def test_an_effect_that_cannot_be_looked_at_is_neither_done_nor_failed(self, desk: Desk) -> None:
+        desk.approval = Approval(low=1)
+        desk.open()
+        plan = desk.visit().state.plan
+        assert plan is not None
+        token = remediate.reserve(desk.runtime, "i", plan.steps[0].target)
+        assert token is not None
+        begun = ActionStarted(at=T0, action_id="a", plan_digest=plan.digest, step=0, fencing=token)
+        desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"), begun)
+        assert desk.runtime.remediator.apply(plan, 0, "a", token).ok, "done, and killed before it was written down"
+        back = self.away(desk)
+        assert desk.visit().state.phase == "acting"
+        assert desk.events(ActionFinished) == []
+        back()
+        desk.clock.forward(6)
+        assert desk.visit().state.phase == "verifying"
+        assert desk.replicas() == 4
+
+    def test_an_undo_is_asked_for_again_and_in_the_end_a_person_is_told(self, desk: Desk) -> None:
+        desk.open()
+        desk.visit()
+        desk.say(Verified(at=T0, verdict=Verdict(outcome="regressed", why="slow again")))
+        self.away(desk)
+        assert desk.visit().state.phase == "undoing"
+        desk.clock.forward(200)
+        state = desk.visit().state
+        assert state.phase == "escalated"
+        assert "a person has to look" in state.ended_why
 
 
 class TestLoops:
