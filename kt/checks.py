@@ -147,6 +147,15 @@ def guard(runtime: Runtime) -> Finding:
     return Finding(state="odd", detail="on, but no namespace is opted in", fix=fix)
 
 
+def stop(runtime: Runtime) -> Finding:
+    from kt.commands.brake import said
+
+    stopped = runtime.brakes.stopped()
+    if stopped is None:
+        return Finding(detail="not stopped")
+    return Finding(state="odd", detail=said(stopped), fix="`kt resume` lets go: nothing acts until then")
+
+
 CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("incident log", log, "see store.* in the settings: the folder must be writable, or Neo4j must answer"),
     ("graph", graph, "see store.* in the settings"),
@@ -156,6 +165,7 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("rights", rights, "the cluster must answer first"),
     ("prometheus", prometheus, "set prometheus.url"),
     ("guard", guard, "the cluster must answer first"),
+    ("stop", stop, "the incident log must answer first"),
 )
 
 

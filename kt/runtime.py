@@ -10,16 +10,17 @@ from typing import Any
 
 import structlog
 
+from graph_schema import config_versions
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_chaos, open_graph, open_leases, open_log, open_pulses
+from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
-from remediate.guard import Limits
+from remediate.guard import Guard
 from remediate.playbook import load_playbooks
 from remediate.remediator import Remediator
 from sense.mapping import LabelMapping
@@ -46,6 +47,7 @@ class Runtime:
         self.mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
+        self.brakes = open_brakes(settings)
         self.pulses = open_pulses(settings, wall_clock)
         self.chaos = open_chaos(settings)
         self.graph = open_graph(settings, self.ontology)
@@ -78,18 +80,15 @@ class Runtime:
 
     @cached_property
     def remediator(self) -> Remediator:
-        guard, approval = self.settings.guard, self.settings.approval
+        approval = self.settings.approval
         return Remediator(
             self.cluster,
             self.playbooks,
             self.catalogue,
-            Limits(
-                cooldown_s=guard.cooldown_s,
-                max_share_of_nodes=guard.max_share_of_nodes,
-                max_replicas=guard.max_replicas,
-            ),
+            Guard(self.cluster, self.settings.guard.limits, self.brakes, self.clock),
             {"low": approval.low, "medium": approval.medium, "high": approval.high},
             self.clock,
+            lambda namespace, name: config_versions.kept(self.graph, namespace, name),
         )
 
     def warm(self) -> None:
@@ -123,6 +122,7 @@ class Runtime:
 
     def close(self) -> None:
         self.log.close()
+        self.brakes.close()
         self.pulses.close()
         self.chaos.close()
         self.graph.close()

@@ -15,13 +15,16 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from remediate.limits import Freeze, Limits, Maintenance
+
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 PREFIX = "KT_"
-NOT_SETTINGS = ("TESTBED", "TEST_")
-"""KT_CONFIG names the file itself; KT_TESTBED, KT_TESTBED_* and KT_TEST_* belong to the tests."""
+NOT_SETTINGS = ("TESTBED", "TEST_", "OPERATOR_TOKEN")
+"""KT_CONFIG names the file itself; KT_OPERATOR_TOKEN is a person's, not the installation's; KT_TESTBED, KT_TESTBED_*
+and KT_TEST_* belong to the tests."""
 FILE = "_FILE"
 
 
@@ -91,10 +94,33 @@ class Guard(Section, frozen=True):
     """How long a target is left alone after KT acted on it."""
     max_share_of_nodes: Share = 0.34
     """Nodes that may be cordoned or not ready at once, the target of the action among them."""
+    storm_nodes: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """So many nodes not ready at once are no node fault: no node remedies then."""
     max_replicas: Annotated[int, msgspec.Meta(ge=1)] = 20
-    """No scale-out beyond this."""
+    """No scale-out beyond this, and no higher maximum of an autoscaler."""
+    max_share_of_workload: Share = 0.34
+    """Pods of a workload that may be missing at once because of KT; one may always be."""
+    sibling_delay_s: Seconds = 60.0
+    """How old the youngest serving sibling of a pod must be before the pod is ended."""
+    max_actions_per_hour: Annotated[int, msgspec.Meta(ge=0)] = 30
+    max_actions_per_hour_per_namespace: Annotated[int, msgspec.Meta(ge=0)] = 15
+    max_actions_per_hour_per_target: Annotated[int, msgspec.Meta(ge=0)] = 3
+    """Beyond these a person is asked. Pods count for their workload."""
+    max_ineffective: Annotated[int, msgspec.Meta(ge=1)] = 2
+    """After so many times in a day that a playbook did not help a target, a person is asked instead."""
+    drain_deadline_s: Positive = 600.0
+    """How long disruption budgets may hold an eviction back before it is given up and a person is asked."""
+    freezes: tuple[Freeze, ...] = ()
+    """`[[guard.freezes]]` with start, end, namespaces, why: nothing is done then, only proposed."""
+    maintenance: tuple[Maintenance, ...] = ()
+    """`[[guard.maintenance]]` with cron (UTC), duration_s, namespaces, why: KT waits until it is over."""
     playbooks: str = ""
     """A folder with playbooks of your own, added to the built-in ones."""
+
+    @property
+    def limits(self) -> Limits:
+        """What of it the guard's rules read."""
+        return Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__})
 
 
 class Approval(Section, frozen=True):
@@ -102,6 +128,9 @@ class Approval(Section, frozen=True):
     medium: Literal[0, 1, 2] = 1
     high: Literal[0, 1, 2] = 2
     expires_s: Positive = 3600.0
+    require_tokens: bool = False
+    """Whether whoever decides has to show an operator's token (`kt tokens create`). Otherwise names are taken on trust,
+    which is right only where everybody who can run `kt` may decide."""
 
 
 class Freeze(Section, frozen=True, rename={"from_": "from"}):

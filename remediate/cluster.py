@@ -17,6 +17,7 @@ PATHS = {
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "Pod": ("api/v1", "pods"),
+    "ConfigMap": ("api/v1", "configmaps"),
     "Service": ("api/v1", "services"),
     "Node": ("api/v1", "nodes"),
     "Namespace": ("api/v1", "namespaces"),

@@ -1,4 +1,4 @@
-"""`kt approve` and `kt reject`: a person decides on a plan. The answer is bound to the exact plan that was shown.
+"""`kt approve`, `kt reject`, `kt revoke`: a person decides on a plan. The answer is bound to the exact plan.
 
 Saying the same again changes nothing and is no mistake: a reply that was lost on the way can be repeated.
 """
@@ -6,152 +6,149 @@ Saying the same again changes nothing and is no mistake: a reply that was lost o
 from __future__ import annotations
 
 import getpass
+import os
+import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kt.commands.incidents import echo_json, open_log, whole_id
-from kt.incident.events import Approved, PlanDropped, PlanProposed, Rejected
+from kt.commands.incidents import whole_id
+from kt.incident.consent import Answer, Reply
+from kt.incident.consent import approve as approving
+from kt.incident.consent import reject as rejecting
+from kt.incident.consent import revoke as revoking
 from kt.incident.log import VersionConflict
-from kt.pipeline.journey import Journey
-from remediate.plan import Plan
+from kt.incident.state import State
+from kt.operators import NoAuthority, Role
+from kt.settings import Settings, load
 
-_plan = click.option("--plan", "seal", default="", help="The beginning of the digest of the plan that was shown.")
-_by = click.option("--by", default="", show_default="you", help="Who decides.")
-_json = click.option("--json", "as_json", is_flag=True, help="Machine-readable answer.")
+MOST_TRIES = 8
+TOKEN = "KT_OPERATOR_TOKEN"  # noqa: S105 - the name of the variable, not a token
+
+
+def _decides(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every answer has."""
+    for option in (
+        click.option("--plan", default="", help="The digest that was shown, or its beginning: refuse any other plan."),
+        click.option("--token-file", type=click.Path(path_type=Path), help=f"Holds your token; else {TOKEN}."),
+        click.option("--by", default="", help="Who decides; else you, or whose token it is."),
+        click.option("--json", "as_json", is_flag=True, help="Machine-readable answer."),
+        click.argument("incident"),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.argument("incident")
+@_decides
 @click.option("--why", default="", help="Kept in the log.")
-@_plan
-@_by
-@_json
 @click.pass_obj
-def approve(config: Path | None, incident: str, why: str, seal: str, by: str, as_json: bool) -> None:
+def approve(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
     """Agree to the plan of INCIDENT. It acts as soon as enough people agreed and it still fits.
 
     With --plan only to exactly the plan that `kt incidents show` showed; without it, to the one that waits now.
     """
-    by = by or _me()
-    journey = _journey(config, incident)
-    agreed = {
-        record.event.plan_digest
-        for record in journey.records
-        if isinstance(record.event, Approved) and record.event.by == by
-    }
-    already = _last_digest(journey) in agreed
-    if already:
-        _same(_last_digest(journey), seal, journey)
-    else:
-        plan = _decidable(journey, seal, "agree to")
-        _append(journey, Approved(at=datetime.now(UTC), plan_digest=plan.digest, by=by, why=why))
-    _answer(journey, "agreed", already, _agreed_words(journey, by, already), as_json)
+    _answer(config, incident, approving, why, **how)
 
 
 @click.command()
-@click.argument("incident")
+@_decides
 @click.option("--why", required=True, help="Kept in the log; the plan is not proposed again.")
-@_plan
-@_by
-@_json
 @click.pass_obj
-def reject(config: Path | None, incident: str, why: str, seal: str, by: str, as_json: bool) -> None:
+def reject(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
     """Turn the plan of INCIDENT down. KT looks for another one."""
-    by = by or _me()
-    journey = _journey(config, incident)
-    turned_down = {
-        record.event.plan_digest
-        for record in journey.records
-        if isinstance(record.event, Rejected) and record.event.by == by
-    }
-    already = _waiting(journey) is None and _last_digest(journey) in turned_down
-    if already:
-        _same(_last_digest(journey), seal, journey)
-    else:
-        plan = _decidable(journey, seal, "turn down")
-        _append(journey, Rejected(at=datetime.now(UTC), plan_digest=plan.digest, by=by, why=why))
-    words = "You had turned it down already." if already else "Turned down; KT looks for another plan."
-    _answer(journey, "rejected", already, words, as_json)
+    _answer(config, incident, rejecting, why, **how)
 
 
-def _journey(config: Path | None, incident: str) -> Journey:
-    log = open_log(config)
-    return Journey(log, whole_id(log, incident))
+@click.command()
+@_decides
+@click.option("--why", default="", help="Kept in the log.")
+@click.pass_obj
+def revoke(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
+    """Take back what was agreed to for INCIDENT, as long as nothing was done. `kt stop` holds what is under way."""
+    _answer(config, incident, revoking, why, **how)
 
 
-def _waiting(journey: Journey) -> Plan | None:
-    return journey.state.plan if journey.state.phase == "awaiting approval" else None
+def _answer(
+    config: Path | None,
+    incident: str,
+    decide: Callable[[State, Answer], Reply],
+    why: str,
+    *,
+    by: str,
+    token_file: Path | None,
+    plan: str,
+    as_json: bool,
+) -> None:
+    """Decide on what the log says now; when it moves meanwhile, look and decide again: no answer is lost."""
+    from kt.pipeline.journey import Journey
+    from kt.stores import places
 
-
-def _last_digest(journey: Journey) -> str:
-    """Of the plan that was proposed last, whatever became of it."""
-    proposed = [record.event.plan.digest for record in journey.records if isinstance(record.event, PlanProposed)]
-    return proposed[-1] if proposed else ""
-
-
-def _decidable(journey: Journey, seal: str, verb: str) -> Plan:
-    """The plan that waits for a decision. Raises `ClickException` with what to do when none does, or another one."""
-    plan, state = _waiting(journey), journey.state
-    if plan is None:
-        dropped = [record.event.why for record in journey.records if isinstance(record.event, PlanDropped)]
-        why = f" (its plan was dropped: {dropped[-1]})" if dropped and not state.actions else ""
-        raise click.ClickException(
-            f"incident {journey.incident[:12]} is {state.phase}{why}; there is nothing to {verb}. "
-            f"See `kt incidents show {journey.incident[:12]}`."
-        )
-    if state.expires_at and datetime.now(UTC) >= state.expires_at:
-        raise click.ClickException(
-            f"the time to decide on this plan ended at {state.expires_at:%H:%M} UTC; the incident is a person's now. "
-            "`approval.expires_s` says how long plans wait."
-        )
-    _same(plan.digest, seal, journey)
-    return plan
-
-
-def _same(digest: str, seal: str, journey: Journey) -> None:
-    if not digest.startswith(seal):
-        raise click.ClickException(
-            f"the plan of incident {journey.incident[:12]} is {digest[:8]} now, not {seal}; nothing was decided. "
-            f"Look at it again: `kt incidents show {journey.incident[:12]}`."
-        )
-
-
-def _append(journey: Journey, event: Approved | Rejected) -> None:
-    try:
-        journey.append(event)
-    except VersionConflict as error:
-        raise click.ClickException("the incident moved on meanwhile; look at it again: kt incidents show") from error
-
-
-def _agreed_words(journey: Journey, by: str, already: bool) -> str:
-    state = journey.state
-    said = f"{by} had agreed already" if already else "Agreed"
-    if _waiting(journey) is None:
-        return f"{said}; the incident is {state.phase}."
-    missing = state.approvals_needed - len({given.by for given in state.approvals})
-    if missing > 0:
-        return f"{said}; {missing} more {'person' if missing == 1 else 'people'} must agree."
-    steps = "; ".join(step.summary or step.action for step in state.plan.steps) if state.plan else ""
-    return f"{said}. KT will: {steps}. Follow it: kt incidents watch {journey.incident[:12]}"
-
-
-def _answer(journey: Journey, decision: str, already: bool, words: str, as_json: bool) -> None:
-    if not as_json:
-        click.echo(words)
+    settings = load(config, os.environ)
+    name = decider(settings, by, token_file, "approver")
+    log = places.open_log(settings)
+    whole = whole_id(log, incident)
+    for _ in range(MOST_TRIES):
+        journey = Journey(log, whole)
+        answer = Answer(by=name, at=datetime.now(UTC), where=socket.gethostname(), why=why, plan=plan)
+        reply = decide(journey.state, answer)
+        try:
+            if reply.event is not None:
+                journey.append(reply.event)
+        except VersionConflict:
+            continue
+        if not reply.done:
+            raise click.ClickException(reply.said)
+        click.echo(_machine_readable(journey.state, reply) if as_json else reply.said)
         return
-    state = journey.state
-    answer: dict[str, Any] = {
-        "incident": journey.incident,
-        "decision": decision,
-        "already": already,
+    raise click.ClickException(f"incident {whole} keeps moving; look at it again: kt incidents show {whole}")
+
+
+def _machine_readable(state: State, reply: Reply) -> str:
+    import msgspec
+
+    given = sorted({each.by for each in state.approvals})
+    answer = {
+        "incident": state.id,
+        "said": reply.said,
+        "already": reply.event is None,
         "phase": state.phase,
-        "plan": _last_digest(journey),
-        "approvals": {"needed": state.approvals_needed, "given": sorted({given.by for given in state.approvals})},
+        "plan": state.plan.digest if state.plan else "",
+        "approvals": {"needed": state.approvals_needed, "given": given},
     }
-    echo_json(answer)
+    return msgspec.json.format(msgspec.json.encode(answer)).decode()
+
+
+def decider(settings: Settings, by: str, token_file: Path | None, role: Role, *, required: bool | None = None) -> str:
+    """The name that counts: whose token it is, or, where none is asked for, the one given. Raises `ClickException`."""
+    from kt.operators import allowed, who_is
+    from kt.stores.places import open_operators
+
+    token = _token(token_file)
+    if not token:
+        if settings.approval.require_tokens if required is None else required:
+            raise click.UsageError(f"this takes an operator's token: set {TOKEN} or give --token-file")
+        return by or _me()
+    try:
+        operator = who_is(token, open_operators(settings))
+        allowed(operator, role)
+    except NoAuthority as error:
+        raise click.ClickException(str(error)) from error
+    if by and by != operator.name:
+        raise click.UsageError(f"--by {by}, but the token is that of {operator.name}")
+    return operator.name
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get(TOKEN, "").strip()
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def _me() -> str:

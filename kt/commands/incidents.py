@@ -35,6 +35,8 @@ def list_(config: Path | None, open_only: bool, limit: int, as_json: bool) -> No
     known = log.entries(limit=MOST_KNOWN)
     entries = [entry for entry in known if entry.due_at or not open_only][:limit]
     listed, now = look_up(log, entries), datetime.now(UTC)
+    if not as_json:
+        _say_stopped(config)
     if as_json:
         echo_json([plain(each, now) for each in listed])
     elif not listed:
@@ -89,6 +91,16 @@ def open_log(config: Path | None) -> IncidentLog:
     from kt.stores import places
 
     return places.open_log(load(config, os.environ))
+
+
+def _say_stopped(config: Path | None) -> None:
+    from kt.commands.brake import said
+    from kt.settings import load
+    from kt.stores import places
+
+    stop = places.open_brakes(load(config, os.environ)).stopped()
+    if stop:
+        click.secho(f"KT is {said(stop)}. Nothing acts until `kt resume`.", fg="red", bold=True)
 
 
 def whole_id(log: IncidentLog, beginning: str, known: list[Entry] | None = None) -> str:

@@ -48,12 +48,24 @@ class Approved(Happened, frozen=True):
     plan_digest: str
     by: str
     why: str = ""
+    where: str = ""
+    """The host it was said on."""
 
 
 class Rejected(Happened, frozen=True):
     plan_digest: str
     by: str
     why: str
+    where: str = ""
+
+
+class Revoked(Happened, frozen=True):
+    """What was agreed to is taken back before anything was done: the plan waits for a new decision."""
+
+    plan_digest: str
+    by: str
+    why: str = ""
+    where: str = ""
 
 
 class PlanDropped(Happened, frozen=True):
@@ -129,6 +141,7 @@ Event = (
     | PlanProposed
     | Approved
     | Rejected
+    | Revoked
     | PlanDropped
     | ActionStarted
     | ActionFinished

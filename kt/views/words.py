@@ -59,7 +59,7 @@ def event_words(event: e.Event) -> str:
         case e.PlanProposed():
             asks = f" (needs {event.approvals_needed} to agree)" if event.approvals_needed else ""
             return "; ".join(step.summary or step.action for step in event.plan.steps) + asks
-        case e.Approved():
+        case e.Approved() | e.Revoked():
             return f"by {event.by}{': ' + event.why if event.why else ''}"
         case e.Rejected():
             return f"by {event.by}: {event.why}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from graph_schema.config_versions import ConfigVersion, keep
 from graph_schema.model import Change, Entity, Relation, entity_id
 from graph_schema.store import GraphStore, StoreUnavailable
 from sense.kubernetes import objects
@@ -33,6 +34,8 @@ PATHS = {
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
     "Ingress": "/apis/networking.k8s.io/v1/ingresses",
 }
+
+OPT_IN = "kt.io/remediate"
 
 
 class TopologyFollower:
@@ -79,6 +82,7 @@ class TopologyFollower:
             gone = [entity.id for entity in self._store.find(kind=kind) if entity.id not in here]
             self._store.delete(gone, at=at)
             self._store.upsert([objects.entity(each) for each in things], relations, at=at)
+            self._keep_versions(things, at)
             altered = [
                 change
                 for key, each in here.items()
@@ -97,6 +101,7 @@ class TopologyFollower:
             self._known[kind][me] = thing
             now = self._relations(thing)
             self._store.upsert([objects.entity(thing)], now, at=at)
+            self._keep_versions([thing], at)
             self._end(me, old, now, at)
             self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind == "SELECTS")
             if before:
@@ -166,6 +171,25 @@ class TopologyFollower:
                 left = [each for each in self._relations(service) if each.kind == "SELECTS"]
                 self._store.set_relations(relation.source, ["SELECTS"], left, at=self._clock())
 
+    def _keep_versions(self, things: Iterable[Object], at: datetime) -> None:
+        """What ConfigMaps hold, so that a wrong edit can be taken back; where KT may act, and never of Secrets."""
+        for thing in things:
+            if thing["kind"] == "Namespace" and _opted_in(thing):
+                space = thing["metadata"]["name"]
+                here = self._known["ConfigMap"].values()
+                self._keep_versions([each for each in here if each["metadata"]["namespace"] == space], at)
+            elif thing["kind"] == "ConfigMap":
+                meta = thing["metadata"]
+                space = self._known["Namespace"].get(entity_id("Namespace", meta["namespace"]))
+                if space is not None and _opted_in(space):
+                    version = ConfigVersion(
+                        version=meta["resourceVersion"],
+                        at=at,
+                        data=thing.get("data") or {},
+                        binary_data=thing.get("binaryData") or {},
+                    )
+                    keep(self._store, meta["namespace"], meta["name"], version)
+
     def _record(self, changes: list[Change]) -> None:
         if changes:
             self._store.record_changes(changes)
@@ -174,3 +198,7 @@ class TopologyFollower:
         self._listed.add(kind)
         if len(self._listed) == len(PATHS):
             self.synced.set()
+
+
+def _opted_in(namespace: Object) -> bool:
+    return (namespace["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"

@@ -73,9 +73,7 @@ def grant() -> None:
 
 
 @contextmanager
-def beside_the_cluster(
-    folder: Path, variables: Mapping[str, str], store: Mapping[str, str]
-) -> Iterator[OnRealCluster]:
+def beside_the_cluster(folder: Path, variables: Mapping[str, str], store: Mapping[str, str]) -> Iterator[OnRealCluster]:
     """Everything runs, the cluster is known, the shop is well and no alert fires; afterwards the shop is mended."""
     redis.Redis.from_url(variables["KT_TEST_REDIS_URL"]).flushall()
     shop.reset()

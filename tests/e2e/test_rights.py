@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from remediate.actions import ACTIONS, CannotAct
+from remediate.actions import ACTIONS, CannotAct, Mark
 from remediate.cluster import Cluster, ClusterError, Object
 from tests.e2e.gate import Gate
 from tests.e2e.installation import until
@@ -80,7 +80,7 @@ def test_an_action_needs_no_more_than_it_declares(gate: Gate, tmp_path: Path, na
         kind, meta = target["kind"], target["metadata"]
         now = cluster.get(kind, meta["name"], meta.get("namespace", ""))
         step = action.prepare(cluster, {"kind": kind, **(now or target)}, PARAMETERS)
-        outcome = action.apply(cluster, step, "a1", 1)
+        outcome = action.apply(cluster, step, Mark(action="a1", fencing=1, at="2026-03-01T12:00:00+00:00"))
         assert outcome.ok, outcome.detail
         action.observe(cluster, step, "a1")
         action.settled(cluster, step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from kt.incident.events import (
     ActionFinished,
@@ -16,9 +16,10 @@ from kt.incident.events import (
     RolledBack,
     UndoStarted,
 )
-from kt.incident.state import Action
+from kt.incident.state import Action, State
 from kt.pipeline.journey import Held, Journey
 from kt.runtime import Runtime
+from remediate.actions import Outcome
 from remediate.plan import Plan, Target
 from remediate.remediator import Refusal
 
@@ -32,16 +33,34 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         match journey.state.phase:
             case "diagnosed":
                 _propose(runtime, journey)
-            case "awaiting approval" if _consented(runtime, journey):
+            case "awaiting approval" if not journey.state.approved or not stopped(runtime, journey):
+                if not _consented(runtime, journey):
+                    return
                 _begin(runtime, journey)
-            case "acting":
+            case "acting" if not stopped(runtime, journey):
                 _act(runtime, journey)
-            case "undoing":
+            case "undoing" if not stopped(runtime, journey):
                 _undo(runtime, journey)
             case _:
                 return
         if journey.state.ended or (journey.state.due_at and journey.state.due_at > runtime.clock()):
             return
+
+
+def stopped(runtime: Runtime, journey: Journey) -> bool:
+    """Whether KT is stopped: then nothing touches the cluster. Told once in the log, asked of the store each time."""
+    stop = runtime.brakes.stopped()
+    if stop is None:
+        return False
+    _wait(runtime, journey, f"{stop.by} has stopped KT{': ' + stop.why if stop.why else ''}")
+    return True
+
+
+def _wait(runtime: Runtime, journey: Journey, why: str) -> None:
+    """Leave it due, so that each sweep looks again; told once in the log."""
+    last = journey.records[-1].event if journey.records else None
+    if not (isinstance(last, Postponed) and last.why == why):
+        journey.append(Postponed(at=runtime.clock(), until=runtime.clock(), why=why))
 
 
 def _propose(runtime: Runtime, journey: Journey) -> None:
@@ -67,11 +86,18 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     proposed = PlanProposed(
         at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires
     )
-    if settings.guard.enabled:
+    if settings.guard.enabled and not answer.propose_only:
         journey.append(proposed)
+        return
+    if answer.propose_only:
+        journey.append(proposed, Escalated(at=now, why=_for_a_person(answer)))
         return
     why = "KT only observes (guard.enabled is off). The plan above is what it would have done."
     journey.append(proposed, Escalated(at=now, why=why))
+
+
+def _for_a_person(plan: Plan) -> str:
+    return f"KT proposes this plan and does not carry it out: {plan.propose_only}"
 
 
 def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
@@ -128,16 +154,28 @@ def _consented(runtime: Runtime, journey: Journey) -> bool:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why="What it was for is no longer firing."))
         return False
     if state.expires_at and now >= state.expires_at:
-        why = "Nobody decided on the plan in time."
+        why = "Its time ran out before it could be carried out." if state.approved else "Nobody decided on it in time."
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=why), Escalated(at=now, why=why))
         return False
     if not state.approved:
+        return False
+    if _quiet(runtime, state):
+        _wait(runtime, journey, "Prometheus has none of its alerts any more; nothing is done unless they come back.")
         return False
     changed = runtime.remediator.current(state.plan)
     if changed:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=changed))
         return False
     return True
+
+
+def _quiet(runtime: Runtime, state: State) -> bool:
+    """Whether the monitoring has none of the alerts any more, though the message that they ended is still on its way.
+
+    What did not come from it, and a monitoring that does not answer, leaves them firing."""
+    if any(signal.source != "alertmanager" for signal in state.firing):
+        return False
+    return not runtime.symptoms.still_firing(state.firing)
 
 
 def _begin(runtime: Runtime, journey: Journey) -> None:
@@ -153,6 +191,12 @@ def _begin(runtime: Runtime, journey: Journey) -> None:
         journey.append(Postponed(at=now, until=until, why=f"Another incident acts on {_name(state.plan, step)}."))
         return
     action = uuid.uuid4().hex
+    # Counted before it is begun, once for a plan: after a crash in between one too many is counted, never one too few.
+    first = state.phase == "awaiting approval"
+    over = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step]) if first else ""
+    if over:
+        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=over), Escalated(at=now, why=over))
+        return
     journey.append(ActionStarted(at=now, action_id=action, plan_digest=state.plan.digest, step=step, fencing=token))
 
 
@@ -171,12 +215,27 @@ def _act(runtime: Runtime, journey: Journey) -> None:
     outcome = runtime.remediator.observe(plan, step, open_action.id)
     if outcome is None:
         outcome = runtime.remediator.apply(plan, step, open_action.id, max(token, open_action.fencing))
+    if outcome.later:
+        outcome = _or_too_late(runtime, open_action, outcome)
+    if outcome.later:
+        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
+        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+        return
     runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
     journey.record(
         ActionFinished(
             at=runtime.clock(), action_id=open_action.id, ok=outcome.ok, detail=outcome.detail, undo=outcome.undo
         )
     )
+
+
+def _or_too_late(runtime: Runtime, action: Action, outcome: Outcome) -> Outcome:
+    """What disruption budgets or an API server hold back is asked for until a deadline; then it has failed."""
+    patience = timedelta(seconds=runtime.settings.guard.drain_deadline_s)
+    if runtime.clock() < action.started_at + patience:
+        return outcome
+    detail = f"not done {patience.total_seconds():.0f} s after it was begun: {outcome.detail}"
+    return Outcome(ok=False, detail=detail, undo=outcome.undo)
 
 
 def _undo(runtime: Runtime, journey: Journey) -> None:
@@ -190,15 +249,31 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     if not action.undo_started:
         journey.append(UndoStarted(at=runtime.clock(), action_id=action.id, why=_why_undo(journey)))
     reserve(runtime, journey.incident, action.plan.steps[action.step].target)
+    if state.verdict is not None and state.verdict.outcome == "regressed":
+        runtime.brakes.conclude(action.id, "ineffective")
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
     runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)
+    if outcome.later and runtime.clock() < _undo_deadline(runtime, journey, action):
+        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
+        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+        return
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:
         journey.record(rolled)
         return
     why = f"Undoing “{_summary(action)}” failed: {outcome.detail}. The cluster may be in between; a person has to look."
     journey.record(rolled, Escalated(at=runtime.clock(), why=why))
+
+
+def _undo_deadline(runtime: Runtime, journey: Journey, action: Action) -> datetime:
+    """Until when an undo is asked for again that the cluster cannot do now."""
+    begun = (
+        record.event.at
+        for record in journey.records
+        if isinstance(record.event, UndoStarted) and record.event.action_id == action.id
+    )
+    return next(begun, runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.recovery_s)
 
 
 def _why_undo(journey: Journey) -> str:

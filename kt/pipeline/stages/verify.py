@@ -10,6 +10,7 @@ from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
 from kt.pipeline.attack import experiment_of
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.stages.remediate import stopped
 from kt.runtime import Runtime
 from verify import runner
 from verify.judge import judge
@@ -34,6 +35,8 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         verdict = state.verdict.why if state.verdict else "it never came to an end"
         why = f"The fix could not be verified in {state.verifications} experiments; the last one: {verdict}"
         journey.append(Escalated(at=runtime.clock(), why=why))
+        return
+    if stopped(runtime, journey):
         return
     _attack(runtime, journey)
 
@@ -97,6 +100,9 @@ def _attack(runtime: Runtime, journey: Journey) -> None:
     kept = {name: journal[name] for name in KEPT_OF_JOURNAL if name in journal}
     journey.record(Verified(at=runtime.clock(), verdict=verdict, journal=kept))
     if verdict.outcome == "held" and not _news(journey, looked_at):
+        for action in journey.state.actions:
+            if not action.undone:
+                runtime.brakes.conclude(action.id, "held")
         why = f"The fix was attacked and held: {verdict.why}{_left(journey)}"
         journey.append(Healed(at=runtime.clock(), why=why))
 
