@@ -8,6 +8,9 @@ from typing import Any
 
 import yaml
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one written in C where there is one: ten times as fast, and every command reads the catalogue."""
+
 
 class BadKnowledge(Exception):
     """A data file of the schema is wrong. The message begins with file and line."""
@@ -56,7 +59,7 @@ def read(path: Path, name: str | None = None) -> Located:
     """The content of a YAML file. Raises `BadKnowledge`."""
     file = name or str(path)
     try:
-        node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+        node = yaml.compose(path.read_text(), Loader=_LOADER)
     except OSError as error:
         raise BadKnowledge(f"{file}: cannot be read: {error.strerror or error}") from error
     except yaml.MarkedYAMLError as error:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+import hypothesis
 import neo4j
 import pytest
 
@@ -36,6 +37,9 @@ def _mode() -> str:
 
 def pytest_configure() -> None:
     _mode()
+    # How long an example takes says nothing on a machine that others use, too.
+    hypothesis.settings.register_profile("kt", deadline=None)
+    hypothesis.settings.load_profile("kt")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -42,12 +42,13 @@ def diagnose(config: Path | None, topology: Path, alerts: Path, changes: Path | 
     from graph_schema.catalogue import load_catalogue
     from graph_schema.ontology import load_ontology
     from kt.settings import load
+    from sense.index import Index
     from sense.mapping import LabelMapping
 
     settings = load(config, os.environ)
     piece = _piece(topology, changes)
     ontology = load_ontology()
-    index = _Index(piece)
+    index = Index(piece.entities.values())
     mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
     signals = mapping.signals([alert for batch in _batches(alerts) for alert in batch.alerts], index.lookup)
     answer = find_cause(piece, signals, load_catalogue(ontology=ontology), ontology, now=datetime.now(UTC))
@@ -55,21 +56,6 @@ def diagnose(config: Path | None, topology: Path, alerts: Path, changes: Path | 
         click.echo(json.dumps(_plain(answer), indent=2))
     else:
         _show(answer)
-
-
-class _Index:
-    """Finds entities by kind, namespace and name; nodes also by address."""
-
-    def __init__(self, piece: Subgraph) -> None:
-        self._found: dict[tuple[str, str, str], list[Entity]] = {}
-        for entity in piece.entities.values():
-            names = {entity.name, str(entity.properties.get("address", entity.name))}
-            for name in names:
-                self._found.setdefault((entity.kind, entity.namespace, name), []).append(entity)
-
-    def lookup(self, kind: str, namespace: str, name: str) -> Entity | None:
-        found = self._found.get((kind, namespace, name), [])
-        return found[0] if len(found) == 1 else None
 
 
 def _piece(topology: Path, changes: Path | None) -> Subgraph:
