@@ -37,7 +37,11 @@ def with_absent(piece: Subgraph, ontology: Ontology) -> Subgraph:
         entities[name] = stand_in(name, ontology)
     for name in absent:
         if name not in loose:
-            relations += _guessed(entities[name], piece.entities, ontology)
+            guessed = _guessed(entities[name], piece.entities, ontology)
+            if any(each.kind == MAY_USE for each in guessed):
+                properties = {**entities[name].properties, "used_by": "nobody known"}
+                entities[name] = msgspec.structs.replace(entities[name], properties=properties)
+            relations += guessed
     return Subgraph(entities, tuple(relations), changes)
 
 

@@ -16,7 +16,7 @@ from diagnose.paths import Paths, Reach
 from diagnose.probes import next_probe
 from diagnose.score import Scored, Weighing, Where
 from diagnose.settings import Settings
-from diagnose.wiring import Wiring
+from diagnose.wiring import SELF, Wiring
 from graph_schema.catalogue import Catalogue, FaultMode
 from graph_schema.model import Change, Diagnosis, Entity, Evidence, Hypothesis, Signal, Subgraph
 from graph_schema.ontology import Ontology
@@ -131,6 +131,7 @@ def _candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
     for unit in weighing.seen.units:
         for (entity, mode), reach in weighing.paths.to(*unit.key).items():
             reaches[entity][unit.key][mode] = reach
+    weighing = msgspec.structs.replace(weighing, carried=_carried(weighing))
     leaks = _leaks(weighing.seen.units, settings)
     found: list[Candidate] = []
     for name in sorted(reaches):
@@ -151,6 +152,45 @@ def _candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
     found = [_candidate(each.faults, leaks, settings) for each in found]
     found.sort(key=_order)
     return found
+
+
+def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]]:
+    """Which symptom may have brought about which other one, how surely, and by which way.
+
+    Only in the direction in which it is surer; two symptoms of one thing and its parts bring about neither.
+    """
+    by_entity: dict[str, list[Unit]] = defaultdict(list)
+    for unit in weighing.seen.units:
+        by_entity[unit.entity].append(unit)
+    leads: dict[tuple[Where, Where], tuple[float, Reach]] = {}
+    own: set[tuple[str, str]] = set()
+    for unit in weighing.seen.units:
+        for (entity, mode), reach in weighing.paths.to(*unit.key).items():
+            if entity == unit.entity or entity not in by_entity:
+                continue
+            if mode == SELF:
+                own.add((entity, unit.entity))
+                continue
+            shown = weighing.ontology.shown(weighing.piece.entities[entity].kind)
+            for earlier in by_entity[entity]:
+                # How well the mode goes with what was seen there, against the mode that it goes with best.
+                fits = shown.get(mode, {}).get(earlier.symptom, 0.0) / max(
+                    (row.get(earlier.symptom, 0.0) for row in shown.values()), default=1.0
+                ) if any(earlier.symptom in row for row in shown.values()) else 0.0
+                share = reach.strength * fits * earlier.confidence * unit.confidence
+                if share > leads.get((earlier.key, unit.key), (weighing.settings.leak, reach))[0]:
+                    leads[earlier.key, unit.key] = share, reach
+    found: dict[Where, list[tuple[Where, float, Reach]]] = defaultdict(list)
+    for (earlier, later), (share, reach) in sorted(leads.items(), key=lambda item: item[0]):
+        back = leads.get((later, earlier), (0.0, reach))[0]
+        both_own = (earlier[0], later[0]) in own and (later[0], earlier[0]) in own
+        if share > back * SURER and not both_own:
+            found[later].append((earlier, share, reach))
+    return found
+
+
+SURER = 1.2
+"""By how much one direction must be surer than the other to count."""
 
 
 def _leaks(units: Iterable[Unit], settings: Settings) -> dict[Where, float]:

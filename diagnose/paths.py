@@ -16,7 +16,7 @@ from diagnose.wiring import BESIDE, SELF, Rule, Steps, Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import Ontology
 
-WEAKEST = 0.02
+WEAKEST = 0.05
 """Ways weaker than this are not followed."""
 MOST_STATES = 6000
 """A search ends after this many (entity, mode): what is left is the weakest."""
@@ -51,6 +51,17 @@ class Reach(msgspec.Struct, frozen=True):
         return tuple(found)
 
 
+    def after(self, first: Reach) -> Reach:
+        """This way, gone after another one that ends where it begins."""
+        return Reach(self.strength * first.strength, self.hops + first.hops, _joined(first.way, self.way.next))
+
+
+def _joined(first: _Back, then: _Back | None) -> _Back:
+    if first.next is None:
+        return _Back(first.entity, first.via, then)
+    return _Back(first.entity, first.via, _joined(first.next, then))
+
+
 class Paths:
     """The ways through a piece of the graph. Answers are kept: asking again costs nothing."""
 
@@ -75,6 +86,7 @@ class Paths:
         heap = [(-strength, 0, entity, mode, False) for mode, strength in effects.items() if strength >= weakest]
         heapq.heapify(heap)
         seen: set[tuple[str, str, bool]] = set()
+        offered: dict[tuple[str, str, bool], float] = {}
         while heap and len(seen) < MOST_STATES:
             negative, steps, here, mode, up = heapq.heappop(heap)
             if (here, mode, up) in seen:
@@ -88,9 +100,12 @@ class Paths:
                 if up and rule.down:
                     continue
                 for out, share in rule.forward.get(mode, ()):
+                    if -negative * share < weakest:
+                        continue
                     for other in each.others:
                         strength = -negative * share * _part(rule, each, other, out)
-                        if strength >= weakest and (other, out, rule.up) not in seen:
+                        if strength >= weakest and strength > offered.get((other, out, rule.up), 0.0):
+                            offered[other, out, rule.up] = strength
                             hops = steps + 1 + len(each.via.get(other, ()))
                             heapq.heappush(heap, (-strength, hops, other, out, rule.up))
         return best
@@ -98,6 +113,7 @@ class Paths:
     def _search(self, start: str, modes: Mapping[str, float]) -> dict[Key, Reach]:
         best: dict[Key, Reach] = {}
         seen: set[tuple[str, str, bool]] = set()
+        offered: dict[tuple[str, str, bool], float] = {}
         heap: list[tuple[float, int, str, str, bool, int, _Back]] = []
         count = 0
         for mode, strength in sorted(modes.items()):

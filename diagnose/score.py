@@ -80,6 +80,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
     """Entity → what was changed about it."""
     rules: Collection[str] | None
     """Symptoms that the rules in use watch for; None: not known."""
+    carried: Mapping[Where, Sequence[tuple[Where, float, Reach]]] = {}
+    """Unit → units that may have brought it about: how surely, and by which way."""
     shown: dict[tuple[str, str], Mapping[str, tuple[float, str]]] = {}
     """What was found by `_expected`, kept."""
 
@@ -100,6 +102,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 weights[key], ways[key] = weight * known[key].confidence, way
                 if is_own:
                     own.add(key)
+            self._carry_on(weights, ways)
             if weights:
                 scored = Scored(
                     entity=entity, fault=fault, prior=math.log(fault.prior / (1 - fault.prior)), weights=weights,
@@ -110,6 +113,24 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 self._count_first(scored, known)
                 found.append(scored)
         return found
+
+    def _carry_on(self, weights: dict[Where, float], ways: dict[Where, Reach]) -> None:
+        """What explains a symptom explains what that symptom brings about elsewhere: seen between, it is certain.
+
+        Without this a cause would be charged for every hop anew for each of many alerts that have one way in common.
+        """
+        for _ in range(CHAIN):
+            risen = False
+            for key, before in self.carried.items():
+                for earlier, share, way in before:
+                    known = weights.get(earlier, 0.0)
+                    weight = share * min(1.0, known / self.settings.explained)
+                    if known > 0 and weight > weights.get(key, 0.0) + 1e-9:
+                        weights[key], risen = weight, True
+                        if key not in ways:
+                            ways[key] = way.after(ways[earlier])
+            if not risen:
+                return
 
     def _count_changes(self, scored: Scored, known: Mapping[Where, Unit]) -> None:
         explained = [known[key] for key, weight in scored.weights.items() if weight >= self.settings.explained]
@@ -147,11 +168,17 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
             return 1.0
         if age < -self.settings.skew_s:
             full *= self.settings.within_hold
-        half_life = self.settings.half_life_s + fault.onset_s / 2
-        return float(1 + (full - 1) * 0.5 ** (max(age, 0.0) / half_life))
+        quick = 0.5 ** (max(age, 0.0) / (self.settings.half_life_s + fault.onset_s / 2))
+        slow = 0.5 ** (max(age, 0.0) / (self.settings.slow_half_life_s + fault.onset_s))
+        left = (1 - self.settings.slow_part) * quick + self.settings.slow_part * slow
+        return float(1 + (full - 1) * left)
 
     def _count_states(self, scored: Scored) -> None:
+        if scored.entity.properties.get("used_by") == "nobody known":
+            self._add(scored, math.log(self.settings.nobody_known), "nobody is known to have used it")
         for name, value in sorted(scored.fault.states.items()):
+            if name == "exists" and scored.change is not None:
+                continue
             if name in scored.entity.properties:
                 found = scored.entity.properties[name]
                 matches = found == value
@@ -215,12 +242,32 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 usual, silent = settings.watched_self, silent * (1 - 0.6 * own_shown)
             weight = math.log(1 - self._watched(symptom, usual) * trust * min(seen, 0.97)) * silent
             losses.append((weight, entity, f"{entity} shows no {symptom}"))
+        losses += self._siblings(scored)
         losses.sort()
         for place, (weight, entity, text) in enumerate(losses):
             lost = weight * settings.silent_next**place
             scored.missing += lost
             if lost < -0.02:
                 scored.evidence_against.append(Evidence(text=text, weight=lost, entity=entity))
+
+    def _siblings(self, scored: Scored) -> list[tuple[float, str, str]]:
+        """Pods that should be as sick as those that complain, when the fault is the workload's."""
+        if not self.ontology.workload(scored.entity.kind):
+            return []
+        complaining: dict[str, float] = {}
+        for entity, symptom in scored.own:
+            if self.piece.entities[entity].kind == "Pod":
+                complaining[entity] = max(complaining.get(entity, 0.0), self._confidence((entity, symptom)))
+        if not complaining:
+            return []
+        front = self.wiring.parts(scored.entity.id)
+        pods = {*front, *(part for each in front for part in self.wiring.parts(each))}
+        silent = sorted(pod for pod in pods - complaining.keys() if self.piece.entities[pod].kind == "Pod")
+        weight = math.log(1 - self.settings.sibling) * max(complaining.values())
+        return [
+            (weight * self.settings.sibling_next**place, pod, f"{pod} does not complain")
+            for place, pod in enumerate(silent[:10])
+        ]
 
     def _expected(self, me: str, mode: str) -> Mapping[str, tuple[float, str]]:
         """What else shows when an entity is in a mode: thing → (how surely, its surest symptom that is watched for)."""
@@ -250,6 +297,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
         return entity.kind in COMPLAINING or self.ontology.workload(entity.kind)
 
 
+CHAIN = 6
+"""How often a symptom is carried on to the next."""
 COMPLAINING = frozenset({"Service", "Ingress", "Gateway", "Node"})
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    hops: int = 8
+    hops: int = 7
     leak: float = 0.02
     """Probability that a symptom is seen without any cause considered (noisy-OR with leak: Pearl 1988, 4.3.2)."""
     sure: float = 0.97
@@ -22,14 +22,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same for a cause's own face and workload."""
     watched_by_rule: float = 0.75
     """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
-    silent_next: float = 0.7
+    sibling: float = 0.35
+    """Probability that a sick sibling of a pod that complains would have complained, too."""
+    sibling_next: float = 0.6
+    nobody_known: float = 0.05
+    """Factor on the odds of a deleted thing of which nobody is known to have used it."""
+    silent_next: float = 0.88
     """Each further silent thing counts this much of the one before."""
     blind: float = 0.3
     """What silence counts while the monitoring itself is sick."""
     seen_blind: float = 0.8
     """What other signals count while the monitoring itself is sick."""
-    half_life_s: float = 1200.0
-    """After this long a change raises the odds half as much."""
+    half_life_s: float = 480.0
+    """After this long the quick part of what a change raises the odds by is half as much."""
+    slow_half_life_s: float = 5400.0
+    """The same for the slow part: some changes do harm only hours later."""
+    slow_part: float = 0.15
     remembered_s: float = 21600.0
     """Changes older than this before the onset bring nothing about."""
     skew_s: float = 45.0
