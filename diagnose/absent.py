@@ -88,6 +88,21 @@ def _guessed(gone: Entity, entities: Mapping[str, Entity], ontology: Ontology) -
     kind = USED_BY_WORKLOADS.get(gone.kind)
     if kind and any(ontology.workload(each.kind) for each in akin):
         return [Relation(each.id, gone.id, kind) for each in akin if ontology.workload(each.kind)]
+    if ontology.workload(gone.kind):
+        # Its revisions and pods may be there still; its Service mostly is.
+        left = [
+            each.id
+            for each in sorted(entities.values(), key=lambda each: each.id)
+            if each.namespace == gone.namespace
+            and each.kind in ("ReplicaSet", "Pod")
+            and each.name.startswith(f"{gone.name}-")
+        ]
+        owned = [each for each in left if entities[each].kind == "ReplicaSet"] or left
+        faces = [each.id for each in akin if each.kind == "Service"]
+        if owned or faces:
+            return [Relation(gone.id, each, "OWNS") for each in owned] + [
+                Relation(each, gone.id, "SELECTS") for each in faces
+            ]
     found = [Relation(each.id, gone.id, MAY_USE) for each in beside[:MOST_NEAR]]
     if gone.kind == "Service":
         found += [Relation(gone.id, each.id, "SELECTS") for each in akin if ontology.workload(each.kind)]

@@ -133,14 +133,15 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 return
 
     def _count_changes(self, scored: Scored, known: Mapping[Where, Unit]) -> None:
-        explained = [known[key] for key, weight in scored.weights.items() if weight >= self.settings.explained]
-        onset = min((unit.onset for unit in explained), default=self.seen.onset)
-        reported = min((unit.reported for unit in explained), default=onset)
-        best, factor = None, 1.0
+        explained = sorted(
+            ((known[key], weight) for key, weight in scored.weights.items() if weight >= self.settings.explained),
+            key=lambda pair: pair[0].onset,
+        )
+        best, factor, onset = None, 1.0, self.seen.onset
         for change in self.changes.get(scored.entity.id, ()):
-            raised = self._raised(scored.fault, change, onset, reported)
+            raised, began = self._raised(scored.fault, change, explained)
             if raised > factor:
-                best, factor = change, raised
+                best, factor, onset = change, raised, began
         if best is not None:
             scored.change = best
             scored.prior += math.log(factor)
@@ -155,8 +156,25 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
             text = f"no {kinds} of it was seen before the first symptom"
             scored.evidence_against.append(Evidence(text=text, weight=weight, entity=scored.entity.id))
 
-    def _raised(self, fault: FaultMode, change: Change, onset: datetime, reported: datetime) -> float:
-        """The factor on the odds that this change brings: its hazard decays with time."""
+    def _raised(
+        self, fault: FaultMode, change: Change, explained: Sequence[tuple[Unit, float]]
+    ) -> tuple[float, datetime]:
+        """(the factor on the odds that this change brings, the beginning that it was held against).
+
+        What began before the change counts against it: the factor shrinks with the share of what it cannot have caused.
+        """
+        left = total = sum(weight for _, weight in explained)
+        best = 1.0, self.seen.onset
+        for unit, weight in explained:
+            raised = 1 + (self._hazard(fault, change, unit) - 1) * (left / total) ** 2
+            if raised > best[0]:
+                best = raised, unit.onset
+            left -= weight
+        return best
+
+    def _hazard(self, fault: FaultMode, change: Change, unit: Unit) -> float:
+        """The factor for one symptom alone: full right after the change, decaying over minutes to hours."""
+        onset, reported = unit.onset, unit.reported
         kind = self.ontology.change_kind(change.kind)
         full = fault.changes.get(kind)
         if full is None:

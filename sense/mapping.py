@@ -173,7 +173,7 @@ class LabelMapping:
         for rule in self._rules.entities:
             value = labels.get(rule.name or rule.address, "")
             namespace = labels.get(rule.namespace, "") if rule.namespace and rule.kind != "Namespace" else ""
-            if not value or self._names_exporter(rule, labels.get("job", "")):
+            if not value or self._names_exporter(rule, value, labels.get("job", "")):
                 continue
             if rule.address:
                 value = value.rsplit(":", 1)[0].strip("[]")
@@ -183,11 +183,15 @@ class LabelMapping:
                 namespace = namespace or rest.partition(".")[0]
             yield rule.kind, namespace, value
 
-    def _names_exporter(self, rule: EntityRule, job: str) -> bool:
-        if not rule.not_from:
-            return False
-        exporter = job in self._rules.exporters or job.endswith(("-exporter", "_exporter"))
-        return job in rule.not_from or ("exporters" in rule.not_from and exporter)
+    def _names_exporter(self, rule: EntityRule, value: str, job: str) -> bool:
+        """Whether the label names what looked: it does when its value is an exporter's, or its job is one of those."""
+        if "exporters" in rule.not_from and rule.name != "job":
+            known = any(value == each or value.endswith(f"-{each}") for each in self._rules.exporters)
+            return known or value == job and self._exporter(job) or value.endswith(("-exporter", "_exporter"))
+        return job in rule.not_from or ("exporters" in rule.not_from and self._exporter(job))
+
+    def _exporter(self, job: str) -> bool:
+        return job in self._rules.exporters or job.endswith(("-exporter", "_exporter"))
 
     def _possible_names(self, alert: Alert) -> Iterator[str]:
         """What may be an entity's name: other labels' values, the exporter's name less its end, the alert's words."""
