@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock bench-ingest
+.PHONY: install demo lint test lock bench-ingest bench-offline
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -29,6 +29,9 @@ test: lint
 
 bench-ingest: $(STAMP)
 	$(BIN)/python -m bench.ingest
+
+bench-offline: $(STAMP)
+	$(BIN)/python -m bench.offline
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt

@@ -1,8 +1,8 @@
 """How often the diagnosis is right on made-up incidents whose truth is known, and how often simple rules are.
 
-The incidents come from bench/worlds: flows of requests through random clusters, hand-written rules of what complains, alerts
-missed, late and spurious, innocent changes, two faults at once. Tuning looked at the seeds of TUNING only; what is
-reported for HELD_OUT was never tuned on.
+The incidents come from bench/worlds: flows of requests through random clusters, hand-written rules of what complains,
+alerts missed, late and spurious, innocent changes, two faults at once. Tuning looked at the seeds of TUNING only; what
+is reported for HELD_OUT was never tuned on.
 
     python -m bench.offline [--tuning N] [--held-out N] [--kinds]
 
@@ -93,6 +93,20 @@ def calibration_error(believed: Sequence[tuple[float, bool]]) -> float:
     return error
 
 
+def calibration_points(believed: Sequence[tuple[float, bool]], groups: int = 8) -> list[tuple[float, float]]:
+    """A rising map from what was said to how often it was right: equal groups, pooled until they rise (PAVA)."""
+    ordered = sorted(believed)
+    size = max(1, len(ordered) // groups)
+    pools: list[list[float]] = []
+    for start in range(0, len(ordered), size):
+        part = ordered[start : start + size]
+        pools.append([sum(said for said, _ in part), float(sum(right for _, right in part)), float(len(part))])
+        while len(pools) > 1 and pools[-2][1] / pools[-2][2] >= pools[-1][1] / pools[-1][2]:
+            last = pools.pop()
+            pools[-1] = [one + two for one, two in zip(pools[-1], last, strict=True)]
+    return [(round(said / n, 3), round(right / n, 3)) for said, right, n in pools]
+
+
 Ranking = Callable[[Case], list[str]]
 
 
@@ -177,15 +191,19 @@ def _below(case: Case) -> nx.DiGraph[str]:
 
 
 BASELINES: dict[str, Ranking] = {
-    "earliest": earliest, "most_severe": most_severe, "deepest": deepest, "pagerank": random_walk,
-}  # fmt: skip
+    "earliest": earliest,
+    "most_severe": most_severe,
+    "deepest": deepest,
+    "pagerank": random_walk,
+}
 
 
 def run(first: int, count: int, *, kinds: bool = False) -> dict[str, object]:
     """The figures of one set of seeds."""
     ontology = load_ontology()
     catalogue, mapping = load_catalogue(ontology=ontology), LabelMapping.load()
-    tally, by_kind = Tally(), defaultdict(Tally)
+    tally = Tally()
+    by_kind: dict[str, Tally] = defaultdict(Tally)
     others = {name: Tally() for name in BASELINES}
     spent: list[float] = []
     for case in cases(first, count, mapping):
@@ -234,15 +252,20 @@ def reliability(believed: Sequence[tuple[float, bool]]) -> list[str]:
 
 def _table(by_kind: dict[str, Tally]) -> None:
     for name, each in sorted(by_kind.items()):
-        print(f"  {name:20s} n {each.count:4d}  top1 {each.top1 / each.count:.2f}  top3 {each.top3 / each.count:.2f}"
-              f"  fault {each.fault / each.count:.2f}")  # fmt: skip
+        print(
+            f"  {name:20s} n {each.count:4d}  top1 {each.top1 / each.count:.2f}  top3 {each.top3 / each.count:.2f}"
+            f"  fault {each.fault / each.count:.2f}"
+        )
 
 
 def show(name: str, found: dict[str, object]) -> None:
     baselines: dict[str, dict[str, float]] = found["baselines"]  # type: ignore[assignment]
     print(f"{name}: {found['incidents']} incidents")
-    print(f"  {'KT':12s} top1 {found['top1']:.3f}  top3 {found['top3']:.3f}  fault {found['fault']:.3f}  ece {found['ece']:.3f}"
-          f"  both of two {found['both_of_two']:.3f}  p50 {found['p50_ms']} ms  p99 {found['p99_ms']} ms")  # fmt: skip
+    print(
+        f"  {'KT':12s} top1 {found['top1']:.3f}  top3 {found['top3']:.3f}  fault {found['fault']:.3f}"
+        f"  ece {found['ece']:.3f}"
+        f"  both of two {found['both_of_two']:.3f}  p50 {found['p50_ms']} ms  p99 {found['p99_ms']} ms"
+    )
     for key, each in baselines.items():
         print(f"  {key:12s} top1 {each['top1']:.3f}  top3 {each['top3']:.3f}")
     print("\n".join(reliability(found.pop("believed"))))  # type: ignore[arg-type]
@@ -252,12 +275,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tuning", type=int, default=400, help="how many of the seeds that were tuned on")
     parser.add_argument("--held-out", type=int, default=400, help="how many of the seeds that were not")
+    parser.add_argument(
+        "--points", action="store_true", help="a map from what was said to what was right, from the tuning seeds"
+    )
     parser.add_argument("--kinds", action="store_true", help="figures for each kind of fault, too")
     given = parser.parse_args()
     answer: dict[str, object] = {}
     for name, first, count in (("tuning", TUNING, given.tuning), ("held_out", HELD_OUT, given.held_out)):
         if count:
             found = run(first, count, kinds=given.kinds)
+            if given.points and name == "tuning":
+                print("points:", calibration_points(found["believed"]))  # type: ignore[arg-type]
             show(name, found)
             answer[name] = found
     best: dict[str, object] = answer.get("held_out") or answer.get("tuning") or {}  # type: ignore[assignment]

@@ -173,19 +173,18 @@ def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]
                 continue
             shown = weighing.ontology.shown(weighing.piece.entities[entity].kind)
             for earlier in by_entity[entity]:
+                best = max((row.get(earlier.symptom, 0.0) for row in shown.values()), default=0.0)
                 # How well the mode goes with what was seen there, against the mode that it goes with best.
-                fits = shown.get(mode, {}).get(earlier.symptom, 0.0) / max(
-                    (row.get(earlier.symptom, 0.0) for row in shown.values()), default=1.0
-                ) if any(earlier.symptom in row for row in shown.values()) else 0.0
+                fits = shown.get(mode, {}).get(earlier.symptom, 0.0) / best if best > 0 else 0.0
                 share = reach.strength * fits * earlier.confidence * unit.confidence
                 if share > leads.get((earlier.key, unit.key), (weighing.settings.leak, reach))[0]:
                     leads[earlier.key, unit.key] = share, reach
     found: dict[Where, list[tuple[Where, float, Reach]]] = defaultdict(list)
-    for (earlier, later), (share, reach) in sorted(leads.items(), key=lambda item: item[0]):
-        back = leads.get((later, earlier), (0.0, reach))[0]
-        both_own = (earlier[0], later[0]) in own and (later[0], earlier[0]) in own
+    for (first, then), (share, reach) in sorted(leads.items(), key=lambda item: item[0]):
+        back = leads.get((then, first), (0.0, reach))[0]
+        both_own = (first[0], then[0]) in own and (then[0], first[0]) in own
         if share > back * SURER and not both_own:
-            found[later].append((earlier, share, reach))
+            found[then].append((first, share, reach))
     return found
 
 

@@ -50,7 +50,6 @@ class Reach(msgspec.Struct, frozen=True):
             step = step.next
         return tuple(found)
 
-
     def after(self, first: Reach) -> Reach:
         """This way, gone after another one that ends where it begins."""
         return Reach(self.strength * first.strength, self.hops + first.hops, _joined(first.way, self.way.next))
@@ -141,14 +140,16 @@ class Paths:
                     if strength < WEAKEST:
                         continue
                     for other in each.others:
-                        if (other, mode_in, rule.down) in seen:
+                        arrived = strength
+                        if each.shares:
+                            arrived *= each.shares[other] ** rule.share.get(mode, 0.0)
+                        state = (other, mode_in, rule.down)
+                        if arrived < WEAKEST or arrived < offered.get(state, 0.0) or state in seen:
                             continue
+                        if _passes(way, other):
+                            continue
+                        offered[state] = arrived
                         via = each.via.get(other, ())
-                        arrived = (
-                            strength * each.shares[other] ** rule.share.get(mode, 0.0) if each.shares else strength
-                        )
-                        if arrived < WEAKEST or _passes(way, other):
-                            continue
                         count += 1
                         step = _Back(other, via, way)
                         heapq.heappush(heap, (-arrived, steps + 1 + len(via), other, mode_in, rule.down, count, step))

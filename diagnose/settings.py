@@ -16,13 +16,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first: float = 0.5
     """Log-odds for showing an own symptom at the very beginning of the incident."""
     first_within_s: float = 120.0
-    watched: float = 0.25
+    watched: float = 0.35
     """Probability that an expected symptom would have raised an alert: silence weighs only as much as this."""
     watched_self: float = 0.5
     """The same for a cause's own face and workload."""
     watched_by_rule: float = 0.75
     """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
-    sibling: float = 0.35
+    sibling: float = 0.5
     """Probability that a sick sibling of a pod that complains would have complained, too."""
     sibling_next: float = 0.6
     nobody_known: float = 0.05

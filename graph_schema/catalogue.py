@@ -24,7 +24,7 @@ DAY_S = 86_400.0
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A question whose answer speaks for or against a fault; `{kind}`, `{namespace}`, `{name}` stand for the entity's."""
+    """A question whose answer speaks for or against a fault. `{kind}`, `{namespace}`, `{name}`: the entity's."""
 
     promql: str = ""
     kubernetes: str = ""

@@ -19,6 +19,7 @@ COMMANDS = {
     "reject": ("kt.commands.approve", "Turn the plan of an incident down."),
     "demo": ("kt.commands.demo", "Break a simulated shop and watch it being healed."),
     "diagnose": ("kt.commands.diagnose", "Find the cause in files, without a cluster."),
+    "knowledge": ("kt.commands.knowledge", "Fault modes that KT knows; alert rules that nobody mapped."),
     "doctor": ("kt.commands.doctor", "What is configured, what answers, what is missing."),
 }
 

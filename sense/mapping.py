@@ -1,8 +1,8 @@
 """From alerts to signals: which entity an alert speaks of, and which symptom it reports.
 
-Rules are data (`sense/knowledge/labels.yaml`, replaced by the file in `sense.label_mapping`); what alerts of known names
-mean is in `sense/knowledge/alerts`. Nothing is dropped: an alert that maps to no known entity becomes a signal on an `Unmapped`
-entity, which the operator sees.
+Rules are data (`sense/knowledge/labels.yaml`, replaced by the file in `sense.label_mapping`); what alerts of known
+names mean is in `sense/knowledge/alerts`. Nothing is dropped: an alert that maps to no known entity becomes a signal on
+an `Unmapped` entity, which the operator sees.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ class LabelMapping:
         """Whether the label names what looked: it does when its value is an exporter's, or its job is one of those."""
         if "exporters" in rule.not_from and rule.name != "job":
             known = any(value == each or value.endswith(f"-{each}") for each in self._rules.exporters)
-            return known or value == job and self._exporter(job) or value.endswith(("-exporter", "_exporter"))
+            return known or (value == job and self._exporter(job)) or value.endswith(("-exporter", "_exporter"))
         return job in rule.not_from or ("exporters" in rule.not_from and self._exporter(job))
 
     def _exporter(self, job: str) -> bool:

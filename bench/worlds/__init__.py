@@ -1,4 +1,4 @@
-"""Made-up clusters and what goes wrong in them, from flows of requests and hand-written rules: no number of the catalogue.
+"""Made-up clusters and what goes wrong in them, from flows of requests and hand-written rules, never the catalogue.
 
 `incident(seed)` is one incident as files would tell it, with the truth beside it.
 """

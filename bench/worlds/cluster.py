@@ -8,12 +8,47 @@ import msgspec
 
 from graph_schema.model import Entity, Relation
 
-NAMES = (
-    "front checkout cart catalogue search payment billing orders inventory shipping accounts profile pricing reviews"
-    " recommendations notify mailer media gateway basket ledger risk quote tracking returns loyalty promo tax ads feed"
-).split()  # fmt: skip
-STORES = (("postgres", "StatefulSet"), ("mysql", "StatefulSet"), ("redis", "StatefulSet"), ("kafka", "StatefulSet"),
-          ("mongodb", "StatefulSet"), ("userstore", "StatefulSet"), ("sessions", "Deployment"))  # fmt: skip
+NAMES = [
+    "front",
+    "checkout",
+    "cart",
+    "catalogue",
+    "search",
+    "payment",
+    "billing",
+    "orders",
+    "inventory",
+    "shipping",
+    "accounts",
+    "profile",
+    "pricing",
+    "reviews",
+    "recommendations",
+    "notify",
+    "mailer",
+    "media",
+    "gateway",
+    "basket",
+    "ledger",
+    "risk",
+    "quote",
+    "tracking",
+    "returns",
+    "loyalty",
+    "promo",
+    "tax",
+    "ads",
+    "feed",
+]
+STORES = (
+    ("postgres", "StatefulSet"),
+    ("mysql", "StatefulSet"),
+    ("redis", "StatefulSet"),
+    ("kafka", "StatefulSet"),
+    ("mongodb", "StatefulSet"),
+    ("userstore", "StatefulSet"),
+    ("sessions", "Deployment"),
+)
 
 
 class Workload(msgspec.Struct):
@@ -93,7 +128,9 @@ def build(chance: random.Random) -> World:
     if chance.random() < 0.5:
         _workload(world, chance, "node-agent", "kube-system", "DaemonSet")
     for number in range(chance.randint(0, 2)):
-        world.external.append(world.add("ExternalDependency", chance.choice(["stripe", "smtp", "s3", "maps", "auth0"]) + f"-{number}"))
+        world.external.append(
+            world.add("ExternalDependency", chance.choice(["stripe", "smtp", "s3", "maps", "auth0"]) + f"-{number}")
+        )
     _calls(world, chance)
     _around(world, chance)
     for key, thing in list(world.entities.items()):
@@ -103,9 +140,16 @@ def build(chance: random.Random) -> World:
 
 
 def _workload(
-    world: World, chance: random.Random, name: str, namespace: str, kind: str, *, store: bool = False,
-    service: str = "", depth: int = 0,
-) -> None:  # fmt: skip
+    world: World,
+    chance: random.Random,
+    name: str,
+    namespace: str,
+    kind: str,
+    *,
+    store: bool = False,
+    service: str = "",
+    depth: int = 0,
+) -> None:
     replicas = chance.choice([1, 2, 2, 3, 3, 4, 6]) if kind != "DaemonSet" else len(world.nodes)
     me = world.add(kind, name, namespace, replicas=replicas)
     front = world.add("Service", service or name, namespace) if kind != "DaemonSet" else ""
@@ -132,7 +176,10 @@ def _workload(
 
 
 def _calls(world: World, chance: random.Random) -> None:
-    ordered = sorted((each for each in world.workloads.values() if each.namespace in world.namespaces and not each.store), key=lambda each: each.depth)
+    ordered = sorted(
+        (each for each in world.workloads.values() if each.namespace in world.namespaces and not each.store),
+        key=lambda each: each.depth,
+    )
     stores = [each for each in world.workloads.values() if each.store]
     for place, caller in enumerate(ordered):
         below = ordered[place + 1 : place + 8]
@@ -156,11 +203,15 @@ def _calls(world: World, chance: random.Random) -> None:
 
 def _around(world: World, chance: random.Random) -> None:
     """Configuration, volumes, policies, autoscalers, custom resources."""
-    shared = {space: world.add("ConfigMap", f"{space}-common", space) for space in world.namespaces if chance.random() < 0.6}
+    shared = {
+        space: world.add("ConfigMap", f"{space}-common", space) for space in world.namespaces if chance.random() < 0.6
+    }
     for each in world.workloads.values():
         for kind, share, kept in (("ConfigMap", 0.7, each.config), ("Secret", 0.5, each.secret)):
             if chance.random() < share:
-                kept.append(world.add(kind, f"{each.name}-{'config' if kind == 'ConfigMap' else 'credentials'}", each.namespace))
+                kept.append(
+                    world.add(kind, f"{each.name}-{'config' if kind == 'ConfigMap' else 'credentials'}", each.namespace)
+                )
         if each.namespace in shared and chance.random() < 0.4:
             each.config.append(shared[each.namespace])
         for thing in [*each.config, *each.secret]:
@@ -178,7 +229,9 @@ def _around(world: World, chance: random.Random) -> None:
             for pod in each.pods:
                 world.join(policy, "APPLIES_TO", pod)
         if chance.random() < 0.15 and each.namespace in world.namespaces:
-            custom = world.add(chance.choice(["FeatureFlag", "RateLimit", "Tenant", "MLModel", "Pipeline"]), each.name, each.namespace)
+            custom = world.add(
+                chance.choice(["FeatureFlag", "RateLimit", "Tenant", "MLModel", "Pipeline"]), each.name, each.namespace
+            )
             world.custom[custom] = each.name
             world.join(each.id, chance.choice(["DEPENDS_ON", "USES", "READS"]), custom)
         if chance.random() < 0.08 and each.service:

@@ -1,4 +1,4 @@
-"""Requests through a cluster: shares of errors, latency and load of each service, by fixed point over who calls whom."""
+"""Requests through a cluster: errors, latency and load of each service, by fixed point over who calls whom."""
 
 from __future__ import annotations
 

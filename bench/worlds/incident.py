@@ -37,7 +37,7 @@ class Incident(msgspec.Struct):
 
 def incident(seed: int) -> Incident:
     """The incident of a seed; seeds that show nothing at all are drawn again from the next draw of the same chance."""
-    chance = random.Random(seed)  # noqa: S311  # repeatable on purpose
+    chance = random.Random(seed)  # repeatable on purpose
     while True:
         found = _drawn(seed, chance)
         if found is not None:
@@ -50,7 +50,9 @@ def _drawn(seed: int, chance: random.Random) -> Incident | None:
     for _ in range(2 if chance.random() < 0.15 else 1):
         maker = chance.choices([each for each, _ in MAKERS], [weight for _, weight in MAKERS])[0]
         fault = maker(world, chance)
-        taken = {entity for each in faults for entity in each.entities} | {name for each in faults for name in each.local}
+        taken = {entity for each in faults for entity in each.entities} | {
+            name for each in faults for name in each.local
+        }
         if fault is not None and not taken & ({*fault.entities} | {*fault.local}):
             faults.append(fault)
     if not faults:
@@ -79,9 +81,14 @@ def _drawn(seed: int, chance: random.Random) -> Incident | None:
     chance.shuffle(entities)
     chance.shuffle(relations)
     return Incident(
-        seed, entities, relations, sorted(changes, key=lambda each: each.at), [alerts.found[each] for each in kept],
-        [alerts.entities[each] for each in kept], [Truth(each.kind, each.entities, each.modes) for each in faults],
-    )  # fmt: skip
+        seed,
+        entities,
+        relations,
+        sorted(changes, key=lambda each: each.at),
+        [alerts.found[each] for each in kept],
+        [alerts.entities[each] for each in kept],
+        [Truth(each.kind, each.entities, each.modes) for each in faults],
+    )
 
 
 def _cause(fault: Fault, chance: random.Random, at: datetime) -> Change | None:
@@ -97,8 +104,14 @@ def _innocent(world: World, chance: random.Random, at: datetime, guilty: set[str
     gone = 0
     for _ in range(chance.choice([0, 2, 5, 9, 15])):
         kind = chance.choice(INNOCENT)
-        kinds = {"rollout": ("Deployment", "StatefulSet"), "scale": ("Deployment",), "config": ("ConfigMap", "Secret", "Service"),
-                 "node": ("Node",), "policy": ("NetworkPolicy", "ResourceQuota"), "delete": ("ConfigMap",)}[kind]  # fmt: skip
+        kinds = {
+            "rollout": ("Deployment", "StatefulSet"),
+            "scale": ("Deployment",),
+            "config": ("ConfigMap", "Secret", "Service"),
+            "node": ("Node",),
+            "policy": ("NetworkPolicy", "ResourceQuota"),
+            "delete": ("ConfigMap",),
+        }[kind]
         fitting = [key for key, each in world.entities.items() if each.kind in kinds and key not in guilty]
         if not fitting:
             continue

@@ -1,4 +1,4 @@
-"""The watching: which alerts a site has, how they are called and labelled there, when they fire, and what goes wrong with it."""
+"""The watching: which alerts a site has, how they are called and labelled, when they fire, what goes wrong with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ KUBE = {
     "evicted": [("PodEvicted", "warning", 0)],
     "replicas": [("KubeDeploymentReplicasMismatch", "warning", 900)],
     "rollout": [("KubeDeploymentRolloutStuck", "warning", 900)],
-    "node-down": [("KubeNodeNotReady", "critical", 900), ("KubeNodeUnreachable", "warning", 900), ("KubeletDown", "critical", 900)],
+    "node-down": [
+        ("KubeNodeNotReady", "critical", 900),
+        ("KubeNodeUnreachable", "warning", 900),
+        ("KubeletDown", "critical", 900),
+    ],
     "node-memory": [("KubeNodePressure", "info", 600), ("NodeMemoryHighUtilization", "warning", 900)],
     "node-network": [("NodeNetworkReceiveErrs", "warning", 600), ("NodeHighNumberConntrackEntriesUsed", "warning", 60)],
     "node-cpu": [("NodeSystemSaturation", "warning", 900), ("NodeCPUHighUsage", "info", 900)],
@@ -28,17 +32,33 @@ KUBE = {
     "quota": [("KubeQuotaExceeded", "warning", 900)],
     "hpa": [("KubeHpaMaxedOut", "warning", 900)],
     "cpu": [("CPUThrottlingHigh", "info", 900)],
-}  # fmt: skip
+}
 """What kube-prometheus and sites like it call it: (name, severity, usual `for` in seconds)."""
-ERRORS = ("{N}HighErrorRate", "HTTP5xxRatioHigh", "ServiceErrorBudgetBurn", "{N}Errors", "TooManyRequestFailures", "IstioHigh5xxErrorRate")
+ERRORS = (
+    "{N}HighErrorRate",
+    "HTTP5xxRatioHigh",
+    "ServiceErrorBudgetBurn",
+    "{N}Errors",
+    "TooManyRequestFailures",
+    "IstioHigh5xxErrorRate",
+)
 LATENCY = ("{N}LatencyHigh", "RequestLatencyP99High", "{N}Slow", "ServiceSlowResponses", "IstioHighRequestLatency")
 DOWN = ("{N}Down", "ServiceUnavailable", "BlackboxProbeFailed", "EndpointDown")
 TRAFFIC = ("{N}TrafficDrop", "NoRequestsReceived")
 SURGE = ("{N}HighTraffic", "RequestRateSpike")
 SATURATED = ("{N}SaturationHigh", "WorkersExhausted", "CPUUsageHigh")
-STORES = {"postgres": "PostgresqlTooManyConnections", "mysql": "MysqlTooManyConnections", "redis": "RedisTooManyConnections",
-          "mongodb": "MongodbTooManyConnections", "kafka": "KafkaConsumerGroupLag"}  # fmt: skip
-SLOW_STORES = {"mysql": "MysqlSlowQueries", "postgres": "PostgresqlTooManyLocksAcquired", "elasticsearch": "ElasticsearchHighQueryLatency"}
+STORES = {
+    "postgres": "PostgresqlTooManyConnections",
+    "mysql": "MysqlTooManyConnections",
+    "redis": "RedisTooManyConnections",
+    "mongodb": "MongodbTooManyConnections",
+    "kafka": "KafkaConsumerGroupLag",
+}
+SLOW_STORES = {
+    "mysql": "MysqlSlowQueries",
+    "postgres": "PostgresqlTooManyLocksAcquired",
+    "elasticsearch": "ElasticsearchHighQueryLatency",
+}
 
 
 class Site(msgspec.Struct):
@@ -61,12 +81,23 @@ class Site(msgspec.Struct):
 def habits(world: World, chance: random.Random) -> Site:
     watched: dict[str, set[str]] = {}
     for name in world.workloads:
-        watched[name] = {what for what, share in (("errors", 0.88), ("latency", 0.75), ("down", 0.5), ("traffic", 0.25), ("load", 0.45)) if chance.random() < share}
+        watched[name] = {
+            what
+            for what, share in (("errors", 0.88), ("latency", 0.75), ("down", 0.5), ("traffic", 0.25), ("load", 0.45))
+            if chance.random() < share
+        }
     return Site(
-        chance.choice(ERRORS), chance.choice(LATENCY), chance.choice(DOWN), chance.choice(TRAFFIC), chance.choice(SURGE),
-        chance.choice(SATURATED), chance.choice(["service", "service", "app", "workload", "destination", "job"]), watched,
-        chance.choice([0.05, 0.15, 0.3]), chance.random() < 0.5,
-    )  # fmt: skip
+        chance.choice(ERRORS),
+        chance.choice(LATENCY),
+        chance.choice(DOWN),
+        chance.choice(TRAFFIC),
+        chance.choice(SURGE),
+        chance.choice(SATURATED),
+        chance.choice(["service", "service", "app", "workload", "destination", "job"]),
+        watched,
+        chance.choice([0.05, 0.15, 0.3]),
+        chance.random() < 0.5,
+    )
 
 
 class Alerts:
@@ -78,7 +109,9 @@ class Alerts:
         self.entities: list[str] = []
         """What each alert speaks of, for the baselines."""
 
-    def fire(self, name: str, entity: str, severity: str, held_s: float, labels: dict[str, str], after: float = 0.0) -> None:
+    def fire(
+        self, name: str, entity: str, severity: str, held_s: float, labels: dict[str, str], after: float = 0.0
+    ) -> None:
         """One alert, unless it is missed."""
         if self._chance.random() < self._site.missing:
             return
@@ -86,10 +119,15 @@ class Alerts:
         if self._chance.random() < 0.05:
             late += self._chance.uniform(60, 600)
         starts = self._at + timedelta(seconds=late)
-        self.found.append({
-            "status": "firing", "labels": {"alertname": name, "severity": severity, **labels},
-            "annotations": {}, "startsAt": starts.isoformat(), "endsAt": "0001-01-01T00:00:00Z",
-        })  # fmt: skip
+        self.found.append(
+            {
+                "status": "firing",
+                "labels": {"alertname": name, "severity": severity, **labels},
+                "annotations": {},
+                "startsAt": starts.isoformat(),
+                "endsAt": "0001-01-01T00:00:00Z",
+            }
+        )
         self.entities.append(entity)
 
     def services(self, felt: dict[str, Felt], usual: dict[str, Felt], unreachable: set[str]) -> None:
@@ -126,7 +164,12 @@ class Alerts:
         for entity, what, watched in complains:
             if self._chance.random() < watched:
                 for name, severity, held in KUBE.get(what, [])[: self._chance.choice([1, 1, 2, 3])]:
-                    self.fire(*self._named(name, entity, severity), held, self._about(entity, what), self._chance.uniform(0, 40))
+                    self.fire(
+                        *self._named(name, entity, severity),
+                        held,
+                        self._about(entity, what),
+                        self._chance.uniform(0, 40),
+                    )
                 self._other(entity, what)
 
     def _other(self, entity: str, what: str) -> None:
@@ -137,7 +180,9 @@ class Alerts:
                 name = STORES.get(thing.name, "ConnectionPoolExhausted")
                 self.fire(name, entity, "critical", 120, {**labels, "job": f"{thing.name}-exporter"})
             case "slow":
-                name = SLOW_STORES.get(thing.name, "QueryLatencyHigh" if thing.kind == "StatefulSet" else "DependencySlow")
+                name = SLOW_STORES.get(
+                    thing.name, "QueryLatencyHigh" if thing.kind == "StatefulSet" else "DependencySlow"
+                )
                 self.fire(name, entity, "warning", 120, labels)
             case "probe":
                 self.fire("BlackboxProbeFailed", entity, "critical", 60, labels)
@@ -161,13 +206,20 @@ class Alerts:
         exporter = {"job": "kube-state-metrics", "instance": "10.9.9.9:8080"}
         match thing.kind:
             case "Pod":
-                reason = {"image": {"reason": "ImagePullBackOff"}, "config": {"reason": "CreateContainerConfigError"}}.get(what, {})
+                reason = {
+                    "image": {"reason": "ImagePullBackOff"},
+                    "config": {"reason": "CreateContainerConfigError"},
+                }.get(what, {})
                 return {**space, **exporter, "pod": thing.name, "container": "main", **reason}
             case "Node" if what in ("node-network", "node-cpu") or self._chance.random() < 0.3:
                 port = {"instance": f"{thing.properties['address']}:9100", "job": "node-exporter"}
                 return {**port, "condition": "MemoryPressure"} if what == "node-memory" else port
             case "Node":
-                return {"node": thing.name, **exporter, **({"condition": "MemoryPressure"} if what == "node-memory" else {})}
+                return {
+                    "node": thing.name,
+                    **exporter,
+                    **({"condition": "MemoryPressure"} if what == "node-memory" else {}),
+                }
             case "ResourceQuota":
                 named = {"resourcequota": thing.name} if self._chance.random() < 0.6 else {}
                 return {**space, **exporter, **named, "resource": "pods"}
@@ -183,7 +235,11 @@ class Alerts:
         service = self._world.entities[each.service].name
         match self._site.labels:
             case "destination":
-                return {"destination_service_name": service, "destination_service_namespace": each.namespace, "reporter": "source"}
+                return {
+                    "destination_service_name": service,
+                    "destination_service_namespace": each.namespace,
+                    "reporter": "source",
+                }
             case "workload":
                 return {"workload": each.name, "namespace": each.namespace}
             case "app":
@@ -199,17 +255,48 @@ class Alerts:
             match chance.choice(["node", "service", "pod", "job", "hpa"]):
                 case "node":
                     entity = chance.choice(world.nodes)
-                    self.fire("NodeCPUHighUsage", entity, "info", 0, self._about(entity, "node-cpu"), chance.uniform(-1800, 300))
+                    self.fire(
+                        "NodeCPUHighUsage",
+                        entity,
+                        "info",
+                        0,
+                        self._about(entity, "node-cpu"),
+                        chance.uniform(-1800, 300),
+                    )
                 case "service":
                     name = chance.choice([key for key, each in world.workloads.items() if each.service])
-                    self.fire(self._site.latency.format(N=name.capitalize()), world.workloads[name].service, "warning", 0, self._labels(name), chance.uniform(-1800, 300))
+                    self.fire(
+                        self._site.latency.format(N=name.capitalize()),
+                        world.workloads[name].service,
+                        "warning",
+                        0,
+                        self._labels(name),
+                        chance.uniform(-1800, 300),
+                    )
                 case "pod":
                     entity = chance.choice([pod for each in world.workloads.values() for pod in each.pods])
-                    self.fire("CPUThrottlingHigh", entity, "info", 0, self._about(entity, "cpu"), chance.uniform(-3000, 300))
+                    self.fire(
+                        "CPUThrottlingHigh", entity, "info", 0, self._about(entity, "cpu"), chance.uniform(-3000, 300)
+                    )
                 case "job" if world.jobs:
                     entity = chance.choice(world.jobs)
                     thing = world.entities[entity]
-                    self.fire("KubeJobFailed", entity, "warning", 0, {"namespace": thing.namespace, "job_name": thing.name, "job": "kube-state-metrics"}, chance.uniform(-7200, 0))
+                    self.fire(
+                        "KubeJobFailed",
+                        entity,
+                        "warning",
+                        0,
+                        {"namespace": thing.namespace, "job_name": thing.name, "job": "kube-state-metrics"},
+                        chance.uniform(-7200, 0),
+                    )
                 case _:
-                    self.found.append({"status": "firing", "labels": {"alertname": "Watchdog", "severity": "none"}, "annotations": {}, "startsAt": self._at.isoformat(), "endsAt": "0001-01-01T00:00:00Z"})
+                    self.found.append(
+                        {
+                            "status": "firing",
+                            "labels": {"alertname": "Watchdog", "severity": "none"},
+                            "annotations": {},
+                            "startsAt": self._at.isoformat(),
+                            "endsAt": "0001-01-01T00:00:00Z",
+                        }
+                    )
                     self.entities.append("")
