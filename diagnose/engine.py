@@ -233,6 +233,7 @@ def _explain(
             taken[key] = max(taken[key], weight)
         remaining = [_candidate(each.faults, seen, settings) for each in remaining[1:]]
         remaining.sort(key=_order)
+    chosen.sort(key=lambda each: (-round(each.probability, 9), *_order(each)))
     picked = {each.entity.id for each in chosen}
     return [*chosen, *(each for each in candidates if each.entity.id not in picked)], len(chosen), taken
 

@@ -242,7 +242,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
         shown_sure = max((self._confidence(key) for key in scored.own if key[1] in fault.sure), default=0.0)
         if fault.sure and shown_sure < 1:
             surest = max(sorted(fault.sure), key=lambda symptom: fault.symptoms.get(symptom, 0.0))
-            watched = self._watched(surest, settings.watched_self) * trust
+            usual = settings.watched_node if scored.entity.kind == NODE else settings.watched_self
+            watched = self._watched(surest, usual) * trust
             weight = math.log(1 - watched * fault.symptoms.get(surest, 0.0)) * (1 - shown_sure)
             losses.append((weight, me, f"it shows no {surest} itself"))
         own_shown = max((self._confidence(key) for key in scored.own), default=0.0)
@@ -253,7 +254,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                     expected[entity] = effect * share, symptom
         faces = set(self.wiring.faces(me)) if self.ontology.workload(scored.entity.kind) else set()
         for entity, (seen, symptom) in expected.items():
-            usual = settings.watched
+            usual = settings.watched_node if self.piece.entities[entity].kind == NODE else settings.watched
             silent = 1 - showing[entity]
             if entity in faces:
                 # Its own face is silent only when nothing of its own complains.
@@ -317,7 +318,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
 
 CHAIN = 6
 """How often a symptom is carried on to the next."""
-COMPLAINING = frozenset({"Service", "Ingress", "Gateway", "Node"})
+NODE = "Node"
+COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 
 def _weight(

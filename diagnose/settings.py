@@ -20,11 +20,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Probability that an expected symptom would have raised an alert: silence weighs only as much as this."""
     watched_self: float = 0.5
     """The same for a cause's own face and workload."""
+    watched_node: float = 0.7
+    """The same for nodes, for which rules come with every collection."""
     watched_by_rule: float = 0.75
     """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
     sibling: float = 0.5
     """Probability that a sick sibling of a pod that complains would have complained, too."""
-    sibling_next: float = 0.6
+    sibling_next: float = 0.75
     nobody_known: float = 0.05
     """Factor on the odds of a deleted thing of which nobody is known to have used it."""
     silent_next: float = 0.88
