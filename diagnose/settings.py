@@ -70,5 +70,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Faults of an entity are looked at closely when their log-odds are within this of its likeliest one."""
     expected: float = 0.3
     """A symptom is expected where at least this much of the fault arrives."""
-    calibration: tuple[tuple[float, float], ...] = ((0.0, 0.0), (1.0, 1.0))
+    calibration: tuple[tuple[float, float], ...] = (
+        (0.0, 0.0),
+        (0.25, 0.38),
+        (0.41, 0.55),
+        (0.55, 0.68),
+        (0.65, 0.76),
+        (0.82, 0.85),
+        (0.97, 0.94),
+        (1.0, 0.985),
+    )
     """From the score's probability to how often it was right on the tuning seeds of bench/offline.py: a rising line."""
