@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -181,6 +182,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
             if kind in set(self.ontology.change_names.values()) or not fault.changes:
                 return 1.0
             full = max(fault.changes.values()) ** self.settings.other_change
+        if fault.detail and change.detail:
+            full *= self.settings.fitting if re.search(fault.detail, change.detail) else 1 / self.settings.fitting
         age, told = (onset - change.at).total_seconds(), (reported - change.at).total_seconds()
         if age > self.settings.remembered_s or told < -self.settings.skew_s:
             return 1.0

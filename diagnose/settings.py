@@ -50,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Factor on the odds of a fault that mostly changes bring about, when changes are known and none fits."""
     mostly: float = 10.0
     """A fault is mostly brought about by changes when one raises its odds this much."""
+    fitting: float = 3.0
+    """Factor on what a change counts whose detail fits the fault; its inverse when the detail does not."""
     other_change: float = 0.6
     """Exponent on the largest factor for a change of a kind that nobody knows."""
     state_factor: float = 8.0

@@ -5,6 +5,7 @@ One file for each kind of thing or technology (`knowledge/faults/*.yaml`); a fau
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from importlib import resources
@@ -62,6 +63,8 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     """Properties of the entity that speak for the fault when they have this value."""
     changes: dict[str, float] = {}
     """Kind of change → factor on the odds right after it."""
+    detail: str = ""
+    """A regular expression: a change whose detail it is found in counts more, another one with a detail less."""
     probes: tuple[Probe, ...] = ()
     remedies: tuple[str, ...] = ()
     """Playbooks, the first choice first; empty: no safe action is known, and `no_safe_action` says why."""
@@ -141,6 +144,10 @@ def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) 
         fault = msgspec.convert(values, FaultMode)
     except msgspec.ValidationError as error:
         raise part.error(f"{name}: {error}") from error
+    try:
+        re.compile(fault.detail)
+    except re.error as error:
+        raise given["detail"].error(f"“{fault.detail}” is no regular expression: {error}") from error
     _probes(fault, given["probes"])
     if not 0 < fault.prior < 1:
         raise given["prior"].error(f"{fault.prior} is not a probability in (0, 1)")

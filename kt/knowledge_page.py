@@ -55,6 +55,8 @@ def section(fault: FaultMode, ontology: Ontology) -> list[str]:
         lines.append(
             f"- brought about by: {', '.join(f'{kind} (odds × {factor:g})' for kind, factor in fault.changes.items())}"
         )
+    if fault.detail:
+        lines.append(f"- most of all by a change whose detail has `{fault.detail}`")
     lines += [f"- probe: `{probe.question}`, confirms when: {probe.confirms}" for probe in fault.probes]
     remedy = ", then ".join(fault.remedies) if fault.remedies else f"no safe action. {fault.no_safe_action}"
     return [*lines, f"- remedy: {remedy}", f"- source: {fault.source}", ""]

@@ -169,6 +169,7 @@ def plain(fault: FaultMode) -> dict[str, Any]:
         "sure": sorted(fault.sure),
         "states": fault.states,
         "changes": fault.changes,
+        "detail": fault.detail,
         "probes": [
             {
                 "ask": "promql" if each.promql else "kubernetes",
