@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,5 +76,10 @@ def _plain(node: yaml.Node) -> Any:
         return {key.value: _plain(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
         return [_plain(value) for value in node.value]
-    constructor = yaml.SafeLoader("")
-    return constructor.construct_object(node)
+    return _scalars().yaml_constructors[node.tag](_scalars(), node)
+
+
+@functools.cache
+def _scalars() -> Any:
+    """What makes plain values of scalars; making one for each scalar would be most of the time spent."""
+    return yaml.SafeLoader("")
