@@ -23,6 +23,7 @@ from remediate.cluster import Cluster, ClusterError
 from remediate.guard import Guard
 from remediate.playbook import load_playbooks
 from remediate.remediator import Remediator
+from sense.index import pick
 from sense.mapping import LabelMapping
 from verify.steady import SymptomCheck
 
@@ -100,11 +101,11 @@ class Runtime:
             _log.warning("the cluster cannot be asked yet", error=str(error))
 
     def lookup(self, kind: str, namespace: str, name: str) -> Entity | None:
-        """The one entity of this kind and name in the graph; a node also by its address."""
-        found = self.graph.find(kind=kind, namespace=namespace or None, name=name)
+        """The one entity in the graph that is meant (see `sense.mapping.Lookup`); a node also by its address."""
+        found = self.graph.find(kind=kind or None, namespace=namespace or None, name=name or None)
         if not found and kind == "Node":
             found = self.graph.find(kind=kind, properties={"address": name})
-        return found[0] if len(found) == 1 else None
+        return pick(found, kind, namespace)
 
     def experiment_environment(self) -> dict[str, str]:
         """What an experiment's process needs to find the same cluster."""

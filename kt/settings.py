@@ -133,7 +133,7 @@ class Approval(Section, frozen=True):
     which is right only where everybody who can run `kt` may decide."""
 
 
-class Freeze(Section, frozen=True, rename={"from_": "from"}):
+class ChaosFreeze(Section, frozen=True, rename={"from_": "from"}):
     """A time without chaos: `from` and `to`, or `cron`, which says when it begins, and `hours`, how long it lasts."""
 
     why: str = ""
@@ -162,7 +162,7 @@ class Chaos(Section, frozen=True):
     """Whether runs may begin while an incident is open."""
     cluster_wide: bool = False
     """Whether actions on nodes, which belong to no namespace, may run."""
-    freeze: tuple[Freeze, ...] = ()
+    freeze: tuple[ChaosFreeze, ...] = ()
     """Times without chaos, such as `{cron = "0 16 * * FRI", hours = 64, zone = "Europe/Berlin", why = "weekend"}`."""
     timeout_s: Positive = 900.0
     """A run that takes longer is stopped and rolled back."""

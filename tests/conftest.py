@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
+import hypothesis
 import neo4j
 import pytest
 
@@ -38,6 +39,9 @@ def _mode() -> str:
 
 def pytest_configure() -> None:
     _mode()
+    # How long an example takes says nothing on a machine that others use, too.
+    hypothesis.settings.register_profile("kt", deadline=None)
+    hypothesis.settings.load_profile("kt")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from kt.chaos.model import Run
 from kt.chaos.times import next_due
 from kt.runtime import Runtime
-from kt.settings import BadSettings, Freeze
+from kt.settings import BadSettings, ChaosFreeze
 from remediate.cluster import ClusterError
 from verify import plain
 
@@ -37,7 +37,7 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     return _out_of_bounds(runtime, run, experiment)
 
 
-def freeze_at(freezes: Iterable[Freeze], now: datetime) -> str:
+def freeze_at(freezes: Iterable[ChaosFreeze], now: datetime) -> str:
     """Why `now` is a time without chaos; empty if it is not."""
     for freeze in freezes:
         until = _frozen_until(freeze, now)
@@ -47,7 +47,7 @@ def freeze_at(freezes: Iterable[Freeze], now: datetime) -> str:
     return ""
 
 
-def _frozen_until(freeze: Freeze, now: datetime) -> datetime | None:
+def _frozen_until(freeze: ChaosFreeze, now: datetime) -> datetime | None:
     if freeze.from_ is not None and freeze.to is not None:
         return freeze.to if freeze.from_ <= now < freeze.to else None
     lasts = timedelta(hours=freeze.hours)

@@ -16,7 +16,7 @@ from kt.chaos.model import Run, What
 from kt.incident.events import AlertsReceived
 from kt.incident.log import Append
 from kt.runtime import Runtime
-from kt.settings import Chaos, Freeze, Kubernetes, Settings
+from kt.settings import Chaos, ChaosFreeze, Kubernetes, Settings
 from twin.server import Twin
 from verify.plain import Plain
 
@@ -72,11 +72,11 @@ def test_only_so_many_run_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("freeze", "minutes_before", "minutes_inside"),
     [
-        (Freeze(from_=NOW - timedelta(hours=1), to=NOW + timedelta(hours=1), why="sale"), -61, -60),
-        (Freeze(cron="0 16 * * FRI", hours=64, zone="Europe/Berlin", why="weekend"), -61, -60),
+        (ChaosFreeze(from_=NOW - timedelta(hours=1), to=NOW + timedelta(hours=1), why="sale"), -61, -60),
+        (ChaosFreeze(cron="0 16 * * FRI", hours=64, zone="Europe/Berlin", why="weekend"), -61, -60),
     ],
 )
-def test_nothing_runs_in_a_freeze(freeze: Freeze, minutes_before: int, minutes_inside: int) -> None:
+def test_nothing_runs_in_a_freeze(freeze: ChaosFreeze, minutes_before: int, minutes_inside: int) -> None:
     assert guard.freeze_at([freeze], NOW + timedelta(minutes=minutes_before)) == ""
     assert f"({freeze.why}) lasts until" in guard.freeze_at([freeze], NOW + timedelta(minutes=minutes_inside))
     assert guard.freeze_at([freeze], NOW)
