@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock bench-ingest bench-petshop
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -34,5 +34,22 @@ bench-ingest: $(STAMP)
 bench-petshop: $(STAMP)
 	$(BIN)/python -m bench.petshop
 
+# Real servers; a quarter of an hour.
+bench-loop: $(STAMP)
+	$(BIN)/python -m bench.loop
+
+# What is made out of the code and kept beside it; tests hold it to be current.
+docs: $(STAMP)
+	$(BIN)/python -m kt.settings_reference > docs/settings.md
+	$(BIN)/kt playbooks schema > remediate/playbooks/schema.json
+	$(BIN)/python -m kt.knowledge_page > docs/knowledge.md
+
+bench-overhead: $(STAMP)
+	$(BIN)/python -m bench.overhead
+
+bench-offline: $(STAMP)
+	$(BIN)/python -m bench.offline
+
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt
+	$(BIN)/uv pip compile -q --python-version 3.11 --no-emit-index-url --no-header --universal -c requirements/lock.txt --no-annotate --generate-hashes pyproject.toml -o requirements/runtime.txt

@@ -1,13 +1,15 @@
 """How many notifications of ten alerts KT makes durable per second, beside a bare server that keeps nothing.
 
-Both are measured in the same run, one process each, by the same client over the same keep-alive connections. At the end
-KT is killed with SIGKILL under load: what was acknowledged and is not in the log is counted as lost.
+All are measured in the same run, one process each, by the same client over the same keep-alive connections: the bare
+server, KT on SQLite, KT on a real Neo4j. At the end KT is killed with SIGKILL under load: what was acknowledged and is
+not in the log is counted as lost.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -16,8 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import neo4j
+
+import testbed.servers
+from kt.incident.log import IncidentLog
+from kt.stores.neo4j_log import Neo4jIncidentLog
 from kt.stores.sqlite_log import SqliteIncidentLog
 
 BARE = """
@@ -129,36 +138,80 @@ async def killed(port: int, process: subprocess.Popen[str], connections: int) ->
     return load.acknowledged
 
 
+def figures_of(store: dict[str, str], log: Callable[[], IncidentLog], options: argparse.Namespace) -> dict[str, Any]:
+    """What KT does on one store, and what it lost when it was killed."""
+    environment = os.environ | {"KT_BROKER_URL": "memory://", "KT_WEB__PORT": "0"} | store
+    kt, port = start(["-c", "from kt.cli import main; main()", "serve"], environment)
+    rate, p99 = measure(port, options.seconds, options.connections)
+    acknowledged = asyncio.run(killed(port, kt, options.connections))
+    kt.wait()
+    with contextlib.closing(log()) as opened:
+        kept = {each.id for each in opened.unsettled(10_000_000)}
+    return {
+        "requests_per_s": round(rate),
+        "p99_ms": round(p99, 1),
+        "acknowledged_at_kill": len(acknowledged),
+        "lost": len(set(acknowledged) - kept),
+    }
+
+
+def on_sqlite(options: argparse.Namespace) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="kt-bench-") as folder:
+        return figures_of({"KT_DATA_DIR": folder}, lambda: SqliteIncidentLog(Path(folder) / "kt.db"), options)
+
+
+def on_neo4j(options: argparse.Namespace) -> dict[str, Any]:
+    """On the Neo4j of the testbed, or the one that KT_TEST_NEO4J_URI names. Notifications there are removed."""
+    try:
+        testbed.servers.ensure(["neo4j"])
+    except testbed.Missing as missing:
+        return {"missing": str(missing)}
+    uri = os.environ["KT_TEST_NEO4J_URI"]
+    user, password = os.environ.get("KT_TEST_NEO4J_USER", ""), os.environ.get("KT_TEST_NEO4J_PASSWORD", "")
+    auth = (user, password) if user else None
+    store = {"KT_STORE__KIND": "neo4j", "KT_STORE__URI": uri, "KT_STORE__USER": user, "KT_STORE__PASSWORD": password}
+    empty(uri, auth)
+    with tempfile.TemporaryDirectory(prefix="kt-bench-") as folder:
+        found = figures_of(store | {"KT_DATA_DIR": folder}, lambda: Neo4jIncidentLog(uri, auth), options)
+    empty(uri, auth)
+    return found
+
+
+def empty(uri: str, auth: tuple[str, str] | None) -> None:
+    """Remove all notifications, a part at a time: all at once would not fit into a transaction."""
+    query = "MATCH (n:KtNotification) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS"
+    with neo4j.GraphDatabase.driver(uri, auth=auth) as driver, driver.session() as session:
+        session.run(query).consume()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--no-neo4j", action="store_true", help="SQLite only.")
     options = parser.parse_args()
     bare, port = start(["-c", BARE], dict(os.environ))
     bare_rate, bare_p99 = measure(port, options.seconds, options.connections)
     bare.kill()
     bare.wait()
-    with tempfile.TemporaryDirectory(prefix="kt-bench-") as folder:
-        settings = {"KT_DATA_DIR": folder, "KT_BROKER_URL": "memory://", "KT_WEB__PORT": "0"}
-        kt, port = start(["-c", "from kt.cli import main; main()", "serve"], os.environ | settings)
-        rate, p99 = measure(port, options.seconds, options.connections)
-        acknowledged = asyncio.run(killed(port, kt, options.connections))
-        kt.wait()
-        log = SqliteIncidentLog(Path(folder) / "kt.db")
-        kept = {each.id for each in log.unsettled(10_000_000)}
-        log.close()
-    lost = len(set(acknowledged) - kept)
-    print(f"bare {bare_rate:.0f}/s (p99 {bare_p99:.0f} ms), KT {rate:.0f}/s (p99 {p99:.0f} ms), 10 alerts each")
-    print(f"killed under load: {len(acknowledged)} acknowledged, {lost} of them lost")
-    figures = {
-        "requests_per_s": round(rate),
+    sqlite = on_sqlite(options)
+    figures: dict[str, Any] = {
+        **sqlite,
         "bare": round(bare_rate),
-        "ratio": round(rate / bare_rate, 3),
-        "p99_ms": round(p99, 1),
+        "ratio": round(sqlite["requests_per_s"] / bare_rate, 3),
         "bare_p99_ms": round(bare_p99, 1),
-        "acknowledged_at_kill": len(acknowledged),
-        "lost": lost,
     }
+    if not options.no_neo4j:
+        figures["neo4j"] = on_neo4j(options)
+    print(f"10 alerts each; bare {bare_rate:.0f}/s (p99 {bare_p99:.0f} ms)")
+    for name, found in (("SQLite", sqlite), ("Neo4j", figures.get("neo4j"))):
+        if found and "missing" in found:
+            print(f"{name}: not measured, {found['missing']}")
+        elif found:
+            print(
+                f"KT on {name}: {found['requests_per_s']}/s (p99 {found['p99_ms']:.0f} ms); killed under load: "
+                f"{found['acknowledged_at_kill']} acknowledged, {found['lost']} of them lost"
+            )
     print(json.dumps(figures))
 
 

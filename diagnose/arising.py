@@ -3,17 +3,24 @@
 The walk over the graph says what may be behind the symptoms; the balance of burdens (`attribution`) says at which
 entity they arise. As far as the balance is sure, its shares are handed to the hypotheses behind each such entity (it, a
 part of it, what it runs on, mounts or uses) in proportion to their odds. Calls are left out here, since the balance has
-followed them already. What no hypothesis accounts for stays with the entity, as a fault without a name.
+followed them already. What no hypothesis accounts for stays with the entity, as a fault without a name beside those
+that the catalogue offers for it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import msgspec
 
+from diagnose.absent import with_absent
 from diagnose.attribution import NAMED, SHOWN, Shares, fault_of
-from diagnose.paths import Paths
+from diagnose.paths import SELF, Paths
+from diagnose.probes import next_probe
+from diagnose.settings import Settings
+from diagnose.wiring import Wiring
+from graph_schema.catalogue import Catalogue
 from graph_schema.model import Diagnosis, Evidence, Hypothesis, Subgraph
 from graph_schema.ontology import Ontology
 
@@ -21,14 +28,16 @@ ELSEWHERE = 0.1
 """How much of the odds stays as it was even where the balance is sure: it may lack an entity."""
 NAMELESS = 0.02
 """Probability of a fault at an entity that the catalogue does not know, beside the ones that it offers."""
-HOPS = 4
 CALLING = frozenset({"CALLS", "ROUTES_TO"})
+DEFAULTS = Settings()
 
 
-def refine(answer: Diagnosis, shares: Shares, piece: Subgraph, ontology: Ontology) -> Diagnosis:
-    """The same hypotheses with probabilities that heed the balance, and nameless ones where they explain nothing."""
-    relations = tuple(each for each in piece.relations if each.kind not in CALLING)
-    paths = Paths(Subgraph(piece.entities, relations), ontology)
+def refine(
+    answer: Diagnosis, shares: Shares, piece: Subgraph, catalogue: Catalogue, ontology: Ontology,
+    *, settings: Settings = DEFAULTS,
+) -> Diagnosis:  # fmt: skip
+    """The same hypotheses with probabilities that heed the balance, and nameless faults where they explain nothing."""
+    paths = _paths_without_calls(piece, ontology, settings)
     handed: dict[int, float] = defaultdict(float)
     arising: dict[int, float] = defaultdict(float)
     nameless: list[Hypothesis] = []
@@ -36,9 +45,9 @@ def refine(answer: Diagnosis, shares: Shares, piece: Subgraph, ontology: Ontolog
     for (entity, symptom), (share, burden) in sorted(shares.items()):
         sure = share * (burden.strength if burden else 0.0) * (1 - ELSEWHERE)
         certain += sure
-        sources = paths.to(entity, symptom, HOPS)
+        sources = _sources(paths, entity, symptom)
         behind = {
-            number: each.probability * (1.0 if sources[each.entity].own else sources[each.entity].strength)
+            number: each.probability * sources[each.entity]
             for number, each in enumerate(answer.hypotheses)
             if each.entity in sources
         }
@@ -52,26 +61,74 @@ def refine(answer: Diagnosis, shares: Shares, piece: Subgraph, ontology: Ontolog
                     fault_of(entity, symptom, share, burden), probability=round(sure * NAMELESS / whole, 6)
                 )
             )
-    known = [
-        msgspec.structs.replace(
+    ranked = {
+        each.entity: msgspec.structs.replace(
             each,
             probability=round(min(1.0, handed[number] + (1 - certain) * each.probability), 6),
             evidence_for=(*each.evidence_for, *_words(arising[number])),
         )
         for number, each in enumerate(answer.hypotheses)
-    ]
+    }
+    for each in nameless:
+        ranked[each.entity] = _together(ranked[each.entity], each) if each.entity in ranked else each
     # Sorting is stable: equals keep the engine's order, which has declared rules for ties.
-    ranked = sorted([*known, *nameless], key=lambda each: -each.probability)
-    return msgspec.structs.replace(answer, hypotheses=tuple(ranked), causes=_causes(answer, ranked))
+    found = tuple(sorted(ranked.values(), key=lambda each: -each.probability))
+    return msgspec.structs.replace(
+        answer,
+        hypotheses=found,
+        causes=_causes(answer, found),
+        enough=bool(found) and found[0].probability >= settings.enough,
+        next_probe=next_probe(found, piece.entities, catalogue),
+    )
 
 
-def _causes(answer: Diagnosis, ranked: list[Hypothesis]) -> tuple[int, ...]:
+def _paths_without_calls(piece: Subgraph, ontology: Ontology, settings: Settings) -> Paths:
+    whole = with_absent(piece, ontology)
+    relations = tuple(each for each in whole.relations if each.kind not in CALLING)
+    rest = msgspec.structs.replace(whole, relations=relations)
+    return Paths(rest, ontology, Wiring(rest, ontology), settings.hops)
+
+
+def _sources(paths: Paths, entity: str, symptom: str) -> dict[str, float]:
+    """Who may be behind the symptom there, and how strongly at best; what is its own symptom, wholly."""
+    found: dict[str, float] = {}
+    for (source, mode), reach in paths.to(entity, symptom).items():
+        found[source] = max(found.get(source, 0.0), 1.0 if mode == SELF else reach.strength)
+    return found
+
+
+def _together(known: Hypothesis, nameless: Hypothesis) -> Hypothesis:
+    """One hypothesis for one entity: the likelier fault names it, the other one is kept beside it."""
+    total = known.probability + nameless.probability
+    if total <= 0:
+        return known
+    part = nameless.probability / total
+    faults = [
+        (nameless.fault, round(part, 6)),
+        *((name, round(share * (1 - part), 6)) for name, share in _faults(known)),
+    ]
+    (fault, share), *others = sorted(faults, key=lambda pair: (-pair[1], pair[0]))
+    return msgspec.structs.replace(
+        known,
+        fault=fault,
+        probability=round(min(1.0, total), 6),
+        fault_probability=share,
+        other_faults=tuple(others),
+        evidence_for=(*known.evidence_for, *nameless.evidence_for),
+    )
+
+
+def _faults(each: Hypothesis) -> tuple[tuple[str, float], ...]:
+    return ((each.fault, each.fault_probability), *each.other_faults)
+
+
+def _causes(answer: Diagnosis, ranked: Sequence[Hypothesis]) -> tuple[int, ...]:
     """The best one, and what was a cause before and still is about as probable as one needs to be."""
-    chosen = {(each.entity, each.fault) for each in answer.selected()}
+    chosen = {each.entity for each in answer.selected()}
     found = [
         number
         for number, each in enumerate(ranked)
-        if each.probability >= NAMED and (number == 0 or (each.entity, each.fault) in chosen)
+        if each.probability >= NAMED and (number == 0 or each.entity in chosen)
     ]
     return tuple(found) if found or not answer.causes else (0,)
 

@@ -170,7 +170,7 @@ def _believed(cause: Hypothesis, burdens: Iterable[Burden], relations: Iterable[
 def fault_of(entity: str, symptom: str, share: float, burden: Burden | None) -> Hypothesis:
     """The claim that this share of the blame is an entity's own; its probability heeds how surely it got worse."""
     strength = burden.strength if burden else 0.0
-    texts = [Evidence(text=f"{share:.0%} of the {_WORDS[symptom]} arises there: what it calls does not account for it")]
+    texts = [Evidence(text=f"{share:.0%} of the {WORDS[symptom]} arises there: what it calls does not account for it")]
     if burden is not None:
         texts.append(Evidence(text=f"{_went(burden)} (certainty {strength:.0%})", entity=entity))
     return Hypothesis(
@@ -181,7 +181,7 @@ def fault_of(entity: str, symptom: str, share: float, burden: Burden | None) -> 
     )
 
 
-_WORDS = {"latency": "waiting", "errors": "failing"}
+WORDS = {"latency": "waiting", "errors": "failing"}
 
 
 def _went(burden: Burden) -> str:

@@ -1,91 +1,172 @@
-"""How strongly a fault of one entity shows on another, and along which way: the strongest path, found from the symptom.
+"""How strongly a sickness of one entity shows on another, and by which way: the strongest one, found from the symptom.
 
-The search walks from where a symptom was seen against the direction of faults. Each relation lets a share of a fault
-through (the ontology's `strength`, only for the symptoms that travel there), each further step loses a little more.
+The search walks over (entity, mode) from where a symptom was seen against the direction in which sickness travels: each
+relation turns modes into modes and lets a share through, each further step loses a little more. Dijkstra's algorithm on
+products of shares; among equally strong ways the one of fewer steps, then of smaller identifiers, is taken.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import msgspec
 
-from graph_schema.model import Relation, Subgraph
-from graph_schema.ontology import End, Ontology
+from diagnose.wiring import BESIDE, SELF, Rule, Steps, Wiring
+from graph_schema.model import Subgraph
+from graph_schema.ontology import Ontology
 
-PER_STEP = 0.97
-"""What each step leaves of the strength besides the relation's own share."""
-WEAKEST = 0.02
-"""Paths weaker than this are not followed."""
-OWN = frozenset({"OWNS", "SELECTS"})
-"""Relations between a thing and its own parts and face: a symptom at the other end is the thing's own symptom."""
+WEAKEST = 0.05
+"""Ways weaker than this are not followed."""
+MOST_STATES = 6000
+"""A search ends after this many (entity, mode): what is left is the weakest."""
+
+Key = tuple[str, str]
+"""(entity, mode)"""
+
+
+class _Back(msgspec.Struct, frozen=True):
+    """One step of a way, linked towards where the search began."""
+
+    entity: str
+    via: tuple[str, ...]
+    next: _Back | None
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """The strongest way from a cause to where a symptom was seen: entity ids, the cause first."""
+    """The strongest way from a cause in a mode to where a symptom was seen."""
 
     strength: float
-    path: tuple[str, ...]
-    own: bool
-    """Whether the symptom was seen on a part or on the face of the cause."""
+    hops: int
+    way: _Back
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Entity ids, the cause first."""
+        found: list[str] = []
+        step: _Back | None = self.way
+        while step is not None:
+            found += [step.entity, *step.via]
+            step = step.next
+        return tuple(found)
+
+    def after(self, first: Reach) -> Reach:
+        """This way, gone after another one that ends where it begins."""
+        return Reach(self.strength * first.strength, self.hops + first.hops, _joined(first.way, self.way.next))
+
+
+def _joined(first: _Back, then: _Back | None) -> _Back:
+    if first.next is None:
+        return _Back(first.entity, first.via, then)
+    return _Back(first.entity, first.via, _joined(first.next, then))
 
 
 class Paths:
-    """The relations of a piece of the graph, ready to be walked both ways."""
+    """The ways through a piece of the graph. Answers are kept: asking again costs nothing."""
 
-    def __init__(self, piece: Subgraph, ontology: Ontology) -> None:
-        self._ontology = ontology
-        self._by_source: dict[str, list[Relation]] = defaultdict(list)
-        self._by_target: dict[str, list[Relation]] = defaultdict(list)
-        for relation in sorted(piece.relations, key=lambda each: (each.source, each.kind, each.target)):
-            self._by_source[relation.source].append(relation)
-            self._by_target[relation.target].append(relation)
+    def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring, hops: int) -> None:
+        self._entities, self._ontology, self._wiring, self._hops = piece.entities, ontology, wiring, hops
+        self._found: dict[Key, dict[Key, Reach]] = {}
 
-    def to(self, entity: str, symptom: str, hops: int) -> dict[str, Reach]:
-        """Every entity whose fault may show as this symptom on `entity`, with its strongest way."""
-        return self._search(entity, symptom, hops, backwards=True)
+    def to(self, entity: str, symptom: str) -> Mapping[Key, Reach]:
+        """Every (entity, mode) that may show as this symptom on `entity`.
 
-    def of(self, entity: str, symptom: str, hops: int) -> dict[str, Reach]:
-        """Every entity on which a fault of `entity` may show as this symptom."""
-        return self._search(entity, symptom, hops, backwards=False)
+        The modes `self` and `beside` stand for an own symptom of the entity and for one of what rests on it.
+        """
+        if (entity, symptom) not in self._found:
+            shown = self._ontology.shown(self._entities[entity].kind)
+            starts = {mode: row[symptom] for mode, row in shown.items() if symptom in row}
+            self._found[entity, symptom] = self._search(entity, {**starts, SELF: 1.0})
+        return self._found[entity, symptom]
 
-    def _search(self, start: str, symptom: str, hops: int, *, backwards: bool) -> dict[str, Reach]:
-        best: dict[str, Reach] = {}
-        seen: set[tuple[str, frozenset[str]]] = set()
-        heap: list[tuple[float, int, tuple[str, ...], bool, frozenset[str]]] = [(-1.0, 0, (start,), True, frozenset())]
-        while heap:
-            negative, steps, path, own, turned = heapq.heappop(heap)
-            here = path[-1]
-            if (here, turned) in seen:
+    def of(self, entity: str, effects: Mapping[str, float], weakest: float) -> dict[Key, tuple[float, int]]:
+        """Where a fault with these effects shows: (entity, mode) → (strength, hops), down to `weakest`."""
+        best: dict[Key, tuple[float, int]] = {}
+        heap = [(-strength, 0, entity, mode, False) for mode, strength in effects.items() if strength >= weakest]
+        heapq.heapify(heap)
+        seen: set[tuple[str, str, bool]] = set()
+        offered: dict[tuple[str, str, bool], float] = {}
+        while heap and len(seen) < MOST_STATES:
+            negative, steps, here, mode, up = heapq.heappop(heap)
+            if (here, mode, up) in seen:
                 continue
-            seen.add((here, turned))
-            if here not in best:
-                best[here] = Reach(-negative, path[::-1] if backwards else path, own)
-            if steps == hops:
+            seen.add((here, mode, up))
+            best.setdefault((here, mode), (-negative, steps))
+            if steps == self._hops:
                 continue
-            for relation, end in self._steps(here, backwards):
-                kind = self._ontology.relation(relation.kind)
-                # From a part to its whole and down again to a sibling is no way of a fault, nor from callee to callee.
-                wrong_turn = relation.kind in turned and end == ("target" if backwards else "source")
-                if wrong_turn or (end in kind.only and symptom not in kind.only[end]):
+            for each in self._wiring.effects(here):
+                rule = each.rule
+                if up and rule.down:
                     continue
-                strength = -negative * kind.strength[end] * PER_STEP
-                other = relation.target if (end == "target") == backwards else relation.source
-                if strength < WEAKEST or other in path:
-                    continue
-                after = turned | {relation.kind} if end == ("source" if backwards else "target") else turned
-                heapq.heappush(heap, (-strength, steps + 1, (*path, other), own and relation.kind in OWN, after))
+                for out, share in rule.forward.get(mode, ()):
+                    if -negative * share < weakest:
+                        continue
+                    for other in each.others:
+                        strength = -negative * share * _part(rule, each, other, out)
+                        if strength >= weakest and strength > offered.get((other, out, rule.up), 0.0):
+                            offered[other, out, rule.up] = strength
+                            hops = steps + 1 + len(each.via.get(other, ()))
+                            heapq.heappush(heap, (-strength, hops, other, out, rule.up))
         return best
 
-    def _steps(self, entity: str, backwards: bool) -> Iterable[tuple[Relation, End]]:
-        """Relations to walk and the end of each that is the cause."""
-        at_source: End = "target" if backwards else "source"
-        at_target: End = "source" if backwards else "target"
-        for relation in self._by_source[entity]:
-            if at_source in self._ontology.relation(relation.kind).strength:
-                yield relation, at_source
-        for relation in self._by_target[entity]:
-            if at_target in self._ontology.relation(relation.kind).strength:
-                yield relation, at_target
+    def _search(self, start: str, modes: Mapping[str, float]) -> dict[Key, Reach]:
+        best: dict[Key, Reach] = {}
+        seen: set[tuple[str, str, bool]] = set()
+        offered: dict[tuple[str, str, bool], float] = {}
+        heap: list[tuple[float, int, str, str, bool, int, _Back]] = []
+        count = 0
+        for mode, strength in sorted(modes.items()):
+            heap.append((-strength, 0, start, mode, False, count, _Back(start, (), None)))
+            count += 1
+        heapq.heapify(heap)
+        while heap and len(seen) < MOST_STATES:
+            negative, steps, here, mode, down, _, way = heapq.heappop(heap)
+            if (here, mode, down) in seen:
+                continue
+            seen.add((here, mode, down))
+            if (here, mode) not in best:
+                best[here, mode] = Reach(-negative, steps, way)
+            if steps >= self._hops:
+                continue
+            for each in self._wiring.causes(here):
+                rule = each.rule
+                # From a part to its whole and down again to another part is no way of a fault.
+                if down and rule.up:
+                    continue
+                for mode_in, share in rule.backward.get(mode, ()):
+                    strength = -negative * share * each.count**-rule.crowd
+                    if not each.shares and rule.share:
+                        strength *= (1 / each.count) ** rule.share.get(mode, 0.0)
+                    if strength < WEAKEST:
+                        continue
+                    for other in each.others:
+                        arrived = strength
+                        if each.shares:
+                            arrived *= each.shares[other] ** rule.share.get(mode, 0.0)
+                        state = (other, mode_in, rule.down)
+                        if arrived < WEAKEST or arrived < offered.get(state, 0.0) or state in seen:
+                            continue
+                        if _passes(way, other):
+                            continue
+                        offered[state] = arrived
+                        via = each.via.get(other, ())
+                        count += 1
+                        step = _Back(other, via, way)
+                        heapq.heappush(heap, (-arrived, steps + 1 + len(via), other, mode_in, rule.down, count, step))
+        return best
+
+
+def _part(rule: Rule, steps: Steps, other: str, mode: str) -> float:
+    """What the share of pods leaves, in the direction of effects."""
+    return steps.shares[other] ** rule.share.get(mode, 0.0) if rule.share and other in steps.shares else 1.0
+
+
+def _passes(way: _Back | None, entity: str) -> bool:
+    while way is not None:
+        if way.entity == entity or entity in way.via:
+            return True
+        way = way.next
+    return False
+
+
+__all__ = ["BESIDE", "SELF", "Paths", "Reach"]

@@ -1,4 +1,4 @@
-"""The numbers that scoring rests on. Chosen by hand on scenarios, not learned."""
+"""The numbers that scoring rests on. Chosen on the tuning seeds of bench/offline.py, reported on others."""
 
 from __future__ import annotations
 
@@ -11,31 +11,75 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Probability that a symptom is seen without any cause considered (noisy-OR with leak: Pearl 1988, 4.3.2)."""
     sure: float = 0.97
     """How surely an own symptom of `FaultMode.sure` comes from the fault."""
-    watched: float = 0.25
+    same_entity: float = 0.5
+    """Each further symptom on one entity counts this much of the one before: they are not independent."""
+    first: float = 0.5
+    """Log-odds for showing an own symptom at the very beginning of the incident."""
+    first_within_s: float = 120.0
+    watched: float = 0.35
     """Probability that an expected symptom would have raised an alert: silence weighs only as much as this."""
-    watched_self: float = 0.6
-    """The same for a cause's own face, when its callers are watched well enough to complain."""
-    expected: float = 0.45
-    """A symptom is expected where at least this much of the fault arrives."""
-    half_life_s: float = 600.0
-    """After this long a change raises the odds half as much."""
-    remembered_s: float = 7200.0
+    watched_self: float = 0.5
+    """The same for a cause's own face and workload."""
+    watched_node: float = 0.7
+    """The same for nodes, for which rules come with every collection."""
+    watched_by_rule: float = 0.75
+    """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
+    sibling: float = 0.5
+    """Probability that a sick sibling of a pod that complains would have complained, too."""
+    sibling_next: float = 0.75
+    nobody_known: float = 0.05
+    """Factor on the odds of a deleted thing of which nobody is known to have used it."""
+    silent_next: float = 0.88
+    """Each further silent thing counts this much of the one before."""
+    blind: float = 0.3
+    """What silence counts while the monitoring itself is sick."""
+    seen_blind: float = 0.8
+    """What other signals count while the monitoring itself is sick."""
+    half_life_s: float = 480.0
+    """After this long the quick part of what a change raises the odds by is half as much."""
+    slow_half_life_s: float = 5400.0
+    """The same for the slow part: some changes do harm only hours later."""
+    slow_part: float = 0.15
+    remembered_s: float = 21600.0
     """Changes older than this before the onset bring nothing about."""
-    skew_s: float = 30.0
+    skew_s: float = 45.0
     """A change this long after the onset may still be its cause: alerts and changes are stamped by different clocks."""
+    within_hold: float = 0.7
+    """Factor on what a change counts that came after the onset but before the alert had waited out its `for`."""
     without_change: float = 0.3
-    """Factor on the odds of a fault that mostly changes bring about, when no such change was seen."""
+    """Factor on the odds of a fault that mostly changes bring about, when changes are known and none fits."""
     mostly: float = 10.0
     """A fault is mostly brought about by changes when one raises its odds this much."""
+    fitting: float = 3.0
+    """Factor on what a change counts whose detail fits the fault; its inverse when the detail does not."""
+    other_change: float = 0.6
+    """Exponent on the largest factor for a change of a kind that nobody knows."""
     state_factor: float = 8.0
     """Factor on the odds when the entity's own state matches (or, inverted, contradicts) the fault."""
-    explained: float = 0.15
+    explained: float = 0.12
     """A hypothesis explains a signal from this strength on."""
     news: float = 0.7
     """A further cause must make at least one signal likelier by this much (in log-probability)."""
     next_cause: float = 0.5
     """What is left unexplained makes a further cause when its best hypothesis is at least this probable."""
+    enough: float = 0.4
+    """Below this probability of the best hypothesis the answer is: not enough evidence."""
     most_causes: int = 5
     most_hypotheses: int = 20
-    looked_at_closely: int = 40
-    """For how many of the best candidates the missing symptoms are counted."""
+    looked_at_closely: int = 24
+    """For how many of the best entities the missing symptoms are counted."""
+    faults_within: float = 5.0
+    """Faults of an entity are looked at closely when their log-odds are within this of its likeliest one."""
+    expected: float = 0.3
+    """A symptom is expected where at least this much of the fault arrives."""
+    calibration: tuple[tuple[float, float], ...] = (
+        (0.0, 0.0),
+        (0.25, 0.38),
+        (0.41, 0.55),
+        (0.55, 0.68),
+        (0.65, 0.76),
+        (0.82, 0.85),
+        (0.97, 0.94),
+        (1.0, 0.985),
+    )
+    """From the score's probability to how often it was right on the tuning seeds of bench/offline.py: a rising line."""

@@ -1,18 +1,45 @@
-"""The catalogue of fault modes: what can be wrong, how it shows, what helps. Data, checked when loaded."""
+"""The catalogue of fault modes: what can be wrong, what it does, how it shows, what helps. Data, checked when loaded.
+
+One file for each kind of thing or technology (`knowledge/faults/*.yaml`); a fault mode is added by adding it to a file.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from graph_schema.located import Located, read
-from graph_schema.ontology import Ontology
+from graph_schema.located import BadKnowledge, Located, read
+from graph_schema.ontology import Ontology, known, only_known, share
 
 WORKLOAD = "workload"
-FILE = "knowledge/faults.yaml"
+OTHER = "other"
+"""Stands for kinds of thing that no other file knows a fault of."""
+FOLDER = "knowledge/faults"
+DAY_S = 86_400.0
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A question whose answer speaks for or against a fault. `{kind}`, `{namespace}`, `{name}`: the entity's."""
+
+    promql: str = ""
+    kubernetes: str = ""
+    """What to read; one of the two is given."""
+    confirms: str
+    """The answer that speaks for the fault, in words."""
+    hit: float
+    """How surely that answer comes when the fault is there."""
+    otherwise: float
+    """How often that answer comes when it is not."""
+
+    @property
+    def question(self) -> str:
+        return self.promql or self.kubernetes
 
 
 class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,74 +50,130 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     prior: float
     """How likely an entity of this kind has it in an incident, before anything is known."""
     symptoms: dict[str, float]
-    """Symptom → how surely it is seen when the fault is there, in (0, 1]."""
+    """Symptom → how surely it is seen on the entity itself (its parts, its face) when the fault is there, in (0, 1]."""
+    effects: dict[str, float] = {}
+    """Mode → how strongly the entity gets into it; from there it travels as the ontology's relations say."""
+    dependants: dict[str, float] = {}
+    """Symptom → how surely it is seen on what directly rests on the entity, besides what the effects bring about."""
+    onset_s: float = 0.0
+    """Usual time from the fault to its first symptom, in seconds."""
     sure: frozenset[str] = frozenset()
     """Symptoms that hardly anything else brings about on this very entity."""
     states: dict[str, Any] = {}
     """Properties of the entity that speak for the fault when they have this value."""
     changes: dict[str, float] = {}
     """Kind of change → factor on the odds right after it."""
+    detail: str = ""
+    """A regular expression: a change whose detail it is found in counts more, another one with a detail less."""
+    probes: tuple[Probe, ...] = ()
     remedies: tuple[str, ...] = ()
-    """Playbooks, the first choice first; empty: no safe action is known."""
+    """Playbooks, the first choice first; empty: no safe action is known, and `no_safe_action` says why."""
+    no_safe_action: str = ""
+    source: str
+    """Where the facts come from."""
+    file: str = ""
 
 
-class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
+class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     symptoms: frozenset[str]
     faults: dict[str, FaultMode]
 
     def on(self, kind: str) -> tuple[FaultMode, ...]:
-        """The fault modes that an entity of this kind can have, by name."""
-        return tuple(fault for fault in self.faults.values() if kind in fault.on)
+        """The fault modes that an entity of this kind can have, by name; the general ones for a kind nobody knows."""
+        return self._by_kind.get(kind) or self._by_kind.get(OTHER, ())
+
+    def known(self, kind: str) -> bool:
+        """Whether this kind has fault modes of its own."""
+        return kind in self._by_kind
+
+    @cached_property
+    def _by_kind(self) -> dict[str, tuple[FaultMode, ...]]:
+        kinds = sorted({kind for fault in self.faults.values() for kind in fault.on})
+        return {kind: tuple(fault for fault in self.faults.values() if kind in fault.on) for kind in kinds}
 
 
 def load_catalogue(path: Path | None = None, *, ontology: Ontology) -> Catalogue:
-    """The catalogue of a file, or the one that comes with KT. Raises `BadKnowledge` with file and line."""
+    """The catalogue of a file or folder, or the one that comes with KT. Raises `BadKnowledge` with file and line."""
     if path is not None:
-        return _catalogue(read(path), ontology)
-    with resources.as_file(resources.files("graph_schema").joinpath(FILE)) as built_in:
-        return _catalogue(read(built_in, f"graph_schema/{FILE}"), ontology)
+        files = sorted(path.glob("*.yaml")) if path.is_dir() else [path]
+        return _catalogue((read(file) for file in files), ontology)
+    with resources.as_file(resources.files("graph_schema").joinpath(FOLDER)) as built_in:
+        names = sorted(file.name for file in built_in.glob("*.yaml"))
+        return _catalogue([read(built_in / name, f"graph_schema/{FOLDER}/{name}") for name in names], ontology)
 
 
-def _catalogue(content: Located, ontology: Ontology) -> Catalogue:
-    parts = dict(content.items())
-    if set(parts) != {"symptoms", "faults"}:
-        raise content.error("exactly symptoms and faults are expected")
-    symptoms = frozenset(str(each.value) for each in parts["symptoms"].each())
-    faults = {name: _fault(name, part, symptoms, ontology) for name, part in sorted(parts["faults"].items())}
-    return Catalogue(symptoms=symptoms, faults=faults)
+def _catalogue(files: Iterable[Located], ontology: Ontology) -> Catalogue:
+    found: dict[str, FaultMode] = {}
+    for content in files:
+        parts = dict(content.items())
+        only_known(parts, ("on", "faults"))
+        if "faults" not in parts:
+            raise content.error("“faults” is missing")
+        usual = _kinds(parts["on"], ontology) if "on" in parts else frozenset()
+        for name, part in parts["faults"].items():
+            if name in found:
+                raise part.error(f"{name} is in {found[name].file} already")
+            found[name] = _fault(name, part, usual, ontology)
+    return Catalogue(symptoms=frozenset(ontology.symptoms), faults=dict(sorted(found.items())))
 
 
-def _fault(name: str, part: Located, symptoms: frozenset[str], ontology: Ontology) -> FaultMode:
+def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) -> FaultMode:
     given = dict(part.items())
-    for key, value in given.items():
-        if key not in FaultMode.__struct_fields__ or key == "name":
-            raise value.error(f"“{key}” is not known in a fault mode")
-    for needed in ("on", "about", "prior", "symptoms"):
+    only_known(given, [field for field in FaultMode.__struct_fields__ if field not in ("name", "file")])
+    for needed in ("about", "prior", "symptoms", "effects", "probes", "source"):
         if needed not in given:
             raise part.error(f"{name} has no “{needed}”")
-    for symptom, where in given["symptoms"].items():
-        _known(symptom, symptoms, where, "symptom")
+    for table, names, what in (
+        ("symptoms", ontology.symptoms, "symptom"),
+        ("dependants", ontology.symptoms, "symptom"),
+        ("effects", ontology.modes, "mode"),
+    ):
+        for key, where in given[table].items() if table in given else ():
+            known(key, names, where, what)
+            share(where)
     for each in given["sure"].each() if "sure" in given else ():
-        _known(str(each.value), symptoms, each, "symptom")
+        known(str(each.value), ontology.symptoms, each, "symptom")
+    on = _kinds(given["on"], ontology) if "on" in given else usual
+    if not on:
+        raise part.error(f"{name} is on nothing: “on” is missing, in it and at the top of the file")
+    if ("remedies" in given) == ("no_safe_action" in given):
+        raise part.error(f"{name} needs either “remedies” or “no_safe_action”, which says why there is none")
     values: dict[str, Any] = {key: value.value for key, value in given.items()}
-    values["on"] = _kinds(given["on"], ontology)
+    values |= {"name": name, "on": sorted(on), "file": part.file}
     try:
-        return msgspec.convert({"name": name, **values}, FaultMode)
+        fault = msgspec.convert(values, FaultMode)
     except msgspec.ValidationError as error:
         raise part.error(f"{name}: {error}") from error
+    try:
+        re.compile(fault.detail)
+    except re.error as error:
+        raise given["detail"].error(f"“{fault.detail}” is no regular expression: {error}") from error
+    _probes(fault, given["probes"])
+    if not 0 < fault.prior < 1:
+        raise given["prior"].error(f"{fault.prior} is not a probability in (0, 1)")
+    return fault
 
 
-def _kinds(part: Located, ontology: Ontology) -> list[str]:
+def _probes(fault: FaultMode, part: Located) -> None:
+    if not fault.probes:
+        raise part.error(f"{fault.name} has no probe: what would confirm or refute it?")
+    for probe, where in zip(fault.probes, part.each(), strict=True):
+        if bool(probe.promql) == bool(probe.kubernetes):
+            raise where.error("a probe asks either “promql” or “kubernetes”")
+        if not 0 < probe.otherwise < probe.hit < 1:
+            raise where.error("0 < otherwise < hit < 1 must hold, or the answer says nothing")
+
+
+def _kinds(part: Located, ontology: Ontology) -> frozenset[str]:
     kinds: set[str] = set()
     for each in part.each():
         if each.value == WORKLOAD:
             kinds |= {kind for kind in ontology.entities if ontology.workload(kind)}
+        elif each.value == OTHER:
+            kinds.add(OTHER)
         else:
-            kinds.add(_known(str(each.value), frozenset(ontology.entities), each, "entity kind"))
-    return sorted(kinds)
+            kinds.add(known(str(each.value), ontology.entities, each, "entity kind"))
+    return frozenset(kinds)
 
 
-def _known(name: str, names: frozenset[str], where: Located, what: str) -> str:
-    if name not in names:
-        raise where.error(f"“{name}” is no {what} of the schema")
-    return name
+__all__ = ["BadKnowledge", "Catalogue", "FaultMode", "Probe", "load_catalogue"]

@@ -58,6 +58,8 @@ class Subgraph(msgspec.Struct, frozen=True):
     entities: dict[str, Entity]
     relations: tuple[Relation, ...]
     changes: tuple[Change, ...] = ()
+    ended: tuple[Relation, ...] = ()
+    """Relations of these entities with ones that were deleted and are no longer there, but that a change tells of."""
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +85,11 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     confidence: float = 1.0
-    """How sure the mapping to entity and symptom is, in (0, 1]."""
+    """How sure the mapping to entity and symptom is, or how strong a detector's finding, in (0, 1]."""
     source: str = "alertmanager"
     """alertmanager, metric, event, log, trace."""
+    held_s: float = 0.0
+    """How long it had been there before it was reported, in seconds: an alert's `for`."""
     mapped: bool = True
     """False when no known entity was found: the operator is told, and diagnosis lists it as unmapped."""
 
@@ -117,16 +121,6 @@ class Burden(msgspec.Struct, frozen=True, kw_only=True):
     after: float
 
 
-class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """An alert that is watched for: that it does not fire says something too."""
-
-    name: str
-    symptom: str
-    kinds: frozenset[str]
-    """Kinds of entity that it watches."""
-    confidence: float = 1.0
-
-
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason for or against a hypothesis, in words for a person, with its weight in log-odds."""
 
@@ -141,7 +135,13 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     entity: str
     fault: str
+    """The likeliest fault mode of the entity."""
     probability: float
+    """That this entity is a cause, with this or another fault."""
+    fault_probability: float = 1.0
+    """That it is this fault, if the entity is a cause."""
+    other_faults: tuple[tuple[str, float], ...] = ()
+    """Further fault modes of the entity and their probability, if the entity is a cause."""
     explains: tuple[str, ...] = ()
     """Fingerprints of the signals that it explains."""
     paths: tuple[tuple[str, ...], ...] = ()
@@ -152,14 +152,33 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The change that is held to have brought the fault about."""
 
 
+class NextProbe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The question whose answer would tell most about which hypothesis is right."""
+
+    entity: str
+    fault: str
+    promql: str = ""
+    kubernetes: str = ""
+    confirms: str
+    """The answer that speaks for the fault."""
+    gain_bits: float
+    """Expected information gain over the hypotheses, in bits."""
+
+
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """Ranked, best first. `causes` are the indexes of the hypotheses that together explain the incident, best first."""
+    """Ranked, best first, one hypothesis for each entity.
+
+    `causes` are the indexes of the hypotheses that together explain the incident, best first.
+    """
 
     hypotheses: tuple[Hypothesis, ...]
     causes: tuple[int, ...] = ()
     unexplained: tuple[str, ...] = ()
     unmapped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    enough: bool = True
+    """False: not enough evidence. The ranking stands, but nothing in it should be acted on before more is known."""
+    next_probe: NextProbe | None = None
 
     def selected(self) -> Iterator[Hypothesis]:
         return (self.hypotheses[index] for index in self.causes)

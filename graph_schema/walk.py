@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 import networkx as nx
+
+from graph_schema.model import Change, Relation
 
 FaultFrom = Callable[[str], frozenset[str]]
 """Relation kind → the ends (source, target) that faults come from."""
@@ -24,6 +26,13 @@ def effects_of(graph: Graph, entity: str, fault_from: FaultFrom) -> set[str]:
     found = {source for source, _, kind in graph.in_edges(entity, keys=True) if "target" in fault_from(kind)}
     found |= {target for _, target, kind in graph.out_edges(entity, keys=True) if "source" in fault_from(kind)}
     return found
+
+
+def ended(once: Mapping[Relation, str], changes: Iterable[Change]) -> tuple[Relation, ...]:
+    """Of the relations that ended (→ their end that is gone), those with something that a change says was deleted."""
+    deleted = {change.entity for change in changes if change.kind == "delete"}
+    found = (relation for relation, other in once.items() if other in deleted)
+    return tuple(sorted(found, key=lambda each: (each.source, each.kind, each.target)))
 
 
 def walk(

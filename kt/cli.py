@@ -14,11 +14,21 @@ COMMANDS = {
     "serve": ("kt.commands.serve", "Take alerts in over HTTP; with --embedded everything in one process."),
     "worker": ("kt.commands.serve", "Run the stages: as many of these as you like."),
     "beat": ("kt.commands.serve", "Follow the cluster and ask for every step that is due."),
-    "incidents": ("kt.commands.incidents", "List incidents, show one."),
+    "incidents": ("kt.commands.incidents", "List incidents, show one, watch them."),
     "approve": ("kt.commands.approve", "Agree to the plan of an incident."),
     "reject": ("kt.commands.approve", "Turn the plan of an incident down."),
+    "chaos": ("kt.commands.chaos", "Chaos Toolkit experiments on schedule: add, run, history, abort."),
+    "revoke": ("kt.commands.approve", "Take back what was agreed to, before anything was done."),
+    "tokens": ("kt.commands.tokens", "Who may decide: make, list and revoke operators' tokens."),
+    "stop": ("kt.commands.brake", "Hold everything: nothing touches the cluster until you resume."),
+    "resume": ("kt.commands.brake", "Let go of a stop."),
+    "guard": ("kt.commands.brake", "Why a plan may or may not act."),
     "demo": ("kt.commands.demo", "Break a simulated shop and watch it being healed."),
     "diagnose": ("kt.commands.diagnose", "Find the cause in files, without a cluster."),
+    "rbac": ("kt.commands.rbac", "Print what KT must be allowed in the cluster."),
+    "health": ("kt.commands.health", "Ask a process of KT whether it is well."),
+    "playbooks": ("kt.commands.playbooks", "List playbooks, show one, check a file of your own."),
+    "knowledge": ("kt.commands.knowledge", "Fault modes that KT knows; alert rules that nobody mapped."),
     "doctor": ("kt.commands.doctor", "What is configured, what answers, what is missing."),
 }
 
@@ -57,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from kt.settings import BadSettings
     from remediate.playbook import BadPlaybook
     from sense.mapping import BadMapping
+    from verify.plain import BadExperiment
 
     try:
         # Outside of standalone mode click gives back the code that a command ended with, instead of ending.
@@ -67,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (BadSettings, BadKnowledge, BadMapping, BadPlaybook) as error:
+    except (BadSettings, BadKnowledge, BadMapping, BadPlaybook, BadExperiment) as error:
         _say(error)
         sys.exit(2)
     except (LogUnavailable, StoreUnavailable, LogCorrupted) as error:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from diagnose import diagnose
 from diagnose.arising import refine
-from diagnose.attribution import CALLS, FAULTS, attribute, without_catalogue
-from diagnose.silence import heed
+from diagnose.attribution import CALLS, FAULTS, WORDS, Shares, attribute, without_catalogue
+from diagnose.engine import consider
+from diagnose.explain import why_not
 from graph_schema.catalogue import Catalogue
-from graph_schema.model import Burden, Diagnosis, Entity, Relation, Signal, Subgraph, Watch
+from graph_schema.model import Burden, Diagnosis, Entity, Relation, Signal, Subgraph
 from graph_schema.ontology import Ontology
 from sense import rules
 from sense.mapping import LabelMapping, Lookup
@@ -44,24 +47,25 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[Signal, ...]
     """Among the signals: what alerted, by Alertmanager or by the rules' own word."""
     signals: tuple[Signal, ...]
-    watches: tuple[Watch, ...] = ()
-    """Alerts that are silent."""
+    watched: frozenset[str] | None = None
+    """Symptoms that healthy alert rules watch for; None: not known."""
     burdens: tuple[Burden, ...] = ()
     onset: float | None = None
     warnings: tuple[str, ...] = ()
 
 
 def gather(files: Files, piece: Subgraph, alerts: Sequence[Signal], mapping: LabelMapping, lookup: Lookup) -> Gathered:
-    """Signals of every kind, on entities of the topology or new ones. Raises `BadFile`.
+    """Signals of every kind, on entities of the topology or new ones. Raises `BadFile` and `BadRules`.
 
     `lookup` finds entities of the topology for the alerts that the rules tell of.
     """
-    watches: tuple[Watch, ...] = ()
+    watched = None
     if files.rules:
-        told = rules.read(files.rules, mapping)
-        watches = told.silent
+        told = rules.read(files.rules)
+        watched = frozenset(mapping.meaning(each.name, each.labels).symptom for each in told if each.healthy)
         known = [each.labels for each in alerts]
-        alerts = [*alerts, *mapping.signals([each for each in told.firing if each.labels not in known], lookup)]
+        firing = [alert for each in told for alert in each.firing if alert.labels not in known]
+        alerts = [*alerts, *mapping.signals(firing, lookup)]
     names = Names(piece)
     sure = [each for each in alerts if each.firing and each.mapped]
     measured = _measured(files, names, sure) if files.metrics or files.traces or files.logs else None
@@ -70,7 +74,7 @@ def gather(files: Files, piece: Subgraph, alerts: Sequence[Signal], mapping: Lab
         piece=names.completed(),
         alerts=tuple(alerts),
         signals=(*alerts, *_news(found, {(each.entity, each.symptom) for each in sure})),
-        watches=watches,
+        watched=watched,
         burdens=measured.burdens if measured else (),
         onset=measured.onset if measured else files.at,
         warnings=names.warnings(bool(piece.entities)),
@@ -126,18 +130,52 @@ def _news(signals: Iterable[Signal], known: Iterable[tuple[str, str]]) -> list[S
     return sorted(best.values(), key=lambda each: each.fingerprint)
 
 
-def judge(answer: Diagnosis, gathered: Gathered, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
-    """The diagnosis of the engine, refined by silent alerts and by where waiting and failing arise."""
-    warned = msgspec.structs.replace(answer, warnings=(*gathered.warnings, *answer.warnings))
-    heard = heed(warned, gathered.watches, gathered.signals, gathered.piece, catalogue, ontology)
+def judge(gathered: Gathered, catalogue: Catalogue, ontology: Ontology, *, now: datetime) -> Diagnosis:
+    """The diagnosis of what was gathered, refined by where waiting and failing arise."""
+    answer = diagnose(gathered.piece, gathered.signals, catalogue, ontology, now=now, rules=gathered.watched)
+    answer = msgspec.structs.replace(answer, warnings=(*gathered.warnings, *answer.warnings))
     if not gathered.burdens:
-        return heard
-    showing = {(each.entity, each.symptom) for each in gathered.alerts if each.firing and each.mapped}
-    if not heard.hypotheses:
-        alone = without_catalogue(gathered.burdens, gathered.piece.relations, showing)
-        return _accounted(msgspec.structs.replace(heard, hypotheses=alone.hypotheses, causes=alone.causes), gathered)
-    shares = attribute(gathered.burdens, gathered.piece.relations, showing)
-    return _accounted(refine(heard, shares, gathered.piece, ontology), gathered)
+        return answer
+    if not answer.hypotheses:
+        alone = without_catalogue(gathered.burdens, gathered.piece.relations, _showing(gathered))
+        hypotheses, causes = alone.hypotheses, alone.causes
+        named = msgspec.structs.replace(answer, hypotheses=hypotheses, causes=causes, enough=bool(causes))
+        return _accounted(named, gathered)
+    return _accounted(refine(answer, _shares(gathered), gathered.piece, catalogue, ontology), gathered)
+
+
+def reasons(entity: str, gathered: Gathered, catalogue: Catalogue, ontology: Ontology, *, now: datetime) -> list[str]:
+    """Why this entity is not named as a cause, or that it is."""
+    found = consider(gathered.piece, gathered.signals, catalogue, ontology, now=now, rules=gathered.watched)
+    by_graph = why_not(entity, found, catalogue, ontology)
+    answer = judge(gathered, catalogue, ontology, now=now) if gathered.burdens else None
+    if answer is None or not answer.hypotheses or entity not in found.piece.entities:
+        return by_graph
+    for each in answer.selected():
+        if each.entity == entity:
+            return [f"{entity} is named as a cause: {each.fault} ({each.probability:.0%})."]
+    first = answer.hypotheses[0]
+    lines = [
+        f"{entity} is number {place}: {each.fault} ({each.probability:.1%}); "
+        f"number 1 is {first.fault} of {first.entity} ({first.probability:.1%})."
+        for place, each in enumerate(answer.hypotheses, 1)
+        if each.entity == entity
+    ] or [f"{entity} is not in the ranking; number 1 is {first.fault} of {first.entity} ({first.probability:.1%})."]
+    shares = _shares(gathered)
+    for symptom, word in WORDS.items():
+        if (entity, symptom) in shares:
+            lines.append(f"{shares[entity, symptom][0]:.0%} of the {word} arises there: what it calls has the rest.")
+    if not any(who == entity for who, _ in shares):
+        lines.append("None of the waiting and failing arises there.")
+    return [*lines, *(f"By symptoms and graph alone: {line}" for line in by_graph)]
+
+
+def _shares(gathered: Gathered) -> Shares:
+    return attribute(gathered.burdens, gathered.piece.relations, _showing(gathered))
+
+
+def _showing(gathered: Gathered) -> set[tuple[str, str]]:
+    return {(each.entity, each.symptom) for each in gathered.alerts if each.firing and each.mapped}
 
 
 def _accounted(answer: Diagnosis, gathered: Gathered) -> Diagnosis:

@@ -8,21 +8,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from graph_schema import config_versions
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_graph, open_leases, open_log
+from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
-from remediate.cluster import Cluster
-from remediate.guard import Limits
+from remediate.cluster import Cluster, ClusterError
+from remediate.guard import Guard
 from remediate.playbook import load_playbooks
 from remediate.remediator import Remediator
+from sense.index import pick
 from sense.mapping import LabelMapping
 from verify.steady import SymptomCheck
 
+_log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
 
 
@@ -43,6 +48,9 @@ class Runtime:
         self.mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
+        self.brakes = open_brakes(settings)
+        self.pulses = open_pulses(settings, wall_clock)
+        self.chaos = open_chaos(settings)
         self.graph = open_graph(settings, self.ontology)
         # Read now: a mistake in a playbook is told at the start, not when it is needed.
         folder = settings.guard.playbooks
@@ -73,31 +81,37 @@ class Runtime:
 
     @cached_property
     def remediator(self) -> Remediator:
-        guard, approval = self.settings.guard, self.settings.approval
+        approval = self.settings.approval
         return Remediator(
             self.cluster,
             self.playbooks,
             self.catalogue,
-            Limits(
-                cooldown_s=guard.cooldown_s,
-                max_share_of_nodes=guard.max_share_of_nodes,
-                max_replicas=guard.max_replicas,
-            ),
+            Guard(self.cluster, self.settings.guard.limits, self.brakes, self.clock),
             {"low": approval.low, "medium": approval.medium, "high": approval.high},
             self.clock,
+            lambda namespace, name: config_versions.kept(self.graph, namespace, name),
         )
 
+    def warm(self) -> None:
+        """Load what the first action would otherwise wait for: the Kubernetes client takes seconds to import."""
+        try:
+            self.cluster.list("Namespace")
+            _ = self.remediator
+        except (BadSettings, ClusterError) as error:
+            _log.warning("the cluster cannot be asked yet", error=str(error))
+
     def lookup(self, kind: str, namespace: str, name: str) -> Entity | None:
-        """The one entity of this kind and name in the graph; a node also by its address."""
-        found = self.graph.find(kind=kind, namespace=namespace or None, name=name)
+        """The one entity in the graph that is meant (see `sense.mapping.Lookup`); a node also by its address."""
+        found = self.graph.find(kind=kind or None, namespace=namespace or None, name=name or None)
         if not found and kind == "Node":
             found = self.graph.find(kind=kind, properties={"address": name})
-        return found[0] if len(found) == 1 else None
+        return pick(found, kind, namespace)
 
     def experiment_environment(self) -> dict[str, str]:
         """What an experiment's process needs to find the same cluster."""
         options = self.settings.kubernetes
-        found = {"KUBECONFIG": options.kubeconfig} if options.kubeconfig else {}
+        # Without a kubeconfig KT may run in a pod; chaostoolkit-kubernetes uses the pod's account only when told so.
+        found = {"KUBECONFIG": options.kubeconfig} if options.kubeconfig else {"CHAOSTOOLKIT_IN_POD": "true"}
         return found | ({"KUBERNETES_CONTEXT": options.context} if options.context else {})
 
     def ended(self, state: State) -> None:
@@ -109,4 +123,7 @@ class Runtime:
 
     def close(self) -> None:
         self.log.close()
+        self.brakes.close()
+        self.pulses.close()
+        self.chaos.close()
         self.graph.close()

@@ -1,25 +1,31 @@
 """What operators set: a TOML file, overridden by environment variables, checked before anything starts.
 
-`KT_SECTION__KEY` overrides `key` of `[section]`, `KT_KEY` a key at the top. Unknown keys are errors: a typo in a limit
-must not silently mean no limit.
+`KT_SECTION__KEY` overrides `key` of `[section]`, `KT_KEY` a key at the top. With `_FILE` behind it the variable names a
+file that holds the value, as container platforms hand out secrets. Unknown keys are errors: a typo in a limit must not
+silently mean no limit.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+
+from remediate.limits import Freeze, Limits, Maintenance
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 PREFIX = "KT_"
-NOT_SETTINGS = frozenset({"CONFIG", "TESTBED", "PETSHOP"})
-"""KT_CONFIG names the file itself; KT_TESTBED and KT_TEST_* belong to the tests, KT_PETSHOP to a benchmark."""
+NOT_SETTINGS = ("TESTBED", "TEST_", "OPERATOR_TOKEN", "PETSHOP")
+"""KT_CONFIG names the file itself; KT_OPERATOR_TOKEN is a person's, not the installation's; KT_TESTBED, KT_TESTBED_*
+and KT_TEST_* belong to the tests, KT_PETSHOP to a benchmark."""
+FILE = "_FILE"
 
 
 class BadSettings(Exception):
@@ -48,6 +54,14 @@ class Web(Section, frozen=True):
     max_body_bytes: Annotated[int, msgspec.Meta(gt=0)] = 4 * 1024 * 1024
 
 
+class Metrics(Section, frozen=True):
+    """Where workers and beats answer /metrics and /healthz; the web process does so at its own address."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    """0: nowhere. Processes on one host need different ports."""
+
+
 class Kubernetes(Section, frozen=True):
     kubeconfig: str = ""
     """Empty: the service account of the pod, else the default kubeconfig."""
@@ -58,6 +72,8 @@ class Kubernetes(Section, frozen=True):
 
 class Prometheus(Section, frozen=True):
     url: str = "http://localhost:9090"
+    calls_every_s: Seconds = 30.0
+    """How often Prometheus is asked who calls whom (the series `kt:calls`); 0: never."""
 
 
 class Sense(Section, frozen=True):
@@ -82,10 +98,33 @@ class Guard(Section, frozen=True):
     """How long a target is left alone after KT acted on it."""
     max_share_of_nodes: Share = 0.34
     """Nodes that may be cordoned or not ready at once, the target of the action among them."""
+    storm_nodes: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """So many nodes not ready at once are no node fault: no node remedies then."""
     max_replicas: Annotated[int, msgspec.Meta(ge=1)] = 20
-    """No scale-out beyond this."""
+    """No scale-out beyond this, and no higher maximum of an autoscaler."""
+    max_share_of_workload: Share = 0.34
+    """Pods of a workload that may be missing at once because of KT; one may always be."""
+    sibling_delay_s: Seconds = 60.0
+    """How old the youngest serving sibling of a pod must be before the pod is ended."""
+    max_actions_per_hour: Annotated[int, msgspec.Meta(ge=0)] = 30
+    max_actions_per_hour_per_namespace: Annotated[int, msgspec.Meta(ge=0)] = 15
+    max_actions_per_hour_per_target: Annotated[int, msgspec.Meta(ge=0)] = 3
+    """Beyond these a person is asked. Pods count for their workload."""
+    max_ineffective: Annotated[int, msgspec.Meta(ge=1)] = 2
+    """After so many times in a day that a playbook did not help a target, a person is asked instead."""
+    drain_deadline_s: Positive = 600.0
+    """How long disruption budgets may hold an eviction back before it is given up and a person is asked."""
+    freezes: tuple[Freeze, ...] = ()
+    """`[[guard.freezes]]` with start, end, namespaces, why: nothing is done then, only proposed."""
+    maintenance: tuple[Maintenance, ...] = ()
+    """`[[guard.maintenance]]` with cron (UTC), duration_s, namespaces, why: KT waits until it is over."""
     playbooks: str = ""
     """A folder with playbooks of your own, added to the built-in ones."""
+
+    @property
+    def limits(self) -> Limits:
+        """What of it the guard's rules read."""
+        return Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__})
 
 
 class Approval(Section, frozen=True):
@@ -93,6 +132,50 @@ class Approval(Section, frozen=True):
     medium: Literal[0, 1, 2] = 1
     high: Literal[0, 1, 2] = 2
     expires_s: Positive = 3600.0
+    require_tokens: bool = False
+    """Whether whoever decides has to show an operator's token (`kt tokens create`). Otherwise names are taken on trust,
+    which is right only where everybody who can run `kt` may decide."""
+
+
+class ChaosFreeze(Section, frozen=True, rename={"from_": "from"}):
+    """A time without chaos: `from` and `to`, or `cron`, which says when it begins, and `hours`, how long it lasts."""
+
+    why: str = ""
+    from_: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    to: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    cron: str = ""
+    hours: Seconds = 0.0
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if bool(self.cron and self.hours) == bool(self.from_ and self.to):
+            raise ValueError("a freeze has either `from` and `to`, or `cron` and `hours`")
+        if self.cron:
+            from kt.chaos.times import check  # only who uses it pays for it
+
+            check(self.cron, self.zone)
+
+
+class Chaos(Section, frozen=True):
+    """Scheduled chaos. What a guard refuses is in the history with its reason."""
+
+    enabled: bool = False
+    """Nothing is disturbed unless this is on, and only in namespaces labelled `kt.io/chaos: enabled`."""
+    max_concurrent: Annotated[int, msgspec.Meta(ge=1)] = 1
+    with_open_incidents: bool = False
+    """Whether runs may begin while an incident is open."""
+    cluster_wide: bool = False
+    """Whether actions on nodes, which belong to no namespace, may run."""
+    freeze: tuple[ChaosFreeze, ...] = ()
+    """Times without chaos, such as `{cron = "0 16 * * FRI", hours = 64, zone = "Europe/Berlin", why = "weekend"}`."""
+    timeout_s: Positive = 900.0
+    """A run that takes longer is stopped and rolled back."""
+    late_s: Seconds = 120.0
+    """A run that is later than this counts as missed."""
+    aftermath_s: Seconds = 120.0
+    """How long after a run alerts may still come from it."""
+    folder: str = ""
+    """Where relative paths and modules of experiments are looked up; empty: in a folder of the run."""
 
 
 class Pipeline(Section, frozen=True):
@@ -116,9 +199,12 @@ class Pipeline(Section, frozen=True):
 
 class Settings(Section, frozen=True):
     data_dir: str = "kt-data"
+    """Folder of the SQLite files and of the journals of experiments."""
     broker_url: str = "redis://localhost:6379/0"
+    """Where Celery's tasks go; it may be emptied at any time without loss."""
     store: Store = Store()
     web: Web = Web()
+    metrics: Metrics = Metrics()
     kubernetes: Kubernetes = Kubernetes()
     prometheus: Prometheus = Prometheus()
     sense: Sense = Sense()
@@ -126,6 +212,7 @@ class Settings(Section, frozen=True):
     guard: Guard = Guard()
     approval: Approval = Approval()
     pipeline: Pipeline = Pipeline()
+    chaos: Chaos = Chaos()
 
     @property
     def data(self) -> Path:
@@ -161,12 +248,30 @@ def _read(path: Path) -> dict[str, Any]:
 def _override(values: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
-        if not variable.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith("TEST_"):
+        if not variable.startswith(PREFIX) or name == "CONFIG" or name.startswith(NOT_SETTINGS):
             continue
+        value = environ[variable]
+        if name.endswith(FILE):
+            plain = variable.removesuffix(FILE)
+            if plain in environ:
+                raise BadSettings(f"{plain} and {variable} are both set; keep one of them")
+            name, value = name.removesuffix(FILE), _held(variable, value)
         section, _, key = name.lower().partition("__")
         if not key:
-            values[section] = environ[variable]
+            values[section] = value
         elif isinstance(values.setdefault(section, {}), dict):
-            values[section][key] = environ[variable]
+            values[section][key] = value
         else:
             raise BadSettings(f"{variable}: “{section}” is not a section")
+
+
+def _held(variable: str, path: str) -> str:
+    """The value in a file, without the newline at its end. Empty is an error: an empty token would ask for none."""
+    try:
+        value = Path(path).read_text().rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadSettings(f"{variable}: the file “{path}” cannot be read: {reason or error}") from error
+    if not value:
+        raise BadSettings(f"{variable}: the file “{path}” is empty; put the value in it, or unset the variable")
+    return value

@@ -7,75 +7,145 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from kt.incident.log import IncidentLog
+from kt.incident.state import State
 
 STAGE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+INCIDENT_BUCKETS = (1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
+OUTCOMES = {
+    "kept": ("",),
+    "refused": ("bad payload", "too large"),
+    "unauthorized": ("token",),
+    "not kept": ("store away", "starting"),
+    "gone": ("sender gone",),
+}
+"""Of a notification: outcome → why. Only what is kept was acknowledged; who is told “not kept” sends again."""
 PHASES = ("new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing")
 
 
 class Telemetry:
-    """Counters of one process. `render` is what `/metrics` answers."""
+    """What one process has counted. Each exposes its own: web what came in, workers what the stages did.
+
+    The figures of the store (`observe`) are the same whoever asks; only the web process exposes them, so that a sum
+    over processes does not count them twice.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.notifications = Counter(
-            "kt_notifications_total", "Webhook notifications by outcome", ["outcome"], registry=self.registry
+        self.registry = registry = CollectorRegistry()
+        self._notifications = Counter(
+            "kt_notifications_total",
+            "Webhook notifications by outcome and why; kept: durable and acknowledged",
+            ["outcome", "reason"],
+            registry=registry,
         )
-        self._received = Gauge("kt_notifications_received", "Notifications ever kept", registry=self.registry)
+        for outcome, reasons in OUTCOMES.items():
+            for reason in reasons:
+                # There from the start: a series that is born at 1 shows Prometheus no increase.
+                self._notifications.labels(outcome, reason)
+        self._received = Gauge("kt_notifications_received", "Notifications ever kept", registry=registry)
         self._unsettled = Gauge(
-            "kt_notifications_unsettled", "Notifications kept that no incident has taken yet", registry=self.registry
+            "kt_notifications_unsettled", "Notifications kept that no incident has taken yet", registry=registry
         )
         self._queue_age = Gauge(
-            "kt_queue_age_seconds", "Age of the oldest notification not taken yet", registry=self.registry
+            "kt_queue_age_seconds", "Age of the oldest notification not taken yet", registry=registry
         )
-        self._incidents = Gauge("kt_incidents_open", "Open incidents by phase", ["phase"], registry=self.registry)
+        self._due_age = Gauge(
+            "kt_due_age_seconds", "How long the step that is due the longest has not been taken", registry=registry
+        )
+        self._last_sweep = Gauge(
+            "kt_last_sweep_timestamp_seconds",
+            "When a worker took a sweep last, 0 if never: a time long ago means that no step is taken",
+            registry=registry,
+        )
+        self._store_up = Gauge("kt_store_up", "1 when the incident log answered this scrape", registry=registry)
+        self._incidents = Gauge("kt_incidents_open", "Open incidents by phase", ["phase"], registry=registry)
+        self._ended = Histogram(
+            "kt_incident_seconds",
+            "From an incident's first alert to its end, by how it ended",
+            ["outcome"],
+            buckets=INCIDENT_BUCKETS,
+            registry=registry,
+        )
         self._stages = Histogram(
-            "kt_stage_seconds",
-            "Duration of one visit of a stage",
-            ["stage"],
-            buckets=STAGE_BUCKETS,
-            registry=self.registry,
+            "kt_stage_seconds", "Duration of one visit of a stage", ["stage"], buckets=STAGE_BUCKETS, registry=registry
         )
         self._failures = Counter(
-            "kt_stage_failures_total", "Visits of a stage that raised", ["stage", "error"], registry=self.registry
+            "kt_stage_failures_total", "Visits of a stage that failed", ["stage", "error"], registry=registry
         )
         self._actions = Counter(
-            "kt_actions_total", "Actions on the cluster by outcome", ["action", "outcome"], registry=self.registry
+            "kt_actions_total",
+            "Actions on the cluster by outcome: ok, failed, undone, undo failed",
+            ["action", "outcome"],
+            registry=registry,
         )
+
+        self._chaos = Counter("kt_chaos_runs_total", "Runs of chaos by outcome", ["outcome"], registry=registry)
+
+    def kept(self) -> None:
+        """A notification is durable and was acknowledged."""
+        self._notifications.labels("kept", "").inc()
+
+    def refused(self, reason: str) -> None:
+        """A notification was not taken; `reason` is one of `OUTCOMES`."""
+        outcome = next(outcome for outcome, reasons in OUTCOMES.items() if reason in reasons)
+        self._notifications.labels(outcome, reason).inc()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time a visit of a stage; one that raises is counted by its error."""
+        """Time a visit of a stage."""
         begun = time.perf_counter()
         try:
             yield
-        except Exception as error:
-            self._failures.labels(name, type(error).__name__).inc()
-            raise
         finally:
             self._stages.labels(name).observe(time.perf_counter() - begun)
+
+    def failed(self, stage: str, error: Exception) -> None:
+        self._failures.labels(stage, type(error).__name__).inc()
 
     def acted(self, action: str, ok: bool) -> None:
         self._actions.labels(action, "ok" if ok else "failed").inc()
 
-    def observe(self, log: IncidentLog) -> None:
-        """Take the figures that only the log knows. Raises `LogUnavailable`."""
+    def undone(self, action: str, ok: bool) -> None:
+        self._actions.labels(action, "undone" if ok else "undo failed").inc()
+
+    def ended(self, state: State) -> None:
+        if state.opened_at and state.updated_at:
+            self._ended.labels(state.phase).observe((state.updated_at - state.opened_at).total_seconds())
+
+    def chaos(self, outcome: str) -> None:
+        self._chaos.labels(outcome).inc()
+
+    def observe(self, log: IncidentLog, last_sweep: datetime | None, now: datetime) -> None:
+        """Take the figures that only the store knows. Raises `LogUnavailable`."""
         received, unsettled = log.counts()
         self._received.set(received)
         self._unsettled.set(unsettled)
         oldest = log.unsettled(1)
-        self._queue_age.set(max(0.0, (datetime.now(UTC) - oldest[0].received_at).total_seconds()) if oldest else 0)
-        phases = [entry.phase for entry in log.entries(open_only=True, limit=10_000)]
+        self._queue_age.set(_age(oldest[0].received_at, now) if oldest else 0)
+        entries = log.entries(open_only=True, limit=10_000)
+        due = [entry.due_at for entry in entries if entry.due_at]
+        self._due_age.set(_age(min(due), now) if due else 0)
+        phases = [entry.phase for entry in entries]
         for phase in PHASES:
             self._incidents.labels(phase).set(phases.count(phase))
+        self._last_sweep.set(last_sweep.timestamp() if last_sweep else 0)
+        self._store_up.set(1)
+
+    def store_away(self) -> None:
+        """The store did not answer: its other figures stay as they were."""
+        self._store_up.set(0)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
+
+
+def _age(at: datetime, now: datetime) -> float:
+    return max(0.0, (now - at).total_seconds())
 
 
 def configure_logs(*, level: str = "info", json: bool | None = None) -> None:

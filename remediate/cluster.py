@@ -17,6 +17,7 @@ PATHS = {
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "Pod": ("api/v1", "pods"),
+    "ConfigMap": ("api/v1", "configmaps"),
     "Service": ("api/v1", "services"),
     "Node": ("api/v1", "nodes"),
     "Namespace": ("api/v1", "namespaces"),
@@ -88,6 +89,23 @@ class Cluster:
         except ClusterError as error:
             if error.code not in (404, 409):
                 raise
+
+    def allowed(self, verb: str, group: str, resource: str, namespace: str = "") -> bool | None:
+        """Whether this account may; None when the API server cannot be asked. `resource` may be `pods/eviction`."""
+        name, _, subresource = resource.partition("/")
+        about = {"verb": verb, "group": group, "resource": name, "subresource": subresource, "namespace": namespace}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {key: value for key, value in about.items() if value}},
+        }
+        try:
+            answer = self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+        except ClusterError as error:
+            if error.code in (403, 404, 405):
+                return None
+            raise
+        return bool(answer.get("status", {}).get("allowed"))
 
     def _ask(
         self,

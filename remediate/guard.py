@@ -1,91 +1,146 @@
-"""The guard: every plan passes it, when it is made and again right before it acts. It only ever says no."""
+"""The guard: every plan passes it, when it is made and again right before it acts. It only ever says no.
+
+Here is what it looks at; what follows from that is in `remediate.rules`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
-import msgspec
-
+from remediate.actions import ACTIONS
+from remediate.actions.base import ACTED_AT, CannotAct, marks_of
+from remediate.actions.pods import controller_of, ready, serving, siblings_of, workload_of
+from remediate.brakes import Brakes, Spent
 from remediate.cluster import Cluster, Object
-from remediate.plan import Step
+from remediate.limits import Limits
+from remediate.ownership import declared_by
+from remediate.plan import Step, Target
+from remediate.rules import DAY, HOUR, OPT_IN, Disturbance, Facts, Finding, NodeFact, over_cap, review
 
-OPT_IN = "kt.io/remediate"
-ACTED_AT = "kt.io/acted-at"
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What operators allow."""
-
-    cooldown_s: float = 300.0
-    max_share_of_nodes: float = 0.34
-    max_replicas: int = 20
-
-
-class Objection(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a plan may not be carried out; `later`: it may be when asked again."""
-
-    why: str
-    later: bool = False
+__all__ = ["OPT_IN", "Guard"]
 
 
 class Guard:
-    def __init__(self, cluster: Cluster, limits: Limits, clock: Callable[[], datetime]) -> None:
-        self._cluster = cluster
-        self.limits = limits
-        self._clock = clock
+    def __init__(self, cluster: Cluster, limits: Limits, brakes: Brakes, clock: Callable[[], datetime]) -> None:
+        self._cluster, self.limits, self.brakes, self._clock = cluster, limits, brakes, clock
 
     def opted_in(self) -> list[str]:
         """The namespaces whose owners let KT act in them."""
         spaces = self._cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
         return sorted(space["metadata"]["name"] for space in spaces)
 
-    def objection(self, steps: Iterable[Step], objects: Iterable[Object]) -> Objection | None:
-        """The first reason against, if there is one."""
-        opted_in = frozenset(self.opted_in())
-        for step in steps:
-            if step.target.namespace and step.target.namespace not in opted_in:
-                why = (
-                    f"namespace {step.target.namespace} is not opted in (label it {OPT_IN}=enabled to let KT act there)"
+    def review(self, playbook: str, steps: Sequence[Step], objects: Iterable[Object]) -> list[Finding]:
+        """What every rule says of a plan. `objects`: the targets of the steps as they are now.
+
+        Raises `ClusterError`, and the store's error when it cannot tell what was done lately."""
+        return review(self.facts(playbook, steps, objects), self.limits)
+
+    def spend(self, action: str, playbook: str, step: Step) -> str:
+        """Count an action that is about to begin; why it must not, when that would be one too many."""
+        now = self._clock()
+        target, namespace = self.counts_for(step), step.target.namespace
+        spent = Spent(action=action, at=now, target=target, namespace=namespace, playbook=playbook)
+        spaces = [namespace] if namespace else []
+        return self.brakes.spend(spent, now - HOUR, lambda before: over_cap(before, [target], spaces, self.limits))
+
+    def counts_for(self, step: Step) -> str:
+        """A pod counts for its workload: its successors have other names and the same trouble."""
+        target = step.target
+        if target.kind == "Pod":
+            pod = self._cluster.get("Pod", target.name, target.namespace)
+            workload = workload_of(self._cluster, pod) if pod else None
+            if workload is not None:
+                return _key(workload["kind"], target.namespace, workload["metadata"]["name"])
+        return key_of(target)
+
+    def facts(self, playbook: str, steps: Sequence[Step], objects: Iterable[Object]) -> Facts:
+        things = {(each["kind"], each["metadata"]["name"]): each for each in objects}
+        on_nodes = any(step.target.kind == "Node" for step in steps)
+        nodes = self._cluster.list("Node") if on_nodes else []
+        moved = {space for step in steps for space in _spaces(step)}
+        return Facts(
+            now=self._clock(),
+            playbook=playbook,
+            namespaces=tuple(sorted(moved)),
+            opted_in=frozenset(self.opted_in()),
+            targets=tuple(dict.fromkeys(self.counts_for(step) for step in steps)),
+            node_targets=tuple(dict.fromkeys(step.target.name for step in steps if step.target.kind == "Node")),
+            nodes=tuple(
+                NodeFact(
+                    name=node["metadata"]["name"],
+                    ready=ready(node),
+                    unschedulable=bool(node["spec"].get("unschedulable")),
                 )
-                return Objection(why=why)
-            if step.target.kind == "Node":
-                found = self._too_many_nodes(step)
-                if found:
-                    return found
-            if step.action == "evict-pods" and not set(step.parameters.get("namespaces", ())) <= opted_in:
-                return Objection(why="pods of namespaces that are not opted in would be moved")
-        for thing in objects:
-            found = self._too_soon(thing)
-            if found:
-                return found
-        return None
+                for node in nodes
+            ),
+            acted_at={_name(each): at for each in things.values() if (at := _acted_at(each))},
+            disturbed=tuple(self._disturbed(steps, things)),
+            owned={
+                key_of(step.target): by
+                for step in steps
+                if ACTIONS[step.action].declared
+                and (thing := things.get((step.target.kind, step.target.name)))
+                and (by := declared_by(thing))
+            },
+            spent=tuple(self.brakes.since(self._clock() - DAY)),
+            stop=self.brakes.stopped(),
+        )
 
-    def _too_soon(self, thing: Object) -> Objection | None:
-        at = (thing["metadata"].get("annotations") or {}).get(ACTED_AT, "")
-        try:
-            age = (self._clock() - datetime.fromisoformat(at)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-        if 0 <= age < self.limits.cooldown_s:
-            left = self.limits.cooldown_s - age
-            return Objection(
-                why=f"KT acted on it {age:.0f} s ago; it is left alone for another {left:.0f} s", later=True
+    def _disturbed(self, steps: Sequence[Step], things: Mapping[tuple[str, str], Object]) -> Iterable[Disturbance]:
+        """Single pods that a step ends, and restarts by the workload's own strategy. Evictions keep to the share
+        themselves, wave by wave."""
+        for step in steps:
+            at = step.target
+            if step.action == "restart" and (thing := things.get((at.kind, at.name))) and at.kind == "Deployment":
+                yield _restarted(key_of(at), thing)
+            pod = self._cluster.get("Pod", at.name, at.namespace) if at.kind == "Pod" else None
+            if pod is None or controller_of(pod) is None:
+                continue
+            try:
+                others = siblings_of(self._cluster, pod)
+            except CannotAct:
+                continue
+            yield Disturbance(
+                workload=self.counts_for(step),
+                pods=len(others) + 1,
+                missing=sum(1 for each in others if not serving(each)),
+                taken=1 if serving(pod) else 0,
             )
+
+
+def _restarted(name: str, deployment: Object) -> Disturbance:
+    """How many pods at once a rolling restart takes: all with Recreate, else what its maxUnavailable says."""
+    spec, status = deployment["spec"], deployment.get("status") or {}
+    wanted, strategy = int(spec.get("replicas", 1)), spec.get("strategy") or {}
+    available = int(status.get("readyReplicas") or 0)
+    if strategy.get("type") == "Recreate":
+        return Disturbance(workload=name, pods=wanted, missing=0, taken=available)
+    most = (strategy.get("rollingUpdate") or {}).get("maxUnavailable", "25%")
+    share = int(most[:-1]) * wanted // 100 if isinstance(most, str) else int(most)
+    # What is missing already counts within maxUnavailable: a rollout takes no more.
+    return Disturbance(workload=name, pods=wanted, missing=0, taken=max(0, min(share, wanted)))
+
+
+def key_of(target: Target) -> str:
+    return _key(target.kind, target.namespace, target.name)
+
+
+def _key(kind: str, namespace: str, name: str) -> str:
+    return f"{kind}/{namespace}/{name}" if namespace else f"{kind}/{name}"
+
+
+def _name(thing: Object) -> str:
+    return _key(thing["kind"], thing["metadata"].get("namespace", ""), thing["metadata"]["name"])
+
+
+def _spaces(step: Step) -> Iterable[str]:
+    """The namespaces in which a step acts: its target's, or those of the pods that it moves."""
+    return [step.target.namespace] if step.target.namespace else step.parameters.get("namespaces", ())
+
+
+def _acted_at(thing: Object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(marks_of(thing).get(ACTED_AT, "")).astimezone(UTC)
+    except ValueError:
         return None
-
-    def _too_many_nodes(self, step: Step) -> Objection | None:
-        nodes = self._cluster.list("Node")
-        out = {node["metadata"]["name"] for node in nodes if node["spec"].get("unschedulable") or not ready(node)}
-        out.add(step.target.name)
-        # One node of a small cluster is always allowed, as long as another one stands.
-        allowed = max(1, int(self.limits.max_share_of_nodes * len(nodes)))
-        if len(out) > allowed or len(out) >= len(nodes):
-            why = f"{len(out)} of {len(nodes)} nodes would be out ({', '.join(sorted(out))}); the limit is {allowed}"
-            return Objection(why=why)
-        return None
-
-
-def ready(node: Object) -> bool:
-    conditions = node.get("status", {}).get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

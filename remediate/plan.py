@@ -48,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Entities that the actions touch or that depend on what they touch."""
     undo: str = ""
     """How it is undone, in words."""
+    propose_only: str = ""
+    """Why a person has to carry it out; empty when KT may."""
 
     @property
     def digest(self) -> str:

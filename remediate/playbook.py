@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -51,9 +52,17 @@ def load_playbooks(actions: Collection[str], folder: Path | None = None) -> dict
     return found
 
 
+def read_playbook(file: Path, actions: Collection[str]) -> Playbook:
+    """The playbook of one file. Raises `BadPlaybook` with file, line and reason."""
+    return _playbook(str(file), _text(file), actions)
+
+
 def schema() -> dict[str, Any]:
     """JSON Schema of a playbook file."""
-    return msgspec.json.schema(Playbook)
+    made = msgspec.json.schema(Playbook)
+    made["$defs"]["Playbook"]["properties"]["steady_state"]["items"]["enum"] = sorted(STEADY)
+    made["$defs"]["Playbook"]["properties"]["steps"]["minItems"] = 1
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Playbook of KT", **made}
 
 
 def _files(folder: Path | None) -> list[tuple[str, str]]:
@@ -61,20 +70,67 @@ def _files(folder: Path | None) -> list[tuple[str, str]]:
         return []
     if not folder.is_dir():
         raise BadPlaybook(f"{folder} is not a folder (guard.playbooks)")
-    return [(str(file), file.read_text()) for file in sorted(folder.glob("*.yaml"))]
+    return [(str(file), _text(file)) for file in sorted(folder.glob("*.yaml"))]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadPlaybook(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _playbook(file: str, text: str, actions: Collection[str]) -> Playbook:
     try:
-        playbook = msgspec.convert(yaml.safe_load(text), Playbook)
-    except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise BadPlaybook(f"{file}: {error}") from error
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BadPlaybook(f"{file}:{line}: not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise BadPlaybook(f"{file}: not YAML: {error}") from error
+
+    def wrong(what: str, *path: str | int) -> BadPlaybook:
+        return BadPlaybook(f"{file}:{_line(node, path)}: {what}")
+
+    try:
+        playbook = msgspec.convert(content, Playbook)
+    except msgspec.ValidationError as error:
+        raise wrong(str(error), *_path(str(error))) from error
     if not playbook.steps:
-        raise BadPlaybook(f"{file}: it has no steps")
-    for step in playbook.steps:
+        raise wrong("it has no steps", "steps")
+    for number, step in enumerate(playbook.steps):
         if step.action not in actions:
-            raise BadPlaybook(f"{file}: “{step.action}” is no action; {', '.join(sorted(actions))} are")
-    for state in playbook.steady_state:
+            what = f"“{step.action}” is no action; {', '.join(sorted(actions))} are"
+            raise wrong(what, "steps", number, "action")
+    for number, state in enumerate(playbook.steady_state):
         if state not in STEADY:
-            raise BadPlaybook(f"{file}: “{state}” is no steady state; {', '.join(sorted(STEADY))} are")
+            what = f"“{state}” is no steady state; {', '.join(sorted(STEADY))} are"
+            raise wrong(what, "steady_state", number)
     return playbook
+
+
+def _path(message: str) -> list[str | int]:
+    """Where msgspec says it is: “… - at `$.steps[0].action`”, and the field that it names."""
+    at = re.search(r"at `\$(.*?)`", message)
+    path: list[str | int] = [
+        int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", at[1] if at else "")
+    ]
+    unknown = re.search(r"unknown field `(\w+)`", message)
+    return [*path, unknown[1]] if unknown else path
+
+
+def _line(node: yaml.Node | None, path: Sequence[str | int]) -> int:
+    """The line of the part that `path` leads to, as far as it leads."""
+    line = 1
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == step), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            found = (node.value[step], node.value[step])
+        else:
+            found = None
+        if found is None:
+            return line
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line

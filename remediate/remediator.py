@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
 from graph_schema.catalogue import Catalogue
+from graph_schema.config_versions import ConfigVersion
 from graph_schema.model import Hypothesis
-from remediate.actions import ACTIONS, CannotAct, Outcome
+from remediate.actions import ACTIONS, CannotAct, Mark, Outcome
 from remediate.cluster import PATHS, Cluster, ClusterError, Object
-from remediate.guard import ACTED_AT, Guard, Limits
+from remediate.guard import Guard, key_of
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
+from remediate.rules import Finding, Verdict, verdict_of
 
 Attempts = frozenset[tuple[str, str, str]]
 """(entity, fault, playbook) that were tried before."""
@@ -28,27 +29,32 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Remediator:
-    """`risks`: risk → how many people must agree (0, 1, 2)."""
+    """`risks`: risk → how many people must agree (0, 1, 2). `config_versions`: (namespace, name) → what a ConfigMap
+    held, newest first."""
 
     def __init__(
         self,
         cluster: Cluster,
         playbooks: Mapping[str, Playbook],
         catalogue: Catalogue,
-        limits: Limits,
+        guard: Guard,
         risks: Mapping[str, int],
         clock: Callable[[], datetime],
+        config_versions: Callable[[str, str], Sequence[ConfigVersion]],
     ) -> None:
         self._cluster, self._playbooks, self._catalogue = cluster, playbooks, catalogue
-        self._guard = Guard(cluster, limits, clock)
-        self._risks, self._clock = risks, clock
+        self.guard = guard
+        self._risks, self._clock, self._config_versions = risks, clock, config_versions
 
     def propose(self, hypotheses: Sequence[Hypothesis], *, tried: Attempts) -> Plan | Refusal:
-        """The first remedy of the likeliest cause that can be done and was not tried; else why there is none."""
+        """The first remedy of the likeliest cause that can be done and was not tried; else one that only a person may
+        do; else why there is none."""
         reasons: list[str] = []
+        for_a_person: Plan | None = None
         later = False
         for hypothesis in hypotheses:
-            remedies = self._catalogue.faults[hypothesis.fault].remedies
+            fault = self._catalogue.faults.get(hypothesis.fault)
+            remedies = fault.remedies if fault else ()  # metrics may tell where it arises and not what it is
             if not remedies:
                 reasons.append(f"no safe action is known for {hypothesis.fault} of {hypothesis.entity}")
             for name in remedies:
@@ -56,10 +62,15 @@ class Remediator:
                     reasons.append(f"{name} of {hypothesis.entity} was tried and did not help")
                     continue
                 answer = self._plan(hypothesis, self._playbooks[name])
-                if isinstance(answer, Plan):
+                if isinstance(answer, Plan) and not answer.propose_only:
                     return answer
+                if isinstance(answer, Plan):
+                    for_a_person = for_a_person or answer
+                    continue
                 reasons.append(f"{name} of {hypothesis.entity}: {answer.why}")
                 later = later or answer.later
+        if for_a_person is not None and not later:
+            return for_a_person
         return Refusal(why="; ".join(reasons) or "nothing is known that would help", later=later)
 
     def approvals(self, plan: Plan) -> int:
@@ -68,31 +79,43 @@ class Remediator:
 
     def current(self, plan: Plan) -> str | None:
         """Why the plan does not fit any more what is there, or what the guard has against it now; None when it does."""
-        objects = []
+        try:
+            changed, objects = self._targets(plan)
+            findings = [] if changed else self.guard.review(plan.playbook, plan.steps, objects)
+        except ClusterError as error:
+            return f"the cluster does not answer: {error}"
+        return changed or _against(findings) or None
+
+    def explain(self, plan: Plan) -> tuple[str, list[Finding]]:
+        """What has changed since the plan was made, if anything, and what every rule says of it now.
+
+        Raises `ClusterError`."""
+        changed, objects = self._targets(plan)
+        return changed, self.guard.review(plan.playbook, plan.steps, objects)
+
+    def _targets(self, plan: Plan) -> tuple[str, list[Object]]:
+        """Why a target is not as the plan was made for, and the targets as they are."""
+        objects, changed = [], ""
         for step in plan.steps:
             at = step.target
-            try:
-                now = self._cluster.get(at.kind, at.name, at.namespace)
-            except ClusterError as error:
-                return f"the cluster does not answer: {error}"
+            now = self._cluster.get(at.kind, at.name, at.namespace)
             if now is None or now["metadata"].get("uid") != at.uid:
-                return f"{at.kind} {at.name} is not the one that the plan was made for"
-            if now["metadata"].get("generation", 0) != at.generation:
-                return f"{at.kind} {at.name} was changed since the plan was made"
-            objects.append(now)
-        objection = self._guard.objection(plan.steps, objects)
-        return objection.why if objection else None
+                changed = changed or f"{at.kind} {at.name} is not the one that the plan was made for"
+                continue
+            if at.generation and now["metadata"].get("generation", 0) != at.generation:
+                changed = changed or f"{at.kind} {at.name} was changed since the plan was made"
+            objects.append({**now, "kind": at.kind})
+        return changed, objects
 
     def apply(self, plan: Plan, step: int, action_id: str, fencing: int) -> Outcome:
-        """Do a step. A cluster that does not do it is an outcome, not an exception."""
+        """Do a step. A cluster that does not do it is an outcome, not an exception: `later` when asking again can help,
+        since whether it was done is then not known either."""
         what = plan.steps[step]
+        mark = Mark(action=action_id, fencing=fencing, at=self._clock().isoformat())
         try:
-            outcome = ACTIONS[what.action].apply(self._cluster, what, action_id, fencing)
-            if outcome.ok and what.target.kind != "Pod":
-                self._stamp(what)
+            return ACTIONS[what.action].apply(self._cluster, what, mark)
         except (CannotAct, ClusterError) as error:
-            return Outcome(ok=False, detail=str(error))
-        return outcome
+            return _not_done(error)
 
     def observe(self, plan: Plan, step: int, action_id: str) -> Outcome | None:
         """What became of a step that was begun before; None when it is yet to be done."""
@@ -100,14 +123,14 @@ class Remediator:
         try:
             return ACTIONS[what.action].observe(self._cluster, what, action_id)
         except (CannotAct, ClusterError) as error:
-            return Outcome(ok=False, detail=str(error))
+            return _not_done(error)
 
     def undo(self, plan: Plan, step: int, action_id: str, undo: Mapping[str, object]) -> Outcome:
         what = plan.steps[step]
         try:
             return ACTIONS[what.action].undo(self._cluster, what, action_id, undo)
         except (CannotAct, ClusterError) as error:
-            return Outcome(ok=False, detail=str(error))
+            return _not_done(error)
 
     def settled(self, plan: Plan) -> str | None:
         """Why the effect has not fully arrived yet; None when it has."""
@@ -124,18 +147,14 @@ class Remediator:
                 return Refusal(why="it is not in the cluster")
             if target["kind"] not in playbook.targets:
                 return Refusal(why=f"{playbook.name} is not made for a {target['kind']}")
-            parameters = {"max_replicas": self._guard.limits.max_replicas, "namespaces": self._guard.opted_in()}
-            steps = tuple(
-                ACTIONS[step.action].prepare(self._cluster, target, {**parameters, **step.parameters})
-                for step in playbook.steps
-            )
-            objection = self._guard.objection(steps, [target])
-        except CannotAct as error:
+            steps = self._prepared(target, playbook)
+            prepared = [self._object(key_of(step.target)) or target for step in steps]
+            findings = self.guard.review(playbook.name, steps, prepared)
+        except (CannotAct, ClusterError) as error:
             return Refusal(why=str(error), later=error.later)
-        except ClusterError as error:
-            return Refusal(why=str(error), later=error.later)
-        if objection is not None:
-            return Refusal(why=objection.why, later=objection.later)
+        verdict, why = verdict_of(findings), _against(findings)
+        if verdict in (Verdict.LATER, Verdict.REFUSE):
+            return Refusal(why=why, later=verdict is Verdict.LATER)
         return Plan(
             playbook=playbook.name,
             hypothesis=hypothesis,
@@ -144,7 +163,27 @@ class Remediator:
             steady_state=playbook.steady_state,
             blast_radius=_touched(steps),
             undo=playbook.undo,
+            propose_only=why,
         )
+
+    def _prepared(self, target: Object, playbook: Playbook) -> tuple[Step, ...]:
+        limits = self.guard.limits
+        parameters = {
+            "max_replicas": limits.max_replicas,
+            "share": limits.max_share_of_workload,
+            "sibling_delay_s": limits.sibling_delay_s,
+            "namespaces": self.guard.opted_in(),
+            "now": self._clock().isoformat(),
+            "config_versions": self._config_versions,
+        }
+        steps: list[Step] = []
+        for each in playbook.steps:
+            step = ACTIONS[each.action].prepare(self._cluster, target, {**parameters, **each.parameters})
+            if any(key_of(earlier.target) == key_of(step.target) for earlier in steps):
+                # The step before changes the object on purpose: it will be of another generation by then.
+                step = msgspec.structs.replace(step, target=msgspec.structs.replace(step.target, generation=0))
+            steps.append(step)
+        return tuple(steps)
 
     def _object(self, entity: str) -> Object | None:
         kind, _, rest = entity.partition("/")
@@ -152,15 +191,25 @@ class Remediator:
             return None
         namespace, _, name = rest.rpartition("/")
         found = self._cluster.get(kind, name, namespace)
-        return {"kind": kind, **found} if found else None
+        return {**found, "kind": kind} if found else None
 
-    def _stamp(self, step: Step) -> None:
-        """Note the time for the cooldown."""
-        stamp: dict[str, Any] = {"metadata": {"annotations": {ACTED_AT: self._clock().isoformat()}}}
-        self._cluster.patch(step.target.kind, step.target.name, step.target.namespace, stamp)
+
+def _not_done(error: CannotAct | ClusterError) -> Outcome:
+    return Outcome(ok=False, detail=str(error), later=error.later)
+
+
+def _against(findings: Sequence[Finding]) -> str:
+    """What speaks against a plan, the hardest first."""
+    hard = sorted((each for each in findings if each.verdict), key=lambda each: -each.verdict)
+    return "; ".join(each.why for each in hard)
 
 
 def _touched(steps: Sequence[Step]) -> tuple[str, ...]:
     found = {f"{step.target.kind}/{step.target.namespace}/{step.target.name}".replace("//", "/") for step in steps}
     found |= {f"Pod/{pod}" for step in steps for pod in step.parameters.get("pods", ())}
+    found |= {
+        user.replace("/", f"/{step.target.namespace}/", 1)
+        for step in steps
+        for user in step.parameters.get("users", ())
+    }
     return tuple(sorted(found))

@@ -1,27 +1,31 @@
-"""Which alerts are watched for: reads what Prometheus' rules API answers (`/api/v1/rules`).
-
-A rule that is healthy and not firing is a witness: where a cause should have made it fire, its silence speaks against
-that cause. Alerts that fire by this answer are handed on like those of Alertmanager.
-"""
+"""The alert rules that a Prometheus has, from its rules API or a file of what that answered."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from graph_schema.model import Watch
 from sense.alertmanager import Alert, fingerprint
-from sense.files import BadFile
-from sense.mapping import LabelMapping
 
-TRAVELLING = frozenset({"errors", "latency", "unavailable"})
-FACES = frozenset({"Service", "Ingress"})
-"""What a rule about travelling symptoms watches when its query names no kind."""
-EXPECTED = 'what /api/v1/rules answers: {"status": "success", "data": {"groups": [{"rules": […]}]}}'
+TIMEOUT_S = 10.0
+
+
+class BadRules(Exception):
+    """It is not what Prometheus' rules API answers, or Prometheus does not answer; the message says which and where."""
+
+
+class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    labels: dict[str, str] = {}
+    group: str = ""
+    held_s: float = 0.0
+    healthy: bool = True
+    """False when Prometheus cannot evaluate it: then it watches nothing."""
+    firing: tuple[Alert, ...] = ()
+    """What fires by the rule's own word."""
 
 
 class _Active(msgspec.Struct, rename="camel"):
@@ -32,15 +36,16 @@ class _Active(msgspec.Struct, rename="camel"):
 
 
 class _Rule(msgspec.Struct):
-    name: str = ""
+    name: str
     type: str = "alerting"
-    query: str = ""
-    health: str = "ok"
     labels: dict[str, str] = {}
+    duration: float = 0.0
+    health: str = "ok"
     alerts: list[_Active] = []
 
 
 class _Group(msgspec.Struct):
+    name: str
     rules: list[_Rule]
 
 
@@ -53,32 +58,32 @@ class _Answer(msgspec.Struct):
     status: str = "success"
 
 
-class Rules(msgspec.Struct, frozen=True):
-    firing: tuple[Alert, ...]
-    silent: tuple[Watch, ...]
-
-
-def read(path: Path, mapping: LabelMapping) -> Rules:
-    """The rules in a file. Raises `BadFile`."""
+def parse(body: bytes, where: str) -> list[AlertRule]:
+    """The alerting rules in an answer of `/api/v1/rules`. Raises `BadRules`."""
     try:
-        return parse(path.read_bytes(), mapping)
-    except OSError as error:
-        raise BadFile(path, None, f"cannot be read: {error.strerror or error}") from error
+        answer = msgspec.json.decode(body, type=_Answer)
     except msgspec.ValidationError as error:
-        raise BadFile(path, None, f"{error}; expected is {EXPECTED}") from error
+        expected = '{"status": "success", "data": {"groups": [{"name": …, "rules": […]}]}}'
+        raise BadRules(f"{where}: {error}; expected is what Prometheus answers to /api/v1/rules: {expected}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadFile(path, None, f"not JSON: {error}; expected is {EXPECTED}") from error
+        raise BadRules(f"{where} is not JSON: {error}") from error
+    return [
+        AlertRule(
+            name=rule.name, labels=rule.labels, group=group.name, held_s=rule.duration, healthy=rule.health != "err",
+            firing=tuple(_firing(rule)),
+        )
+        for group in answer.data.groups
+        for rule in group.rules
+        if rule.type == "alerting"
+    ]  # fmt: skip
 
 
-def parse(body: bytes, mapping: LabelMapping) -> Rules:
-    """Raises `msgspec.DecodeError` (`msgspec.ValidationError` where it is JSON, but not this)."""
-    answer = msgspec.json.decode(body, type=_Answer)
-    rules = [rule for group in answer.data.groups for rule in group.rules if rule.type == "alerting" and rule.name]
-    firing = [alert for rule in rules for alert in _firing(rule)]
-    loud = {alert.name for alert in firing}
-    silent = [rule for rule in rules if rule.name not in loud and rule.health == "ok"]
-    found = sorted(_watches(silent, mapping), key=lambda each: (each.name, each.symptom))
-    return Rules(tuple(firing), tuple(found))
+def read(path: Path) -> list[AlertRule]:
+    """The alerting rules in a file of such an answer. Raises `BadRules`."""
+    try:
+        return parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadRules(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _firing(rule: _Rule) -> Iterator[Alert]:
@@ -96,16 +101,14 @@ def _firing(rule: _Rule) -> Iterator[Alert]:
         )
 
 
-def _watches(rules: list[_Rule], mapping: LabelMapping) -> Iterator[Watch]:
-    now = datetime(1970, 1, 1, tzinfo=UTC)
-    for rule in rules:
-        labels = {**rule.labels, "alertname": rule.name}
-        asked = Alert(fingerprint=rule.name, starts_at=now, ends_at=None, labels=labels, annotations={})
-        for signal in mapping.signals([asked], lambda *_: None):
-            # “kube_pod_status_ready” and “by (pod)” both speak of pods; a namespace is in nearly every query.
-            words = set(re.findall(r"[a-z]+", rule.query.lower()))
-            kinds = mapping.kinds(words) - {"Namespace"}
-            if not kinds and signal.symptom in TRAVELLING:
-                kinds = FACES
-            if kinds and signal.symptom != "unknown":
-                yield Watch(name=rule.name, symptom=signal.symptom, kinds=kinds, confidence=signal.confidence)
+def fetch(url: str) -> list[AlertRule]:
+    """Ask a Prometheus for its alerting rules. Raises `BadRules`."""
+    import httpx  # slow to import: only who asks pays for it
+
+    where = f"{url.rstrip('/')}/api/v1/rules"
+    try:
+        answer = httpx.get(where, params={"type": "alert"}, timeout=TIMEOUT_S)
+        answer.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise BadRules(f"{where} does not answer: {error}") from error
+    return parse(answer.content, where)

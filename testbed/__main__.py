@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     commands.add_parser("install", help="install missing system packages").set_defaults(do=_install)
     up = commands.add_parser("up", help="start what is not running")
-    up.add_argument("--only", metavar="NAMES", help="comma-separated: neo4j,redis,prometheus,alertmanager,kubernetes")
+    up.add_argument("--only", metavar="NAMES", help=f"comma-separated, of {','.join(servers.everything())}")
     up.set_defaults(do=_up)
     commands.add_parser("down", help="end everything, leave nothing").set_defaults(do=_down)
     commands.add_parser("status", help="what runs").set_defaults(do=_status)

@@ -6,13 +6,16 @@ from collections.abc import Collection, Iterable
 
 from testbed import places, processes, server
 from testbed.errors import TestbedError
+from testbed.kubernetes import Kubernetes
 from testbed.neo4j import Neo4j
+from testbed.prometheus import Alertmanager, Prometheus
 from testbed.redis import Redis
+from testbed.shop import Shop
 
 
 def everything() -> dict[str, server.Server]:
     """Every server by name, in the order in which they start."""
-    servers: tuple[server.Server, ...] = (Neo4j(), Redis())
+    servers: tuple[server.Server, ...] = (Neo4j(), Redis(), Kubernetes(), Alertmanager(), Prometheus(), Shop())
     return {each.name: each for each in servers}
 
 
@@ -80,10 +83,10 @@ def down() -> None:
     """End everything and leave nothing behind but the cache of built things."""
     with places.locked():
         for one in reversed(everything().values()):
-            one.stop()
+            one.stop(kill=True)  # what it would save in peace is removed below
             one.clean()
         for name in processes.known():
-            processes.stop(name)
+            processes.stop(name, kill=True)
         shutil.rmtree(places.state(), ignore_errors=True)
 
 

@@ -9,9 +9,11 @@ A test says which servers it needs by the fixtures it asks for, or by `@pytest.m
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
+import hypothesis
 import neo4j
 import pytest
 
@@ -23,6 +25,7 @@ FIXTURES = {
     "prometheus_url": "prometheus",
     "alertmanager_url": "alertmanager",
     "kubeconfig": "kubernetes",
+    "shop_url": "shop",
 }
 MODES = ("auto", "require", "off")
 
@@ -36,6 +39,9 @@ def _mode() -> str:
 
 def pytest_configure() -> None:
     _mode()
+    # How long an example takes says nothing on a machine that others use, too.
+    hypothesis.settings.register_profile("kt", deadline=None)
+    hypothesis.settings.load_profile("kt")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -71,6 +77,25 @@ def servers() -> Servers:
             pytest.skip(str(missing))
 
     return ensure
+
+
+Program = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def program() -> Program:
+    """`program("promtool")` gives the path of a program, or skips (fails with `require`)."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found and _mode() != "off":
+            return found
+        why = f"{name} is not installed (as root: python -m testbed install)"
+        if _mode() == "require":
+            pytest.fail(f"KT_TESTBED=require: {why}", pytrace=False)
+        pytest.skip("KT_TESTBED=off leaves out what other programs say" if found else why)
+
+    return find
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +137,12 @@ def kubeconfig(servers: Servers) -> str:
     return servers("kubernetes")["KT_TEST_KUBECONFIG"]
 
 
+@pytest.fixture(scope="session")
+def shop_url(servers: Servers) -> str:
+    """Where the customers of the real shop are told how many to be; `testbed.shop` breaks and mends the shop."""
+    return servers("shop")["KT_TEST_SHOP_LOAD_URL"]
+
+
 class Place(NamedTuple):
     uri: str
     auth: tuple[str, str] | None
@@ -125,3 +156,10 @@ def empty_neo4j(neo4j_uri: str) -> Place:
     with neo4j.GraphDatabase.driver(place.uri, auth=place.auth) as driver:
         driver.execute_query("MATCH (n) WHERE any(label IN labels(n) WHERE label STARTS WITH 'Kt') DETACH DELETE n")
     return place
+
+
+def in_neo4j(place: Place) -> dict[str, str]:
+    """The settings that keep KT's graph and incidents there."""
+    user, password = place.auth or ("", "")
+    stored = {"KT_STORE__KIND": "neo4j", "KT_STORE__URI": place.uri}
+    return stored | {"KT_STORE__USER": user, "KT_STORE__PASSWORD": password}

@@ -9,12 +9,16 @@ class TwinError(Exception):
     """Anything that the twin reports."""
 
 
+_EMPTY_DETAILS = (404, 405, 415, 422)
+"""Codes with which the API server sends details even when there is nothing to tell."""
+
+
 class ApiError(TwinError):
     """An answer that is not a success: becomes a `Status` body with this code, reason and details."""
 
     def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.code, self.reason, self.message, self.details = code, reason, message, details or {}
+        self.code, self.reason, self.message, self.details = code, reason, message, details
 
     def body(self) -> dict[str, Any]:
         status: dict[str, Any] = {
@@ -22,8 +26,8 @@ class ApiError(TwinError):
         }  # fmt: skip
         if self.reason:
             status["reason"] = self.reason
-        if self.details:
-            status["details"] = self.details
+        if self.details is not None or self.code in _EMPTY_DETAILS:
+            status["details"] = self.details or {}
         return status | {"code": self.code}
 
 
@@ -62,7 +66,7 @@ def invalid(kind: str, group: str, name: str, causes: list[tuple[str, str, str]]
     texts = [f"{field}: {text}" for _, field, text in causes]
     listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     full = f"{kind}.{group}" if group else kind
-    details: dict[str, Any] = {"name": name} | ({"group": group} if group else {}) | {"kind": kind}
+    details: dict[str, Any] = ({"name": name} if name else {}) | ({"group": group} if group else {}) | {"kind": kind}
     details["causes"] = [{"reason": reason, "message": text, "field": field} for reason, field, text in causes]
     return ApiError(422, "Invalid", f'{full} "{name}" is invalid: {listed}', details)
 

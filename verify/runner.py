@@ -1,75 +1,209 @@
-"""Runs an experiment with Chaos Toolkit in a process of its own and brings back its journal."""
+"""Runs experiments with Chaos Toolkit in a process of their own, brings back the journal, undoes what a dead one left.
+
+A run is asked to end by SIGUSR1, the signal by which Chaos Toolkit leaves at once *with* its rollbacks. (SIGTERM
+becomes an exception that a Python activity in progress takes for its own failure, after which the run goes on.) One
+that does not turn to its rollbacks then, as with an activity in the background, is killed, and a new process runs them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from verify import plain, progress
+
 PR_SET_PDEATHSIG = 1
+POLL_S = 0.1
+TURN_TIME_S = 1.0
+"""How long a run that was asked to end may take until it turns to its rollbacks."""
 ROLLBACK_TIME_S = 15.0
-"""After a time-out the experiment is asked to stop and gets this long for its rollbacks before it is ended."""
+"""How long rollbacks may take once their run was asked to end."""
+MARK = "KT_RUN_MARK"
+"""In the environment of all processes of a run: whose they are, also when their parents are gone."""
+PROGRESS = "progress.jsonl"
+Journal = dict[str, Any]
 
 
-def run(
-    experiment: Mapping[str, Any], workdir: Path, *, timeout_s: float, environment: Mapping[str, str]
-) -> dict[str, Any]:
+def run(experiment: Mapping[str, Any], workdir: Path, *, timeout_s: float, environment: Mapping[str, str]) -> Journal:
     """The journal of one run. A run that leaves none gives one with `status` aborted and why."""
     workdir.mkdir(parents=True, exist_ok=True)
-    file, journal, output = workdir / "experiment.json", workdir / "journal.json", workdir / "output.log"
+    file = workdir / "experiment.json"
     file.write_text(json.dumps(experiment, indent=2))
-    journal.unlink(missing_ok=True)
-    options = ["--rollback-strategy=always", f"--journal-path={journal}"]
-    command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file", "run", *options, str(file)]
-    with output.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=workdir,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        )
-        timed_out = _wait(process, timeout_s)
-    try:
-        found: dict[str, Any] = json.loads(journal.read_text())
-    except (OSError, ValueError):
-        why = f"the experiment left no journal (exit code {process.returncode}): {_tail(output)}"
-        return {"status": "aborted", "failure": why, "experiment": dict(experiment)}
-    if timed_out:
-        found["failure"] = f"it took longer than {timeout_s:.0f} s and was stopped"
+    return run_file(file, experiment, workdir, timeout_s=timeout_s, environment=environment)
+
+
+def run_file(
+    file: Path,
+    experiment: Mapping[str, Any],
+    workdir: Path,
+    *,
+    timeout_s: float,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    options: Sequence[str] = (),
+    stop: Callable[[], str] = lambda: "",
+) -> Journal:
+    """As `run`, for a file as its author wrote it; `experiment` is its content.
+
+    `status` is `refused` when Chaos Toolkit found it invalid and did nothing.
+
+    `folder`: where relative paths and modules are looked up (None: `workdir`). `options`: more of `chaos run`.
+    `stop` is asked many times a second; the reason that it gives ends the run, with its rollbacks.
+    """
+    workdir = workdir.resolve()
+    workdir.mkdir(parents=True, exist_ok=True)
+    noted, mark = workdir / PROGRESS, str(workdir)
+    noted.unlink(missing_ok=True)
+    given = [f"--control-file={progress.control_file(workdir, noted)}", *options]
+    process = _start(file, workdir, environment, folder=folder, options=given, mark=mark)
+    why = _wait(process, noted, timeout_s, stop, mark)
+    found = journal_of(workdir)
+    if found is None:
+        how_far = progress.read(noted)
+        status = "aborted"
+        if not why and process.returncode == 1 and not how_far.steps:
+            status, why = "refused", f"Chaos Toolkit refused it: {_said(workdir)}"
+        why = why or f"the experiment left no journal (exit code {process.returncode}): {_said(workdir)}"
+        found = {"status": status, "failure": why, "experiment": dict(experiment), "run": how_far.run()}
+        declared = len(experiment.get("rollbacks") or [])
+        if how_far.begun and not how_far.rolled_back(declared):
+            undone = undo(
+                plain.undoing(experiment), workdir / "undo", environment=environment, folder=folder, options=options
+            )
+            found["rollbacks"] = undone.get("rollbacks", [])
+    elif why:
+        found["failure"] = why
     return found
 
 
-def _wait(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
-    """Wait for the end; True when it had to be asked for."""
+def undo(
+    rollbacks: plain.Experiment | None,
+    workdir: Path,
+    *,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    options: Sequence[str] = (),
+) -> Journal:
+    """Run what `plain.undoing` made of an experiment, in a process of its own; the journal of that."""
+    if rollbacks is None:
+        return {"status": "completed", "rollbacks": []}
+    workdir = workdir.resolve()
+    workdir.mkdir(parents=True, exist_ok=True)
+    file = workdir / "experiment.yaml"
+    # YAML, since an experiment that was YAML may hold what JSON cannot, such as a date.
+    file.write_text(plain.dump(rollbacks))
+    noted, mark = workdir / PROGRESS, str(workdir)
+    noted.unlink(missing_ok=True)
+    # Validation is left out: what it would refuse today must not keep from being undone what it let pass before.
+    given = [f"--control-file={progress.control_file(workdir, noted)}", "--no-validation", *options]
+    process = _start(file, workdir, environment, folder=folder, options=given, mark=mark)
+    why = _wait(process, noted, ROLLBACK_TIME_S * 4, lambda: "", mark)
+    why = why or f"the rollbacks left no journal (exit code {process.returncode}): {_said(workdir)}"
+    return journal_of(workdir) or {"status": "aborted", "failure": why, "experiment": rollbacks, "rollbacks": []}
+
+
+def journal_of(workdir: Path) -> Journal | None:
+    """What the run in this folder left, if it came to its end."""
     try:
-        process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(ROLLBACK_TIME_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        return True
-    return False
+        found = json.loads((workdir / "journal.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def end_processes(workdir: Path) -> int:
+    """End what is left on this machine of the processes of a run; how many there were. Only Linux can tell."""
+    mark = f"{MARK}={workdir.resolve()}".encode()
+    ended = 0
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark in entry.read_bytes().split(b"\0"):
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+                ended += 1
+    return ended
+
+
+def _start(
+    file: Path,
+    workdir: Path,
+    environment: Mapping[str, str],
+    *,
+    folder: Path | None,
+    options: Sequence[str],
+    mark: str,
+) -> subprocess.Popen[bytes]:
+    journal = workdir / "journal.json"
+    journal.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "chaostoolkit", "--no-version-check", "--no-log-file", "--log-format=json", "run"]
+    given = ["--rollback-strategy=always", f"--journal-path={journal}", *options]
+    with (workdir / "output.log").open("wb") as log:
+        return subprocess.Popen(
+            [*command, *given, str(file.resolve())],
+            cwd=folder or workdir,
+            env=plain.surroundings({**environment, MARK: mark}),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A session of its own: Ctrl-C at a terminal reaches KT alone, which then ends the run with its rollbacks.
+            start_new_session=True,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], noted: Path, timeout_s: float, stop: Callable[[], str], mark: str) -> str:
+    """Wait for the end; why it had to be asked for, empty if it came by itself."""
+    deadline = time.monotonic() + timeout_s
+    why = ""
+    try:
+        while process.poll() is None:
+            why = stop() or (f"it took longer than {timeout_s:.0f} s and was stopped" if _past(deadline) else "")
+            if why:
+                break
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_S)
+    finally:
+        # Whatever happened to the one who waits, nobody else ends it.
+        if process.poll() is None:
+            _end(process, noted, mark)
+    return why
+
+
+def _end(process: subprocess.Popen[bytes], noted: Path, mark: str) -> None:
+    """Ask for the end, with rollbacks; end it when it does not turn to them in time. Nothing of it stays."""
+    if not progress.read(noted).rolling_back:
+        # In the middle of rollbacks the signal would cut them short.
+        process.send_signal(signal.SIGUSR1)
+    turn_by, done_by = time.monotonic() + TURN_TIME_S, time.monotonic() + ROLLBACK_TIME_S
+    while process.poll() is None and not _past(done_by):
+        if _past(turn_by) and not progress.read(noted).rolling_back:
+            break
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(POLL_S)
+    process.kill()
+    process.wait()
+    end_processes(Path(mark))
+
+
+def _past(deadline: float) -> bool:
+    return time.monotonic() >= deadline
 
 
 def _end_with_parent() -> None:
-    """A worker that is killed takes its experiment along: Chaos Toolkit stops on SIGTERM and rolls back."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """A worker that is killed takes its experiment along: Chaos Toolkit leaves on SIGUSR1 and rolls back."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1)
 
 
-def _tail(output: Path) -> str:
+def _said(workdir: Path) -> str:
     try:
-        return output.read_text(errors="replace")[-400:].strip()
+        return plain.reason((workdir / "output.log").read_text(errors="replace"))
     except OSError:
-        return ""
+        return "it said nothing"

@@ -14,7 +14,7 @@ from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from graph_schema.walk import FaultFrom, Graph, walk
+from graph_schema.walk import FaultFrom, Graph, ended, walk
 
 T = TypeVar("T")
 Tx = neo4j.ManagedTransaction
@@ -115,17 +115,18 @@ class Neo4jGraphStore:
         """Fetch ring by ring what is around, then walk it with the same code as every other store."""
         graph: Graph = nx.MultiDiGraph()
         bodies: dict[str, str] = {}
-        ended: set[str] = set()
-        front = seeds
+        once: dict[Relation, str] = {}
+        front, looked_at = seeds, set[str]()
         for each in rows(tx, _BODIES, ids=seeds):
             bodies[each["id"]] = each["body"]
         for _ in range(hops + 1):
             new: set[str] = set()
+            looked_at.update(front)
             for each in rows(tx, _AROUND, ids=front):
-                if each["gone"]:
-                    ended.add(each["other"])
-                    continue
                 source, target = (each["id"], each["other"]) if each["out"] else (each["other"], each["id"])
+                if each["gone"]:
+                    once[Relation(source, target, each["kind"])] = each["other"]
+                    continue
                 graph.add_edge(source, target, key=each["kind"])
                 if each["other"] not in bodies and each["body"] is not None and self._leads(each):
                     bodies[each["other"]] = each["body"]
@@ -140,12 +141,18 @@ class Neo4jGraphStore:
             for source, target, kind in sorted(graph.edges(keys=True))
             if source in inside and target in inside
         )
-        about = [*ids, *sorted(ended - bodies.keys())]
+        for each in rows(tx, _GONE, ids=sorted(inside - looked_at)):
+            source, target = (each["id"], each["other"]) if each["out"] else (each["other"], each["id"])
+            once[Relation(source, target, each["kind"])] = each["other"]
+        once = {relation: other for relation, other in once.items() if other not in bodies}
+        about = [*ids, *sorted(set(once.values()))]
         changes = [
             msgspec.json.decode(each["body"], type=Change) for each in rows(tx, _CHANGES, at=None, entities=about)
         ]
         changes.sort(key=lambda change: (change.at, change.entity, change.kind, change.id))
-        return Subgraph({each: _entity(bodies[each]) for each in ids}, relations, tuple(changes))
+        entities = {each: _entity(bodies[each]) for each in ids}
+        inner = {relation: other for relation, other in once.items() if {relation.source, relation.target} & inside}
+        return Subgraph(entities, relations, tuple(changes), ended(inner, changes))
 
     def _leads(self, each: Any) -> bool:
         """Whether the other end is a cause or an effect of this one: then it may belong to the piece."""
@@ -238,6 +245,10 @@ _BODIES = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN n
 _AROUND = """
 MATCH (n:KtEntity)-[r:KT_RELATION]-(m:KtEntity) WHERE n.id IN $ids
 RETURN n.id AS id, m.id AS other, m.body AS body, r.kind AS kind, r.gone AS gone, startNode(r) = n AS out
+"""
+_GONE = """
+MATCH (n:KtEntity)-[r:KT_RELATION {gone: true}]-(m:KtEntity) WHERE n.id IN $ids
+RETURN n.id AS id, m.id AS other, r.kind AS kind, startNode(r) = n AS out
 """
 _CHANGES = """
 MATCH (c:KtChange)

@@ -63,10 +63,10 @@ class Neo4jSession:
                 number = int(file.name.split("_")[0]) if file.name.endswith(".cypher") else 0
                 if number <= done:
                     continue
-                # Statements are idempotent (IF NOT EXISTS): two processes may migrate at once.
-                for statement in file.read_text().split(";"):
-                    if statement.strip():
-                        session.run(statement.strip()).consume()
+                # Statements are idempotent (IF NOT EXISTS): two processes may migrate at once, and one that is told to
+                # try again does.
+                for statement in filter(None, map(str.strip, file.read_text().split(";"))):
+                    session.execute_write(_change_schema, statement)
                 session.execute_write(_note, number)
             self._ready = True
 
@@ -74,6 +74,10 @@ class Neo4jSession:
 def _done(tx: neo4j.ManagedTransaction) -> int:
     record = tx.run("MATCH (m:KtMigration) RETURN coalesce(max(m.number), 0) AS done").single(strict=True)
     return int(record["done"])
+
+
+def _change_schema(tx: neo4j.ManagedTransaction, statement: LiteralString) -> None:
+    tx.run(statement).consume()
 
 
 def _note(tx: neo4j.ManagedTransaction, number: int) -> None:

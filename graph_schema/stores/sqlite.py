@@ -21,7 +21,7 @@ from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.sqlite_pool import Pool
-from graph_schema.walk import FaultFrom, Graph, walk
+from graph_schema.walk import FaultFrom, Graph, ended, walk
 
 SCHEMA = (
     "CREATE TABLE sequence (last INTEGER NOT NULL)",
@@ -54,7 +54,7 @@ class SqliteGraphStore:
         self._sequence = 0
         self._entities: dict[str, Entity] = {}
         self._graph: Graph = nx.MultiDiGraph()
-        self._ended: dict[str, set[str]] = defaultdict(set)
+        self._ended: dict[str, set[Relation]] = defaultdict(set)
 
     def upsert(self, entities: Iterable[Entity], relations: Iterable[Relation] = (), *, at: datetime) -> None:
         micros = to_micros(at)
@@ -139,8 +139,14 @@ class SqliteGraphStore:
                 for source, target, kind in sorted(self._graph.edges(ids, keys=True))
                 if target in entities
             )
-            once_beside = {other for each in ids for other in self._ended.get(each, ()) if other not in self._entities}
-        return Subgraph(entities, relations, tuple(self._changes([*ids, *sorted(once_beside)])))
+            once = {
+                relation: other
+                for each in ids
+                for relation in self._ended.get(each, ())
+                if (other := relation.target if relation.source == each else relation.source) not in self._entities
+            }
+        changes = tuple(self._changes([*ids, *sorted(set(once.values()))]))
+        return Subgraph(entities, relations, changes, ended(once, changes))
 
     def changes_since(self, at: datetime, entities: Collection[str] | None = None) -> list[Change]:
         if entities is not None:
@@ -194,8 +200,9 @@ class SqliteGraphStore:
                 continue
             if self._graph.has_edge(source, target, key=kind):
                 self._graph.remove_edge(source, target, key=kind)
-            self._ended[source].add(target)
-            self._ended[target].add(source)
+            relation = Relation(source, target, kind)
+            self._ended[source].add(relation)
+            self._ended[target].add(relation)
 
     @contextmanager
     def _write(self) -> Iterator[tuple[sqlite3.Connection, int]]:

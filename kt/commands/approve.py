@@ -1,58 +1,158 @@
-"""`kt approve` and `kt reject`: a person decides on a plan. The answer is bound to the exact plan that was shown."""
+"""`kt approve`, `kt reject`, `kt revoke`: a person decides on a plan. The answer is bound to the exact plan.
+
+Saying the same again changes nothing and is no mistake: a reply that was lost on the way can be repeated.
+"""
 
 from __future__ import annotations
 
 import getpass
+import os
+import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
-from kt.commands.incidents import open_log, whole_id
-from kt.incident.events import Approved, Rejected
+from kt.commands.incidents import whole_id
+from kt.incident.consent import Answer, Reply
+from kt.incident.consent import approve as approving
+from kt.incident.consent import reject as rejecting
+from kt.incident.consent import revoke as revoking
 from kt.incident.log import VersionConflict
-from kt.pipeline.journey import Journey
+from kt.incident.state import State
+from kt.operators import NoAuthority, Role
+from kt.settings import Settings, load
+
+MOST_TRIES = 8
+TOKEN = "KT_OPERATOR_TOKEN"  # noqa: S105 - the name of the variable, not a token
+
+
+def _decides(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every answer has."""
+    for option in (
+        click.option("--plan", default="", help="The digest that was shown, or its beginning: refuse any other plan."),
+        click.option("--token-file", type=click.Path(path_type=Path), help=f"Holds your token; else {TOKEN}."),
+        click.option("--by", default="", help="Who decides; else you, or whose token it is."),
+        click.option("--json", "as_json", is_flag=True, help="Machine-readable answer."),
+        click.argument("incident"),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.argument("incident")
+@_decides
 @click.option("--why", default="", help="Kept in the log.")
-@click.option("--by", default=getpass.getuser, show_default="you", help="Who decides.")
 @click.pass_obj
-def approve(config: Path | None, incident: str, why: str, by: str) -> None:
-    """Agree to the plan of INCIDENT. It acts as soon as enough people agreed and it still fits."""
-    journey, digest = _waiting(config, incident)
-    state = journey.state
-    if any(given.by == by for given in state.approvals):
-        click.echo(f"{by} has agreed already; another person is needed.")
-        return
-    _append(journey, Approved(at=datetime.now(UTC), plan_digest=digest, by=by, why=why))
-    missing = state.approvals_needed - len({given.by for given in journey.state.approvals})
-    click.echo("Agreed." if missing <= 0 else f"Agreed; {missing} more needed.")
+def approve(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
+    """Agree to the plan of INCIDENT. It acts as soon as enough people agreed and it still fits.
+
+    With --plan only to exactly the plan that `kt incidents show` showed; without it, to the one that waits now.
+    """
+    _answer(config, incident, approving, why, **how)
 
 
 @click.command()
-@click.argument("incident")
+@_decides
 @click.option("--why", required=True, help="Kept in the log; the plan is not proposed again.")
-@click.option("--by", default=getpass.getuser, show_default="you", help="Who decides.")
 @click.pass_obj
-def reject(config: Path | None, incident: str, why: str, by: str) -> None:
+def reject(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
     """Turn the plan of INCIDENT down. KT looks for another one."""
-    journey, digest = _waiting(config, incident)
-    _append(journey, Rejected(at=datetime.now(UTC), plan_digest=digest, by=by, why=why))
-    click.echo("Turned down.")
+    _answer(config, incident, rejecting, why, **how)
 
 
-def _waiting(config: Path | None, incident: str) -> tuple[Journey, str]:
-    log = open_log(config)
-    journey = Journey(log, whole_id(log, incident))
-    if journey.state.plan is None or journey.state.phase != "awaiting approval":
-        raise click.ClickException(f"incident {journey.incident} is {journey.state.phase}; it waits for nobody")
-    return journey, journey.state.plan.digest
+@click.command()
+@_decides
+@click.option("--why", default="", help="Kept in the log.")
+@click.pass_obj
+def revoke(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
+    """Take back what was agreed to for INCIDENT, as long as nothing was done. `kt stop` holds what is under way."""
+    _answer(config, incident, revoking, why, **how)
 
 
-def _append(journey: Journey, event: Approved | Rejected) -> None:
+def _answer(
+    config: Path | None,
+    incident: str,
+    decide: Callable[[State, Answer], Reply],
+    why: str,
+    *,
+    by: str,
+    token_file: Path | None,
+    plan: str,
+    as_json: bool,
+) -> None:
+    """Decide on what the log says now; when it moves meanwhile, look and decide again: no answer is lost."""
+    from kt.pipeline.journey import Journey
+    from kt.stores import places
+
+    settings = load(config, os.environ)
+    name = decider(settings, by, token_file, "approver")
+    log = places.open_log(settings)
+    whole = whole_id(log, incident)
+    for _ in range(MOST_TRIES):
+        journey = Journey(log, whole)
+        answer = Answer(by=name, at=datetime.now(UTC), where=socket.gethostname(), why=why, plan=plan)
+        reply = decide(journey.state, answer)
+        try:
+            if reply.event is not None:
+                journey.append(reply.event)
+        except VersionConflict:
+            continue
+        if not reply.done:
+            raise click.ClickException(reply.said)
+        click.echo(_machine_readable(journey.state, reply) if as_json else reply.said)
+        return
+    raise click.ClickException(f"incident {whole} keeps moving; look at it again: kt incidents show {whole}")
+
+
+def _machine_readable(state: State, reply: Reply) -> str:
+    import msgspec
+
+    given = sorted({each.by for each in state.approvals})
+    answer = {
+        "incident": state.id,
+        "said": reply.said,
+        "already": reply.event is None,
+        "phase": state.phase,
+        "plan": state.plan.digest if state.plan else "",
+        "approvals": {"needed": state.approvals_needed, "given": given},
+    }
+    return msgspec.json.format(msgspec.json.encode(answer)).decode()
+
+
+def decider(settings: Settings, by: str, token_file: Path | None, role: Role, *, required: bool | None = None) -> str:
+    """The name that counts: whose token it is, or, where none is asked for, the one given. Raises `ClickException`."""
+    from kt.operators import allowed, who_is
+    from kt.stores.places import open_operators
+
+    token = _token(token_file)
+    if not token:
+        if settings.approval.require_tokens if required is None else required:
+            raise click.UsageError(f"this takes an operator's token: set {TOKEN} or give --token-file")
+        return by or _me()
     try:
-        journey.append(event)
-    except VersionConflict as error:
-        raise click.ClickException("the incident moved on meanwhile; look at it again: kt incidents show") from error
+        operator = who_is(token, open_operators(settings))
+        allowed(operator, role)
+    except NoAuthority as error:
+        raise click.ClickException(str(error)) from error
+    if by and by != operator.name:
+        raise click.UsageError(f"--by {by}, but the token is that of {operator.name}")
+    return operator.name
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get(TOKEN, "").strip()
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise click.UsageError("this process runs under no user name; say who decides: --by NAME") from error

@@ -8,16 +8,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import click
-import msgspec
 import uvicorn
 
 from kt import settings as options
-from kt.commands.incidents import COLOURS, event_words, show_state
-from kt.commands.serve import listen
+from kt.commands.incidents import fault_words, show_on_terminal
 from kt.incident.events import Approved
 from kt.incident.log import Record, VersionConflict
 from kt.incident.state import State
@@ -26,7 +25,11 @@ from kt.pipeline.journey import Journey
 from kt.processes import Beat, WorkerThread, follower
 from kt.runtime import Runtime
 from kt.telemetry import configure_logs
+from kt.views.screen import screen
+from kt.views.stages import StageView
+from kt.views.words import COLOURS, SHORTEST_ID
 from kt.web.app import create_app as create_web
+from kt.web.listen import listen
 from twin.server import FAULTS, Twin
 
 TOKEN = "demo"  # noqa: S105 - of a server on the loopback interface that lives for a minute
@@ -43,15 +46,15 @@ LOOK_EVERY_S = 0.1
 def demo(fault: str, ask: bool, seed: int, as_json: bool) -> None:
     """Break a simulated shop and watch KT heal it. Exit code 0 only when healed."""
     configure_logs(level="error")
-    say = (lambda _: None) if as_json else click.echo
-    with tempfile.TemporaryDirectory(prefix="kt-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="kt-demo-") as folder, StageView(quiet=as_json) as view:
         twin = Twin(seed=seed, speed=SPEED)
         try:
-            say("Starting a simulated cluster with a shop: front → cart → catalogue → store …")
+            view.say("A simulated cluster with a shop starts: front → cart → catalogue → store …")
             twin.start()
             with _running(twin, Path(folder), ask) as (runtime, app):
-                say(click.style(f"Breaking it: {twin.inject(fault)}.\n", fg="red"))
-                state, records, seconds = _watch(runtime, app, time.monotonic(), say, ask)
+                view.say(f"Breaking it: {twin.inject(fault)}.", style="red")
+                view.broken()
+                state, records, seconds = _watch(runtime, app, time.monotonic(), view, ask)
         finally:
             twin.stop()
     _report(state, records, seconds, fault, as_json)
@@ -82,12 +85,13 @@ def _running(twin: Twin, folder: Path, ask: bool) -> Iterator[tuple[Runtime, Any
     app = create_app(runtime)
     web = create_web(
         runtime.log,
+        runtime.pulses,
         token=TOKEN,
         max_body_bytes=runtime.settings.web.max_body_bytes,
         on_received=lambda: app.pipeline.enqueue("sense"),
         telemetry=runtime.telemetry,
     )
-    listening = listen("127.0.0.1", 0)
+    listening = listen("127.0.0.1", 0, "web.port")
     server = uvicorn.Server(uvicorn.Config(web, log_level="error", access_log=False))
     worker, stop, following = WorkerThread(app), threading.Event(), follower(runtime)
     threads = [
@@ -113,7 +117,7 @@ def _running(twin: Twin, folder: Path, ask: bool) -> Iterator[tuple[Runtime, Any
 
 
 def _watch(
-    runtime: Runtime, app: Any, begun: float, say: Any, ask: bool
+    runtime: Runtime, app: Any, begun: float, view: StageView, ask: bool
 ) -> tuple[State | None, list[Record], list[float]]:
     """Tell each event as it comes, until the incident has ended. The seconds are those since the fault, per event."""
     seen: list[float] = []
@@ -126,16 +130,18 @@ def _watch(
         journey = Journey(runtime.log, entries[-1].incident)
         for record in journey.records[len(seen) :]:
             seen.append(time.monotonic() - begun)
-            say(_line(record, seen[-1]))
+            view.tell(record, journey.state, seen[-1])
         if journey.state.ended:
             break
         if ask and journey.state.phase == "awaiting approval" and not journey.state.approvals:
+            view.pause()
             _ask(journey, runtime, app)
+            view.go_on()
     return (journey.state, journey.records, seen) if journey else (None, [], seen)
 
 
 def _ask(journey: Journey, runtime: Runtime, app: Any) -> None:
-    show_state(journey.state)
+    _show(journey.records, journey.state, runtime.clock())
     plan = journey.state.plan
     if plan is None or not click.confirm("Carry this plan out?", default=True):
         raise click.ClickException("not carried out")
@@ -144,11 +150,8 @@ def _ask(journey: Journey, runtime: Runtime, app: Any) -> None:
     app.pipeline.enqueue("remediate", journey.incident)
 
 
-def _line(record: Record, seconds: float) -> str:
-    fields = json.loads(msgspec.json.encode(record.event))
-    name = fields["type"]
-    colour = {"Healed": "green", "Escalated": "red", "Verified": "cyan", "ActionStarted": "yellow"}.get(name)
-    return f"{seconds:6.1f} s  {click.style(f'{name:<20}', fg=colour)} {event_words(fields)[:150]}"
+def _show(records: list[Record], state: State, now: datetime) -> None:
+    show_on_terminal(screen(records, state, short=state.id[:SHORTEST_ID], now=now, about=fault_words()))
 
 
 def _report(state: State | None, records: list[Record], seconds: list[float], fault: str, as_json: bool) -> None:
@@ -166,9 +169,9 @@ def _report(state: State | None, records: list[Record], seconds: list[float], fa
         click.secho("No alert arrived.", fg="red")
         return
     click.echo()
-    show_state(state)
+    _show(records, state, state.updated_at or records[-1].event.at)
     click.echo("\nTime  " + ", ".join(f"{name} {value:.1f} s" for name, value in stages.items()))
-    click.secho(f"{state.phase}: {state.ended_why}", fg=COLOURS.get(state.phase), bold=True)
+    click.secho(f"{state.phase} after {seconds[-1]:.1f} s", fg=COLOURS.get(state.phase), bold=True)
 
 
 def _stages(records: list[Record], seconds: list[float]) -> dict[str, float]:

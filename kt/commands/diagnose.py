@@ -6,21 +6,18 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from graph_schema.model import Change, Diagnosis, Entity, Hypothesis, Relation, Signal, Subgraph
-from sense.alertmanager import AlertBatch, BadPayload, parse
+from graph_schema.model import Diagnosis, Hypothesis, NextProbe, Signal
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from graph_schema.catalogue import Catalogue
+
 FEWEST = 5
-
-
-class _Topology(msgspec.Struct):
-    entities: list[Entity]
-    relations: list[Relation]
+RUNNERS_UP = 3
 
 
 @click.command()
@@ -31,15 +28,16 @@ class _Topology(msgspec.Struct):
 @click.option("--quiet", "-q", type=click.Path(path_type=Path), help="The same metrics from a time without incidents.")
 @click.option("--logs", "-l", type=click.Path(path_type=Path), help="Log lines (one JSON object a line).")
 @click.option("--traces", "-s", type=click.Path(path_type=Path), help="Spans (one JSON object a line).")
-@click.option(
-    "--rules", "-r", type=click.Path(path_type=Path), help="Alerts that are watched for (Prometheus' rules API)."
-)
+@click.option("--rules", "-r", type=click.Path(path_type=Path), help="Alert rules, as Prometheus' rules API answers.")
 @click.option("--at", help="When it began (RFC 3339 or seconds since 1970); found if not given.")
+@click.option("--explain", is_flag=True, help="Runners-up, what separates them, and what to ask next.")
+@click.option("--why-not", metavar="ENTITY", help="Why this entity is not named as the cause.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable answer.")
 @click.pass_obj
 def diagnose(
     config: Path | None, topology: Path | None, alerts: Path | None, changes: Path | None, metrics: Path | None,
-    quiet: Path | None, logs: Path | None, traces: Path | None, rules: Path | None, at: str | None, as_json: bool,
+    quiet: Path | None, logs: Path | None, traces: Path | None, rules: Path | None, at: str | None, explain: bool,
+    why_not: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Find the likeliest cause of what alerts, metrics, logs and traces show in a topology.
 
@@ -51,52 +49,42 @@ def diagnose(
     """
     import os
 
-    from diagnose import diagnose as find_cause
     from graph_schema.catalogue import load_catalogue
     from graph_schema.ontology import load_ontology
-    from kt.offline import Files, gather, judge
+    from kt import snapshot
+    from kt.offline import Files, gather, judge, reasons
     from kt.settings import load
     from sense.files import BadFile, moment
+    from sense.index import Index
     from sense.mapping import LabelMapping
+    from sense.rules import BadRules
 
     settings = load(config, os.environ)
     if not any((alerts, metrics, logs, traces, rules)):
         raise click.UsageError("nothing was seen: give --alerts, --metrics, --logs, --traces or --rules")
-    piece = _piece(topology, changes)
-    ontology = load_ontology()
-    index = _Index(piece)
     mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
-    batches = _batches(alerts) if alerts else []
-    alerted = mapping.signals([alert for batch in batches for alert in batch.alerts], index.lookup)
     try:
         files = Files(metrics=metrics, quiet=quiet, logs=logs, traces=traces, rules=rules, at=_onset(at))
+        piece, warnings = snapshot.piece(topology, changes)
+        index = Index(piece.entities.values())
+        batches = snapshot.batches(alerts) if alerts else []
+        alerted = mapping.signals([alert for batch in batches for alert in batch.alerts], index.lookup)
         gathered = gather(files, piece, alerted, mapping, index.lookup)
-    except BadFile as error:
+    except (BadFile, BadRules) as error:
         raise click.UsageError(str(error)) from error
-    now = moment(gathered.onset) if gathered.onset is not None else datetime.now(UTC)
+    ontology = load_ontology()
     catalogue = load_catalogue(ontology=ontology)
-    found = find_cause(gathered.piece, gathered.signals, catalogue, ontology, now=now)
-    answer = judge(found, gathered, catalogue, ontology)
+    now = moment(gathered.onset) if gathered.onset is not None else datetime.now(UTC)
+    if why_not is not None:
+        lines = reasons(why_not, gathered, catalogue, ontology, now=now)
+        click.echo(json.dumps({"entity": why_not, "reasons": lines}, indent=2) if as_json else "\n".join(lines))
+        return
+    answer = judge(gathered, catalogue, ontology, now=now)
+    answer = msgspec.structs.replace(answer, warnings=(*warnings, *answer.warnings))
     if as_json:
-        click.echo(json.dumps(_plain(answer), indent=2))
+        click.echo(json.dumps(_plain(answer, catalogue), indent=2))
     else:
-        _show(answer)
-        _show_unexplained(answer, gathered.signals)
-
-
-class _Index:
-    """Finds entities by kind, namespace and name; nodes also by address."""
-
-    def __init__(self, piece: Subgraph) -> None:
-        self._found: dict[tuple[str, str, str], list[Entity]] = {}
-        for entity in piece.entities.values():
-            names = {entity.name, str(entity.properties.get("address", entity.name))}
-            for name in names:
-                self._found.setdefault((entity.kind, entity.namespace, name), []).append(entity)
-
-    def lookup(self, kind: str, namespace: str, name: str) -> Entity | None:
-        found = self._found.get((kind, namespace, name), [])
-        return found[0] if len(found) == 1 else None
+        _show(answer, gathered.signals, explain=explain)
 
 
 def _onset(at: str | None) -> float | None:
@@ -110,62 +98,18 @@ def _onset(at: str | None) -> float | None:
         ) from error
 
 
-def _piece(topology: Path | None, changes: Path | None) -> Subgraph:
-    content = _read(topology, _Topology, '{"entities": […], "relations": […]}') if topology else _Topology([], [])
-    entities: dict[str, Entity] = {}
-    for entity in content.entities:
-        if entity.id in entities:
-            raise click.UsageError(f"{topology}: entity “{entity.id}” is there twice; ids must be unique")
-        entities[entity.id] = entity
-    for number, relation in enumerate(content.relations):
-        for end in (relation.source, relation.target):
-            if end not in entities:
-                raise click.UsageError(
-                    f"{topology}: relations[{number}] names “{end}”, which is not among the entities"
-                )
-    known = _read(changes, list[Change], '[{"entity": …, "at": …, "kind": …}]') if changes else []
-    aware = [msgspec.structs.replace(each, at=_utc(each.at)) for each in known]
-    return Subgraph(entities, tuple(content.relations), tuple(aware))
-
-
-def _batches(path: Path) -> list[AlertBatch]:
-    """One payload or a JSON array of them."""
-    raw = _read(path, msgspec.Raw, "a webhook payload of Alertmanager, or an array of them")
-    text = bytes(raw)
-    parts = (
-        [bytes(each) for each in msgspec.json.decode(text, type=list[msgspec.Raw])] if text.startswith(b"[") else [text]
-    )
-    found: list[AlertBatch] = []
-    for number, part in enumerate(parts):
-        try:
-            found.append(parse(part))
-        except BadPayload as error:
-            raise click.UsageError(f"{path}: payload {number + 1}: {error}") from error
-    return found
-
-
-def _read(path: Path, type_: type[T], expected: str) -> T:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
-    except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except msgspec.ValidationError as error:
-        raise click.UsageError(f"{path}: {error}; expected is {expected}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{path} is not JSON: {error}") from error
-
-
-def _utc(at: datetime) -> datetime:
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def _plain(answer: Diagnosis) -> dict[str, Any]:
+def _plain(answer: Diagnosis, catalogue: Catalogue) -> dict[str, Any]:
+    faults = catalogue.faults  # metrics may name one that is not in it: where, not what
     return {
         "hypotheses": [
             {
                 "entity": each.entity,
                 "fault": each.fault,
                 "probability": each.probability,
+                "fault_probability": each.fault_probability,
+                "other_faults": [{"fault": name, "probability": share} for name, share in each.other_faults],
+                "remedies": list(faults[each.fault].remedies) if each.fault in faults else [],
+                "no_safe_action": faults[each.fault].no_safe_action if each.fault in faults else "",
                 "explains": list(each.explains),
                 "paths": [list(path) for path in each.paths],
                 "evidence_for": [evidence.text for evidence in each.evidence_for],
@@ -177,24 +121,46 @@ def _plain(answer: Diagnosis) -> dict[str, Any]:
         "unexplained": list(answer.unexplained),
         "unmapped": list(answer.unmapped),
         "warnings": list(answer.warnings),
+        "enough": answer.enough,
+        "next_probe": msgspec.to_builtins(answer.next_probe),
     }
 
 
-def _show(answer: Diagnosis) -> None:
+def _show(answer: Diagnosis, signals: Iterable[Signal], *, explain: bool) -> None:
     for warning in answer.warnings:
         click.secho(f"! {warning}", fg="yellow", err=True)
     if not answer.hypotheses:
         click.echo("No cause was found: nothing that was seen is tied to an entity of the topology.")
+    if answer.hypotheses and not answer.enough:
+        click.secho("Not enough evidence: the best guess is below.", fg="yellow")
     for index, each in enumerate(answer.hypotheses[: max(FEWEST, len(answer.causes))]):
         _show_one(each, is_cause=index in answer.causes)
-
-
-def _show_unexplained(answer: Diagnosis, signals: Iterable[Signal]) -> None:
     known = {each.fingerprint: each for each in signals}
     for name, fingerprints in (("unexplained", answer.unexplained), ("unmapped", answer.unmapped)):
         for fingerprint in fingerprints:
-            each = known[fingerprint]
-            click.secho(f"{name}: {each.symptom} on {each.entity} ({each.name}, {fingerprint})", fg="yellow")
+            signal = known[fingerprint]
+            text = f"{name}: {signal.symptom} on {signal.entity} ({signal.name}, {fingerprint})"
+            click.secho(text, fg="yellow")
+    if explain:
+        _explain(answer)
+    if answer.next_probe is not None and (explain or not answer.enough):
+        _ask(answer.next_probe)
+
+
+def _explain(answer: Diagnosis) -> None:
+    from diagnose.explain import separates
+
+    others = [each for place, each in enumerate(answer.hypotheses) if place > 0 and place not in answer.causes]
+    for other in others[:RUNNERS_UP]:
+        click.secho(f"What separates {answer.hypotheses[0].entity} from {other.entity} ({other.fault}):", bold=True)
+        for line in separates(answer.hypotheses[0], other):
+            click.echo(f"    {line}")
+
+
+def _ask(probe: NextProbe) -> None:
+    click.secho(f"Ask next ({probe.gain_bits:.2f} bits), about {probe.fault} of {probe.entity}:", bold=True)
+    click.echo(f"    {probe.promql or probe.kubernetes}")
+    click.echo(f"    speaks for it: {probe.confirms}")
 
 
 def _show_one(each: Hypothesis, *, is_cause: bool) -> None:

@@ -2,59 +2,87 @@
 
 from __future__ import annotations
 
-import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
 from kt.incident.log import Entry, IncidentLog
-from kt.incident.state import State, fold
+from kt.incident.state import fold
 
-COLOURS = {"healed": "green", "escalated": "red", "awaiting approval": "yellow"}
+WIDTH = 100
+"""Columns when the output is no terminal."""
+MOST_KNOWN = 10_000
 
 
 @click.group()
 def incidents() -> None:
-    """List incidents, show one."""
+    """List incidents, show one, watch them."""
 
 
 @incidents.command("list")
 @click.option("--open", "open_only", is_flag=True, help="Only those that have not ended.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, MOST_KNOWN))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable answer.")
 @click.pass_obj
 def list_(config: Path | None, open_only: bool, limit: int, as_json: bool) -> None:
-    """One line for each incident, the latest first."""
-    entries = open_log(config).entries(open_only=open_only, limit=limit)
+    """Age, phase, cause, and what each one waits for; the latest first."""
+    from kt.views.table import listing, look_up, plain
+
+    log = open_log(config)
+    known = log.entries(limit=MOST_KNOWN)
+    entries = [entry for entry in known if entry.due_at or not open_only][:limit]
+    listed, now = look_up(log, entries), datetime.now(UTC)
+    if not as_json:
+        _say_stopped(config)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(entries)).decode())
-        return
-    if not entries:
-        click.echo("No incident." if not open_only else "No open incident.")
-    for entry in entries:
-        click.echo(_line(entry))
+        echo_json([plain(each, now) for each in listed])
+    elif not listed:
+        click.echo("No open incident." if open_only else "No incident.")
+    else:
+        show_on_terminal(listing(listed, now, [entry.incident for entry in known]))
 
 
 @incidents.command()
 @click.argument("incident")
+@click.option("--full", is_flag=True, help="Leave nothing out: all alerts, paths, the whole diff and timeline.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable answer: the log, oldest first.")
 @click.pass_obj
-def show(config: Path | None, incident: str, as_json: bool) -> None:
-    """The timeline of INCIDENT (its id or the beginning of it), cause, plan and verdict."""
+def show(config: Path | None, incident: str, full: bool, as_json: bool) -> None:
+    """All there is to decide on for INCIDENT (its id or the beginning of it)."""
     log = open_log(config)
-    records = log.load(whole_id(log, incident))
+    known = log.entries(limit=MOST_KNOWN)
+    whole = whole_id(log, incident, known)
+    records = log.load(whole)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(records)).decode())
+        echo_json(records)
         return
-    click.echo("Timeline")
-    for record in records:
-        fields: dict[str, Any] = json.loads(msgspec.json.encode(record.event))
-        click.echo(f"  {record.event.at:%H:%M:%S.%f}"[:-3] + f"  {fields['type']:<20} {event_words(fields)}")
-    click.echo()
-    show_state(fold(records[0].incident, (record.event for record in records)))
+    from kt.views.screen import screen
+    from kt.views.words import short_ids
+
+    state = fold(whole, (record.event for record in records))
+    short = short_ids([entry.incident for entry in known])[whole]
+    show_on_terminal(screen(records, state, short=short, now=datetime.now(UTC), about=fault_words(), full=full))
+
+
+@incidents.command()
+@click.argument("incident", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event as it comes.")
+@click.pass_obj
+def watch(config: Path | None, incident: str | None, as_json: bool) -> None:
+    """Follow the open incidents, or the timeline of one INCIDENT until it has ended.
+
+    Exit code for one incident: 0 healed, 1 escalated. Ctrl-C ends with 130.
+    """
+    from kt.views.live import follow_all, follow_one
+
+    log = open_log(config)
+    if incident is None:
+        follow_all(log, as_json=as_json)
+    elif follow_one(log, whole_id(log, incident), as_json=as_json) != "healed":
+        raise click.exceptions.Exit(1)
 
 
 def open_log(config: Path | None) -> IncidentLog:
@@ -65,56 +93,45 @@ def open_log(config: Path | None) -> IncidentLog:
     return places.open_log(load(config, os.environ))
 
 
-def whole_id(log: IncidentLog, beginning: str) -> str:
+def _say_stopped(config: Path | None) -> None:
+    from kt.commands.brake import said
+    from kt.settings import load
+    from kt.stores import places
+
+    stop = places.open_brakes(load(config, os.environ)).stopped()
+    if stop:
+        click.secho(f"KT is {said(stop)}. Nothing acts until `kt resume`.", fg="red", bold=True)
+
+
+def whole_id(log: IncidentLog, beginning: str, known: list[Entry] | None = None) -> str:
     """The one incident whose id begins so. Raises `UsageError`."""
-    found = [entry.incident for entry in log.entries(limit=10_000) if entry.incident.startswith(beginning)]
+    entries = log.entries(limit=MOST_KNOWN) if known is None else known
+    found = [entry.incident for entry in entries if entry.incident.startswith(beginning)]
     if len(found) == 1:
         return found[0]
+    if beginning in found:
+        return beginning
     what = "no incident has" if not found else f"{len(found)} incidents have"
     raise click.UsageError(f"{what} an id that begins with “{beginning}”; `kt incidents list` shows them")
 
 
-def _line(entry: Entry) -> str:
-    phase = click.style(f"{entry.phase:<17}", fg=COLOURS.get(entry.phase))
-    return f"{entry.incident[:20]}  {entry.opened_at:%Y-%m-%d %H:%M:%S}  {phase}  {entry.summary}"
+def fault_words() -> dict[str, str]:
+    """What each fault mode of the catalogue means."""
+    from graph_schema.catalogue import load_catalogue
+    from graph_schema.ontology import load_ontology
+
+    return {name: mode.about for name, mode in load_catalogue(ontology=load_ontology()).faults.items()}
 
 
-def show_state(state: State) -> None:
-    """Cause, plan with its diff, and verdict, for a person."""
-    click.secho(f"{state.id}  {state.phase}", bold=True, fg=COLOURS.get(state.phase))
-    if state.ended_why:
-        click.echo(f"  {state.ended_why}")
-    for each in state.diagnosis.selected() if state.diagnosis else ():
-        click.echo(f"\nCause  {each.fault} of {each.entity} ({each.probability:.0%})")
-        for path in dict.fromkeys(each.paths):
-            click.echo(f"  {' → '.join(path)}")
-        for evidence in each.evidence_for:
-            click.echo(f"  + {evidence.text}")
-        for evidence in each.evidence_against:
-            click.echo(f"  - {evidence.text}")
-    plan = state.plan or (state.actions[-1].plan if state.actions else None)
-    if plan:
-        click.echo(f"\nPlan  {plan.playbook}, risk {plan.risk}. Undo: {plan.undo}")
-        for step in plan.steps:
-            click.echo(f"  {step.summary}")
-            for line in step.diff.splitlines()[2:]:
-                click.secho(f"    {line}", fg={"+": "green", "-": "red"}.get(line[:1]))
-    if state.verdict:
-        click.echo(f"\nVerdict  {state.verdict.outcome}: {state.verdict.why}")
+def echo_json(what: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(what)).decode())
 
 
-def event_words(fields: dict[str, Any]) -> str:
-    """What an event says, in one line."""
-    match fields["type"]:
-        case "AlertsReceived":
-            return ", ".join(f"{each['name']} on {each['entity']}" for each in fields["signals"])
-        case "PlanProposed":
-            return "; ".join(str(step.get("summary", step["action"])) for step in fields["plan"]["steps"])
-        case "Approved":
-            return f"by {fields['by']}{': ' + fields['why'] if fields.get('why') else ''}"
-        case "Verified":
-            return f"{fields['verdict']['outcome']}: {fields['verdict']['why']}"
-        case "Diagnosed":
-            ranked = fields["diagnosis"]["hypotheses"]
-            return f"{ranked[0]['fault']} of {ranked[0]['entity']}" if ranked else "nothing likely"
-    return str(fields.get("why") or fields.get("detail") or "")
+def show_on_terminal(what: object) -> None:
+    """Print for eyes, as wide as the terminal is."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    console.print(what)

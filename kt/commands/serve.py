@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from celery import Celery
+from celery import Celery, signals
 
 from kt.pipeline.app import STAGES, create_app
-from kt.processes import Beat, WorkerThread, follower
+from kt.processes import Beat, CallsWatch, WorkerThread, follower
+from kt.pulse import Pulse
 from kt.runtime import Runtime
 from kt.settings import load
 from kt.telemetry import configure_logs
+from kt.web.listen import listen
 
 
 @click.command()
@@ -38,12 +39,13 @@ def serve(config: Path | None, embedded: bool) -> None:
     app = create_app(runtime)
     web = create_web(
         runtime.log,
+        runtime.pulses,
         token=settings.web.token,
         max_body_bytes=settings.web.max_body_bytes,
         on_received=lambda: app.pipeline.enqueue("sense"),
         telemetry=runtime.telemetry,
     )
-    listening = listen(settings.web.host, settings.web.port)
+    listening = listen(settings.web.host, settings.web.port, "web.port")
     host, port = listening.getsockname()[:2]
     click.echo(f"KT listens on http://{host}:{port}/webhook/alertmanager", err=True)
     server = uvicorn.Server(uvicorn.Config(web, log_level="warning", access_log=False))
@@ -52,14 +54,37 @@ def serve(config: Path | None, embedded: bool) -> None:
     runtime.close()
 
 
+def _place(_context: click.Context, _option: click.Parameter, given: str | None) -> tuple[str, int] | None:
+    if not given:
+        return None
+    host, _, port = given.rpartition(":")
+    if not host or not port.isdigit():
+        raise click.BadParameter(f"{given} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+LISTEN = click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    callback=_place,
+    help="Answer /healthz and /metrics there; else at metrics.host and metrics.port.",
+)
+
+
 @click.command()
 @click.option("--concurrency", default=4, show_default=True, type=click.IntRange(1, 64))
+@LISTEN
 @click.pass_obj
-def worker(config: Path | None, concurrency: int) -> None:
+def worker(config: Path | None, concurrency: int, listen: tuple[str, int] | None) -> None:
     """Run the stages. As many workers as you like may run; a step is taken by one of them."""
     configure_logs()
-    app = create_app(Runtime(load(config, os.environ)))
+    runtime = Runtime(load(config, os.environ))
+    app = create_app(runtime)
     app.set_default()
+    pulse = _pulse("worker", runtime, listen)
+    signals.task_postrun.connect(pulse.beat, weak=False)
+    # Beside the first steps, which need no cluster.
+    threading.Thread(target=runtime.warm, name="warm-up", daemon=True).start()
     app.worker_main(
         ["worker", "--pool=threads", f"--concurrency={concurrency}", "--loglevel=WARNING", "--without-gossip",
          "--without-mingle", f"--queues={','.join(STAGES)}", f"--hostname=kt-{os.getpid()}@%h"]
@@ -67,8 +92,9 @@ def worker(config: Path | None, concurrency: int) -> None:
 
 
 @click.command()
+@LISTEN
 @click.pass_obj
-def beat(config: Path | None) -> None:
+def beat(config: Path | None, listen: tuple[str, int] | None) -> None:
     """Follow the cluster and ask for every step that is due, whatever became of its task."""
     configure_logs()
     runtime = Runtime(load(config, os.environ))
@@ -76,17 +102,32 @@ def beat(config: Path | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=follower(runtime).run, args=(stop,), name="follower", daemon=True).start()
-    Beat(runtime, app).run(stop)
+    following = follower(runtime)
+    threading.Thread(target=following.run, args=(stop,), name="follower", daemon=True).start()
+    threading.Thread(target=CallsWatch(runtime, following).run, args=(stop,), name="calls", daemon=True).start()
+    Beat(runtime, app, _pulse("beat", runtime, listen).beat).run(stop)
+
+
+def _pulse(process: str, runtime: Runtime, where: tuple[str, int] | None) -> Pulse:
+    """The pulse of this process, heard at (host, port), else where the settings say, else nowhere."""
+    pulse, metrics = Pulse(process, runtime.telemetry), runtime.settings.metrics
+    where = where or ((metrics.host, metrics.port) if metrics.port else None)
+    if where:
+        try:
+            pulse.listen(*where)
+        except OSError as error:
+            raise click.ClickException(f"cannot listen on {where[0]}:{where[1]}: {error.strerror or error}") from error
+    return pulse
 
 
 @contextlib.contextmanager
 def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
     """Worker and beat of this process, for as long as the block runs."""
-    running, stop = WorkerThread(app), threading.Event()
+    running, stop, following = WorkerThread(app), threading.Event(), follower(runtime)
     running.start()
     threads = [
-        threading.Thread(target=follower(runtime).run, args=(stop,), name="follower", daemon=True),
+        threading.Thread(target=following.run, args=(stop,), name="follower", daemon=True),
+        threading.Thread(target=CallsWatch(runtime, following).run, args=(stop,), name="calls", daemon=True),
         threading.Thread(target=Beat(runtime, app).run, args=(stop,), name="beat", daemon=True),
     ]
     for thread in threads:
@@ -96,17 +137,3 @@ def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
     finally:
         stop.set()
         running.stop()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {host}:{port}: {error.strerror}; set web.port, or stop what holds it"
-        ) from error
-    listening.listen(2048)
-    return listening

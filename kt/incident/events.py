@@ -27,6 +27,10 @@ class AlertsReceived(Happened, frozen=True):
     group_key: str = ""
     truncated: int = 0
     """Alerts that Alertmanager left out of the notification."""
+    received_at: datetime | None = None
+    """When the notification came in; `at` is when it was looked at."""
+    chaos_runs: tuple[str, ...] = ()
+    """The runs of scheduled chaos that were on when they were raised, and may have raised them."""
 
 
 class Diagnosed(Happened, frozen=True):
@@ -44,12 +48,24 @@ class Approved(Happened, frozen=True):
     plan_digest: str
     by: str
     why: str = ""
+    where: str = ""
+    """The host it was said on."""
 
 
 class Rejected(Happened, frozen=True):
     plan_digest: str
     by: str
     why: str
+    where: str = ""
+
+
+class Revoked(Happened, frozen=True):
+    """What was agreed to is taken back before anything was done: the plan waits for a new decision."""
+
+    plan_digest: str
+    by: str
+    why: str = ""
+    where: str = ""
 
 
 class PlanDropped(Happened, frozen=True):
@@ -125,6 +141,7 @@ Event = (
     | PlanProposed
     | Approved
     | Rejected
+    | Revoked
     | PlanDropped
     | ActionStarted
     | ActionFinished

@@ -14,6 +14,11 @@ import msgspec
 
 from kt.incident.events import Event
 
+SWEEP = "sweep"
+"""The pulse of the whole pipeline: a sweep that beat asked for, the broker carried and a worker took."""
+DEAD_S = 60.0
+"""Without a sign of life for this long, a process or the whole pipeline counts as dead; a sweep is due every second."""
+
 
 class VersionConflict(Exception):
     """Somebody else moved the incident, or settled the notification, first. Load again and decide again."""
@@ -126,3 +131,17 @@ class Leases(Protocol):
     def release(self, name: str, holder: str, token: int) -> None:
         """Give it back; no error if it is no longer held."""
         ...
+
+
+class Pulses(Protocol):
+    """Signs of life: when a thing that must happen again and again happened last. Both raise `LogUnavailable`."""
+
+    def beat(self, name: str) -> None:
+        """It happened now."""
+        ...
+
+    def last(self, name: str) -> datetime | None:
+        """When it happened last; None if it never did."""
+        ...
+
+    def close(self) -> None: ...

@@ -26,6 +26,7 @@ from kt.incident.events import (
     PlanProposed,
     Postponed,
     Rejected,
+    Revoked,
     RolledBack,
     UndoStarted,
     VerificationStarted,
@@ -80,12 +81,15 @@ class State(msgspec.Struct, kw_only=True):
     """By fingerprint, the latest known of each."""
     group_keys: tuple[str, ...] = ()
     truncated: int = 0
+    chaos_runs: tuple[str, ...] = ()
+    """The runs of scheduled chaos that were on when it was opened."""
     diagnosis: Diagnosis | None = None
     diagnosed_version: int = 0
     plan: Plan | None = None
     plan_at: datetime | None = None
     approvals_needed: int = 0
     approvals: tuple[Approved, ...] = ()
+    rejections: tuple[Rejected, ...] = ()
     expires_at: datetime | None = None
     actions: tuple[Action, ...] = ()
     attempts: tuple[tuple[str, str, str], ...] = ()
@@ -161,7 +165,7 @@ def _apply(state: State, event: Event) -> None:
         case Diagnosed():
             state.diagnosis, state.diagnosed_version = event.diagnosis, state.version
             state.phase = "diagnosed"
-        case PlanProposed() | Approved() | Rejected() | PlanDropped():
+        case PlanProposed() | Approved() | Rejected() | Revoked() | PlanDropped():
             _decide(state, event)
         case ActionStarted() | ActionFinished():
             _act(state, event)
@@ -182,6 +186,8 @@ def _apply(state: State, event: Event) -> None:
 
 def _receive(state: State, event: AlertsReceived) -> None:
     due, news = state.due_at, False
+    if not state.signals:
+        state.chaos_runs = event.chaos_runs
     for signal in event.signals:
         known = state.signals.get(signal.fingerprint)
         if known is None or signal.starts_at >= known.starts_at:
@@ -197,7 +203,7 @@ def _receive(state: State, event: AlertsReceived) -> None:
         state.due_at = due
 
 
-def _decide(state: State, event: PlanProposed | Approved | Rejected | PlanDropped) -> None:
+def _decide(state: State, event: PlanProposed | Approved | Rejected | Revoked | PlanDropped) -> None:
     if isinstance(event, PlanProposed):
         state.plan, state.plan_at, state.approvals = event.plan, event.at, ()
         state.approvals_needed, state.expires_at = event.approvals_needed, event.expires_at
@@ -211,7 +217,13 @@ def _decide(state: State, event: PlanProposed | Approved | Rejected | PlanDroppe
         state.approvals = (*state.approvals, event)
         state.due_at = event.at if state.approved else state.expires_at
         return
+    if isinstance(event, Revoked):
+        # Also a plan that needed nobody's consent waits for somebody's now.
+        state.approvals, state.approvals_needed = (), max(1, state.approvals_needed)
+        state.due_at = state.expires_at
+        return
     if isinstance(event, Rejected):
+        state.rejections = (*state.rejections, event)
         state.attempts = (*state.attempts, _attempt(state.plan))
     state.plan, state.approvals, state.phase = None, (), "diagnosed"
 

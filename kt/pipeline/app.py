@@ -1,4 +1,4 @@
-"""The Celery app: one task per stage on its own queue, each with an incident's id and nothing else.
+"""The Celery app: one task per stage on its own queue, each with the id of an incident (or a run) and nothing else.
 
 A task loads the log, takes the steps that are due, appends, and enqueues the next stage. What is lost with the broker
 is found again by the sweep, so no task is ever retried by Celery itself.
@@ -18,14 +18,18 @@ from kombu.entity import Queue
 from kombu.exceptions import OperationalError
 
 from graph_schema.store import StoreUnavailable
+from kt.chaos import planning, running
 from kt.incident.events import Escalated
-from kt.incident.log import LogUnavailable, VersionConflict
+from kt.incident.log import SWEEP, LogUnavailable, VersionConflict
+from kt.incident.state import State
 from kt.pipeline.journey import Held, Journey, held
 from kt.pipeline.stages import diagnose, remediate, sense, verify
 from kt.runtime import Runtime
 
 MOST_FAILURES = 5
-STAGES = ("sense", "diagnose", "remediate", "verify", "sweep")
+SOON_S = 5.0
+"""A step that is due this soon is asked for at its time; the sweep asks for what is due later."""
+STAGES = ("sense", "diagnose", "remediate", "verify", "chaos", "sweep")
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
@@ -82,18 +86,20 @@ class Pipeline:
         self._failed: dict[str, int] = {}
         """Incident → visits in a row that ended with a defect, in this process."""
 
-    def enqueue(self, stage: str, *arguments: str) -> None:
-        """Ask for a stage. A broker that is away loses nothing: the sweep asks again."""
+    def enqueue(self, stage: str, *arguments: str, in_s: float = 0.0) -> bool:
+        """Ask for a stage, now or soon. False when the broker is away, which loses nothing: the sweep asks again."""
         try:
-            self._app.send_task(f"kt.{stage}", args=arguments, queue=stage)
+            self._app.send_task(f"kt.{stage}", args=arguments, queue=stage, countdown=in_s or None)
         except (OperationalError, OSError) as error:
             _log.warning("broker away, the sweep will ask again", stage=stage, error=str(error))
+            return False
+        return True
 
     def sense(self) -> None:
         """Turn what was received into signals of incidents and hand those on."""
         with self.runtime.telemetry.stage("sense"):
-            for incident in self._store_willing("sense", lambda: sense.drain(self.runtime)) or ():
-                self._next(incident)
+            for state in self._store_willing("sense", lambda: sense.drain(self.runtime)) or ():
+                self._next(state)
 
     def diagnose(self, incident: str) -> None:
         self._step("diagnose", incident, lambda journey, lease: diagnose.run(self.runtime, journey))
@@ -106,13 +112,36 @@ class Pipeline:
 
     def sweep(self) -> None:
         """Ask for every step that is due, whatever became of the task that should have taken it."""
+        with self.runtime.telemetry.stage("sweep"):
+            self._store_willing("sweep", self._sweep)
+
+    def _sweep(self) -> None:
         runtime = self.runtime
-        _, unsettled = runtime.log.counts()
-        runtime.telemetry.observe(runtime.log)
-        if unsettled:
+        runtime.pulses.beat(SWEEP)
+        if runtime.log.unsettled(1):
             self.enqueue("sense")
         for incident in runtime.log.due(runtime.clock()):
-            self._next(incident)
+            self._next(Journey(runtime.log, incident).state, at_once=True)
+        self._store_willing("chaos", self._sweep_chaos)
+
+    def chaos(self, run: str) -> None:
+        """Take a run of chaos to its end: a new one, or one whose runner died."""
+        ttl = self.runtime.settings.pipeline.lease_ttl_s
+        with (
+            structlog.contextvars.bound_contextvars(run=run, stage="chaos"),
+            held(self.runtime.leases, f"chaos/{run}", self._holder(), ttl_s=ttl) as lease,
+        ):
+            if lease is None:
+                return
+            with self.runtime.telemetry.stage("chaos"):
+                self._store_willing("chaos", lambda: running.carry_on(self.runtime, run, lease))
+
+    def _sweep_chaos(self) -> None:
+        """Claim what is due; ask for every run that has not ended. One that has its runner is left to it: its lease."""
+        runtime = self.runtime
+        planning.claim_due(runtime.chaos, runtime.clock(), runtime.settings.chaos.late_s)
+        for run in runtime.chaos.open_runs():
+            self.enqueue("chaos", run.id)
 
     def _holder(self) -> str:
         return f"{socket.gethostname()}/{os.getpid()}/{self._start}/{uuid.uuid4().hex[:6]}"
@@ -120,21 +149,20 @@ class Pipeline:
     def _step(self, stage: str, incident: str, work: Callable[[Journey, Held], None]) -> None:
         """Load, work if it is this stage's turn, hand on. Losing a race is no failure: the winner goes on."""
         ttl = self.runtime.settings.pipeline.lease_ttl_s
-        moved = False
         with (
             structlog.contextvars.bound_contextvars(incident=incident, stage=stage),
             held(self.runtime.leases, f"incident/{incident}", self._holder(), ttl_s=ttl) as lease,
         ):
             if lease is None:
                 return
-            moved = bool(self._store_willing(stage, lambda: self._guarded(stage, incident, lease, work)))
-        if moved:
-            self._next(incident)
+            state = self._store_willing(stage, lambda: self._guarded(stage, incident, lease, work))
+        if state:
+            self._next(state)
 
-    def _guarded(self, stage: str, incident: str, lease: Held, work: Callable[[Journey, Held], None]) -> bool:
+    def _guarded(self, stage: str, incident: str, lease: Held, work: Callable[[Journey, Held], None]) -> State | None:
         """Work; when it fails again and again with a defect, a person is told instead of trying for ever."""
         try:
-            moved = self._work(stage, incident, lease, work)
+            state = self._work(stage, incident, lease, work)
         except (VersionConflict, LogUnavailable, StoreUnavailable):
             raise
         except Exception as error:
@@ -142,24 +170,28 @@ class Pipeline:
             if self._failed[incident] < MOST_FAILURES:
                 raise
             _log.exception("stage failed for good", stage=stage)
+            self.runtime.telemetry.failed(stage, error)
             journey = Journey(self.runtime.log, incident)
             why = f"KT itself failed {MOST_FAILURES} times at “{stage}”: {error}"
             journey.append(Escalated(at=self.runtime.clock(), why=why))
             self.runtime.ended(journey.state)
-            moved = True
+            self.runtime.telemetry.ended(journey.state)
+            state = journey.state
         self._failed.pop(incident, None)
-        return moved
+        return state
 
-    def _work(self, stage: str, incident: str, lease: Held, work: Callable[[Journey, Held], None]) -> bool:
+    def _work(self, stage: str, incident: str, lease: Held, work: Callable[[Journey, Held], None]) -> State | None:
+        """Where the incident stands afterwards; None when it did not move, and is the sweep's to ask for again."""
         journey = Journey(self.runtime.log, incident)
         if journey.state.next_step != stage:
-            return journey.state.next_step is not None
+            return journey.state
         before = journey.state.version
         with self.runtime.telemetry.stage(stage):
             work(journey, lease)
         if journey.state.ended:
             self.runtime.ended(journey.state)
-        return journey.state.version > before
+            self.runtime.telemetry.ended(journey.state)
+        return journey.state if journey.state.version > before else None
 
     def _store_willing(self, stage: str, work: Callable[[], T]) -> T | None:
         """Run work; a store that is away or a lost race is left to the sweep, anything else is logged and counted."""
@@ -168,15 +200,20 @@ class Pipeline:
         except VersionConflict:
             _log.info("somebody else moved it first", stage=stage)
         except (LogUnavailable, StoreUnavailable) as error:
+            self.runtime.telemetry.failed(stage, error)
             _log.warning("store away, the sweep will ask again", stage=stage, error=str(error))
-        except Exception:
+        except Exception as error:
+            self.runtime.telemetry.failed(stage, error)
             # A defect must not take the worker along, nor hide: it is counted, told with its place, and tried again.
             _log.exception("stage failed, the sweep will ask again", stage=stage)
         return None
 
-    def _next(self, incident: str) -> None:
-        """Enqueue the stage whose turn it is, if its time has come."""
-        journey = Journey(self.runtime.log, incident)
-        stage, due = journey.state.next_step, journey.state.due_at
-        if stage and due and due <= self.runtime.clock():
-            self.enqueue(stage, incident)
+    def _next(self, state: State, *, at_once: bool = False) -> None:
+        """Enqueue the stage whose turn it is, if its time has come or, unless `at_once`, comes soon."""
+        stage = state.next_step
+        if stage is None or state.due_at is None:
+            return
+        due = max(state.due_at, diagnose.settled_at(self.runtime, state)) if stage == "diagnose" else state.due_at
+        wait = max(0.0, (due - self.runtime.clock()).total_seconds())
+        if wait <= (0.0 if at_once else SOON_S):
+            self.enqueue(stage, state.id, in_s=wait)

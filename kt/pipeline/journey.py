@@ -13,9 +13,10 @@ from contextlib import contextmanager
 import structlog
 
 from graph_schema.model import Signal
-from kt.incident.events import Event
-from kt.incident.log import Append, IncidentLog, Leases, LogUnavailable, Record
+from kt.incident.events import AlertsReceived, Event
+from kt.incident.log import Append, IncidentLog, Leases, LogUnavailable, Record, VersionConflict
 from kt.incident.state import State, fold
+from kt.stores.chain import follow
 
 _log = structlog.get_logger(__name__)
 
@@ -32,8 +33,25 @@ class Journey:
     def append(self, *events: Event) -> None:
         """Add events at the version that was seen. Raises `VersionConflict` when somebody was faster."""
         self._log.commit([Append(incident=self.incident, expected=self.state.version, events=events)])
-        self.records = self._log.load(self.incident)
+        # Nobody else can have appended: what the log has now is known without asking for it.
+        self.records += follow(self.incident, self.records, events)
         self.state = fold(self.incident, (record.event for record in self.records))
+
+    def record(self, *events: Event) -> None:
+        """Add what has happened in the world (an effect, a verdict): still true when alerts came in meanwhile.
+
+        Raises `VersionConflict` when anything else did: then somebody else moved the incident."""
+        while True:
+            try:
+                self.append(*events)
+            except VersionConflict:
+                now = Journey(self._log, self.incident)
+                news = now.records[len(self.records) :]
+                if not news or not all(isinstance(record.event, AlertsReceived) for record in news):
+                    raise
+                self.records, self.state = now.records, now.state
+            else:
+                return
 
     @property
     def signals(self) -> tuple[Signal, ...]:

@@ -51,6 +51,15 @@ def forge(incident: str, before: Sequence[Record], events: Iterable[Event]) -> t
     return links, records
 
 
+def follow(incident: str, before: Sequence[Record], events: Iterable[Event]) -> list[Record]:
+    """The records of `events` after `before`, exactly as a store that has kept them gives them back."""
+    links, records = forge(incident, before, events)
+    return [
+        msgspec.structs.replace(record, event=_decode(incident, link.version, link.event))
+        for link, record in zip(links, records, strict=True)
+    ]
+
+
 def check(incident: str, links: Iterable[Link], *, version: int, head: str) -> list[Record]:
     """The records of a log that is whole; `version` and `head` are what the index says its end is."""
     records: list[Record] = []

@@ -29,7 +29,10 @@ class Neo4jIncidentLog:
 
     def receive(self, notifications: Sequence[Notification]) -> None:
         things = [{"id": each.id, "at": to_micros(each.received_at), "body": each.body} for each in notifications]
-        self._write(lambda tx: rows(tx, _RECEIVE, rows=things))
+        try:
+            self._write(lambda tx: _create(tx, things))
+        except _StoredBefore:
+            self._write(lambda tx: rows(tx, _RECEIVE, rows=things))
 
     def unsettled(self, limit: int) -> list[Notification]:
         found = self._read(lambda tx: rows(tx, _UNSETTLED, limit=limit))
@@ -97,6 +100,18 @@ class Neo4jIncidentLog:
             raise LogUnavailable(str(error)) from error
 
 
+class _StoredBefore(Exception):
+    """One of the notifications is there already."""
+
+
+def _create(tx: Tx, things: list[dict[str, Any]]) -> None:
+    """Ids are unique but for a repeated call, so that creating is tried first: merging takes longer."""
+    try:
+        rows(tx, _CREATE, rows=things)
+    except ConstraintError as error:
+        raise _StoredBefore from error
+
+
 def _append(tx: Tx, append: Append) -> None:
     # The lock comes first: what is read after it cannot change any more.
     rows(tx, "MERGE (i:KtIncident {id: $id}) SET i.locked = true", id=append.incident)
@@ -156,6 +171,10 @@ def _entry(node: Any) -> Entry:
     )
 
 
+_CREATE = """
+UNWIND $rows AS row
+CREATE (:KtNotification {id: row.id, at: row.at, body: row.body, settled: false})
+"""
 _RECEIVE = """
 UNWIND $rows AS row
 MERGE (n:KtNotification {id: row.id})

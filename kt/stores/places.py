@@ -1,4 +1,4 @@
-"""Opens log, leases and graph where the settings say: SQLite files in the data folder, or Neo4j."""
+"""Opens log, leases, chaos store and graph where the settings say: SQLite files in the data folder, or Neo4j."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from datetime import datetime
 
 from graph_schema.ontology import Ontology
 from graph_schema.store import GraphStore
-from kt.incident.log import IncidentLog, Leases
+from kt.chaos.store import ChaosStore
+from kt.incident.log import IncidentLog, Leases, Pulses
+from kt.operators import Operators
 from kt.settings import Settings
+from remediate.brakes import Brakes
 
 # The Neo4j driver and networkx take time to load; each is loaded only where it is used.
 
@@ -34,6 +37,51 @@ def open_leases(settings: Settings, clock: Callable[[], datetime]) -> Leases:
     from kt.stores.sqlite_leases import SqliteLeases
 
     return SqliteLeases(settings.data / "kt.db", clock)
+
+
+def open_brakes(settings: Settings) -> Brakes:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_brakes import Neo4jBrakes
+
+        return Neo4jBrakes(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_brakes import SqliteBrakes
+
+    return SqliteBrakes(settings.data / "kt.db")
+
+
+def open_operators(settings: Settings) -> Operators:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_operators import Neo4jOperators
+
+        return Neo4jOperators(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_operators import SqliteOperators
+
+    return SqliteOperators(settings.data / "kt.db")
+
+
+def open_pulses(settings: Settings, clock: Callable[[], datetime]) -> Pulses:
+    """`clock`: the wall clock, as for leases."""
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_pulses import Neo4jPulses
+
+        return Neo4jPulses(where.uri, _auth(settings), clock, where.database)
+    from kt.stores.sqlite_pulses import SqlitePulses
+
+    return SqlitePulses(settings.data / "kt.db", clock)
+
+
+def open_chaos(settings: Settings) -> ChaosStore:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_chaos import Neo4jChaosStore
+
+        return Neo4jChaosStore(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_chaos import SqliteChaosStore
+
+    return SqliteChaosStore(settings.data / "kt.db")
 
 
 def open_graph(settings: Settings, ontology: Ontology) -> GraphStore:

@@ -7,8 +7,10 @@ makes Alertmanager send it again.
 from __future__ import annotations
 
 import hmac
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import msgspec
 from starlette.applications import Starlette
@@ -17,23 +19,31 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kt.incident.log import IncidentLog, LogUnavailable
+from kt.incident.log import DEAD_S, SWEEP, IncidentLog, LogUnavailable, Pulses
 from kt.telemetry import Telemetry
 from kt.web.intake import Intake, NotKept
 from sense.alertmanager import BadPayload, parse
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, outcome: str, why: str) -> None:
+    """`reason` is one of a few words, for the metrics."""
+
+    def __init__(self, status: int, reason: str, why: str) -> None:
         super().__init__(why)
-        self.status, self.outcome = status, outcome
+        self.status, self.reason = status, reason
 
 
 def create_app(
-    log: IncidentLog, *, token: str, max_body_bytes: int, on_received: Callable[[], None], telemetry: Telemetry
+    log: IncidentLog,
+    pulses: Pulses,
+    *,
+    token: str,
+    max_body_bytes: int,
+    on_received: Callable[[], object],
+    telemetry: Telemetry,
 ) -> Starlette:
     """The app. `on_received` runs after each commit, in another thread; it must not raise."""
-    face = _Face(log, token, max_body_bytes, on_received, telemetry)
+    face = _Face(log, pulses, token, max_body_bytes, on_received, telemetry)
     return Starlette(
         routes=[
             Route("/webhook/alertmanager", face.webhook, methods=["POST"]),
@@ -47,15 +57,23 @@ def create_app(
 
 class _Face:
     def __init__(
-        self, log: IncidentLog, token: str, max_body_bytes: int, on_received: Callable[[], None], telemetry: Telemetry
+        self,
+        log: IncidentLog,
+        pulses: Pulses,
+        token: str,
+        max_body_bytes: int,
+        on_received: Callable[[], object],
+        telemetry: Telemetry,
     ) -> None:
-        self._log, self._token, self._max = log, token.encode(), max_body_bytes
+        self._log, self._pulses, self._token, self._max = log, pulses, token.encode(), max_body_bytes
         self._on_received, self._telemetry = on_received, telemetry
         self._intake: Intake | None = None
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
         self._intake = Intake(self._log, self._on_received)
+        # What was taken in before a stop may still wait; and the first alert must not wait for the broker's client.
+        threading.Thread(target=self._on_received, name="first look", daemon=True).start()
         try:
             yield
         finally:
@@ -68,37 +86,43 @@ class _Face:
             try:
                 batch = parse(body)
             except BadPayload as error:
-                raise _Refused(400, "refused", str(error)) from error
+                raise _Refused(400, "bad payload", str(error)) from error
             if self._intake is None:
-                raise _Refused(503, "not kept", "KT is still starting; send it again")
+                raise _Refused(503, "starting", "KT is still starting; send it again")
             kept = await self._intake.keep(body)
         except _Refused as refused:
             return self._refuse(refused)
         except NotKept as error:
-            return self._refuse(_Refused(503, "not kept", f"could not be made durable, send it again: {error}"))
+            return self._refuse(_Refused(503, "store away", f"could not be made durable, send it again: {error}"))
         except ClientDisconnect:
-            return self._refuse(_Refused(400, "gone", "the sender went away before its body was complete"))
-        self._telemetry.notifications.labels("kept").inc()
+            return self._refuse(_Refused(400, "sender gone", "the sender went away before its body was complete"))
+        self._telemetry.kept()
         return _json(200, {"id": kept, "alerts": len(batch.alerts)})
 
     async def healthy(self, request: Request) -> Response:
         return _json(200, {"status": "alive"})
 
     async def ready(self, request: Request) -> Response:
-        """Ready to take alerts in: the log answers."""
+        """Ready to take alerts in: the log answers. Whether anybody works on them is told, and is no reason to refuse:
+        what is taken in now is worked on once a worker is back."""
         try:
             received, unsettled = await run_in_threadpool(self._log.counts)
+            swept = await run_in_threadpool(self._pulses.last, SWEEP)
         except LogUnavailable as error:
             return _json(503, {"status": "not ready", "log": str(error)})
-        return _json(200, {"status": "ready", "received": received, "unsettled": unsettled})
+        age = (datetime.now(UTC) - swept).total_seconds() if swept else None
+        pipeline = {"alive": age is not None and age < DEAD_S, "last_sweep_s": age and round(age, 1)}
+        return _json(200, {"status": "ready", "received": received, "unsettled": unsettled, "pipeline": pipeline})
 
     async def metrics(self, request: Request) -> Response:
         try:
-            await run_in_threadpool(self._telemetry.observe, self._log)
+            await run_in_threadpool(self._observe)
         except LogUnavailable:
-            # The gauges stay as they were; the counters of this process are still true.
-            self._telemetry.notifications.labels("log away").inc(0)
+            self._telemetry.store_away()
         return Response(self._telemetry.render(), media_type="text/plain; version=0.0.4")
+
+    def _observe(self) -> None:
+        self._telemetry.observe(self._log, self._pulses.last(SWEEP), datetime.now(UTC))
 
     def _authenticate(self, request: Request) -> None:
         if not self._token:
@@ -106,7 +130,7 @@ class _Face:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         right = hmac.compare_digest(given.strip().encode(), self._token)
         if scheme.lower() != "bearer" or not right:
-            raise _Refused(401, "unauthorized", "a bearer token is required: Authorization: Bearer <web.token>")
+            raise _Refused(401, "token", "a bearer token is required: Authorization: Bearer <web.token>")
 
     async def _body(self, request: Request) -> bytes:
         """The body, given up as soon as it is known to be too large."""
@@ -116,17 +140,17 @@ class _Face:
         )
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
-            raise _Refused(413, "refused", too_large)
+            raise _Refused(413, "too large", too_large)
         parts, size = [], 0
         async for part in request.stream():
             size += len(part)
             if size > limit:
-                raise _Refused(413, "refused", too_large)
+                raise _Refused(413, "too large", too_large)
             parts.append(part)
         return b"".join(parts)
 
     def _refuse(self, refused: _Refused) -> Response:
-        self._telemetry.notifications.labels(refused.outcome).inc()
+        self._telemetry.refused(refused.reason)
         response = _json(refused.status, {"error": str(refused)})
         if refused.status == 503:
             response.headers["Retry-After"] = "1"

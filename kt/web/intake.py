@@ -31,7 +31,7 @@ def notification_id(at_ns: int | None = None) -> str:
 class Intake:
     """Makes notifications durable. `on_kept` is called once per commit, after it, from the writer's thread."""
 
-    def __init__(self, log: IncidentLog, on_kept: Callable[[], None]) -> None:
+    def __init__(self, log: IncidentLog, on_kept: Callable[[], object]) -> None:
         self._log = log
         self._on_kept = on_kept
         self._waiting: queue.SimpleQueue[tuple[Notification, asyncio.Future[None], asyncio.AbstractEventLoop] | None]

@@ -15,8 +15,13 @@ from remediate.plan import Step, Target
 ACTION = "kt.io/action"
 """Annotation with the id of the action that last changed the object: how a crash in between is resolved by looking."""
 FENCING = "kt.io/fencing"
+ACTED_AT = "kt.io/acted-at"
+"""Annotation with the time of that action: what the cooldown counts from. Written together with the effect."""
 UNDONE = "kt.io/undone"
 """Annotation with the id of the action that was undone on the object."""
+MARKS = "kt.io/"
+NOT_ANYBODYS_DOING = ("deployment.kubernetes.io/", MARKS)
+"""Annotations that controllers and KT itself keep: no part of what an action changes."""
 
 
 class CannotAct(Exception):
@@ -27,11 +32,25 @@ class CannotAct(Exception):
         self.later = later
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """Who acts: the action's id, the fencing token of its right to the target, and when (RFC 3339)."""
+
+    action: str
+    fencing: int
+    at: str
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return {ACTION: self.action, FENCING: str(self.fencing), ACTED_AT: self.at}
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     detail: str = ""
     undo: dict[str, object] = {}
     """What undoing needs to know."""
+    later: bool = False
+    """Begun and not at its end: the same step is to be applied again, in a while. Not a failure yet."""
 
 
 class Action(Protocol):
@@ -40,11 +59,24 @@ class Action(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def rules(self) -> tuple[tuple[str, str, str], ...]:
+        """What it must be allowed: (API group, resource, verbs separated by spaces); see `kt rbac --act`."""
+        ...
+
+    @property
+    def declared(self) -> bool:
+        """Whether it changes what somebody declares for the object, so that GitOps or an operator would undo it."""
+        ...
+
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         """The step with everything resolved, tried dry. Raises `CannotAct`."""
         ...
 
-    def apply(self, cluster: Cluster, step: Step, action_id: str, fencing: int) -> Outcome: ...
+    def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
+        """Do it. Raises `CannotAct` when the target is not as it was when the step was prepared, or when somebody
+        with a later right has acted on it."""
+        ...
 
     def observe(self, cluster: Cluster, step: Step, action_id: str) -> Outcome | None:
         """What became of it if it was done already; None when it was not, or not wholly."""
@@ -54,7 +86,9 @@ class Action(Protocol):
         """Why its effect has not fully arrived yet; empty when it has."""
         ...
 
-    def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome: ...
+    def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
+        """Go back to the state before, if nobody has changed it since. `undo`: what `apply` gave, if it is known."""
+        ...
 
 
 def target_of(thing: Object) -> Target:
@@ -69,22 +103,22 @@ def target_of(thing: Object) -> Target:
     )
 
 
+def called(target: Target) -> str:
+    """`Deployment shop/cart`, `Node kt-node-1`."""
+    return f"{target.kind} {target.namespace}/{target.name}" if target.namespace else f"{target.kind} {target.name}"
+
+
 def fetch(cluster: Cluster, step: Step) -> Object:
     """The step's object as it is now; one of another uid is another object. Raises `CannotAct`."""
     target = step.target
     found = cluster.get(target.kind, target.name, target.namespace)
     if found is None or (target.uid and found["metadata"].get("uid") != target.uid):
-        raise CannotAct(f"{target.kind} {target.namespace}/{target.name} is not there any more")
-    return {"kind": target.kind, **found}
+        raise CannotAct(f"{called(target)} is not there any more")
+    return {**found, "kind": target.kind}
 
 
 def marks_of(thing: Object) -> dict[str, str]:
     return thing["metadata"].get("annotations") or {}
-
-
-def marked(action_id: str, fencing: int) -> Object:
-    """The annotations of an object that an action is about to change."""
-    return {"annotations": {ACTION: action_id, FENCING: str(fencing)}}
 
 
 def fenced(thing: Object, fencing: int) -> None:
@@ -94,20 +128,32 @@ def fenced(thing: Object, fencing: int) -> None:
         raise CannotAct("a later holder of this target has acted on it; this one stands back")
 
 
+def unchanged(thing: Object, step: Step) -> None:
+    """Raises `CannotAct` when the object's spec is another one than the step was made for.
+
+    A step without a generation follows another one on the same object, which changes it on purpose; kinds that the API
+    server counts no generation for are compared by the value that the action is about to change.
+    """
+    made_for, now = step.target.generation, thing["metadata"].get("generation", 0)
+    if made_for and now != made_for:
+        raise CannotAct(f"{called(step.target)} was changed since the plan was made (generation {made_for}, now {now})")
+
+
 def diff(before: Object, after: Object) -> str:
-    """Unified diff of two versions, without what every write changes."""
-    old, new = _text(before), _text(after)
-    return "".join(difflib.unified_diff(old, new, "now", "planned", n=2))
+    """Unified diff of two versions, without what every write changes and what controllers and KT keep."""
+    return "".join(difflib.unified_diff(_text(before), _text(after), "now", "planned", n=2))
 
 
 def _text(thing: Object) -> list[str]:
-    meta = {key: value for key, value in thing["metadata"].items() if key in ("name", "namespace", "annotations")}
-    meta["annotations"] = {
+    annotations = {
         key: value
-        for key, value in (meta.get("annotations") or {}).items()
-        if not key.endswith("last-applied-configuration")
+        for key, value in marks_of(thing).items()
+        if not key.startswith(NOT_ANYBODYS_DOING) and not key.endswith("last-applied-configuration")
     }
-    return yaml.safe_dump({"metadata": meta, "spec": thing.get("spec", {})}, sort_keys=True).splitlines(keepends=True)
+    meta = {key: thing["metadata"][key] for key in ("name", "namespace") if key in thing["metadata"]}
+    shown: Object = {"metadata": {**meta, "annotations": annotations}}
+    shown |= {part: thing[part] for part in ("spec", "data", "binaryData") if thing.get(part)}
+    return yaml.safe_dump(shown, sort_keys=True).splitlines(keepends=True)
 
 
 def rolled_out(thing: Object) -> str:

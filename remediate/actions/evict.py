@@ -1,19 +1,30 @@
-"""Evict pods: move a node's pods elsewhere through the Eviction API, which respects disruption budgets."""
+"""Evict pods: move a node's pods elsewhere through the Eviction API, which respects disruption budgets, in waves."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from remediate.actions.base import CannotAct, Outcome, rolled_out, target_of
+from remediate.actions.base import CannotAct, Mark, Outcome, fenced, fetch, rolled_out, target_of
+from remediate.actions.pods import MIRROR, controller_of, ready, serving, siblings_of
+from remediate.blast import allowed_of
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.plan import Step
 
-MIRROR = "kubernetes.io/config.mirror"
+WORKLOADS = ("Deployment", "StatefulSet")
 
 
 class EvictPods:
     name = "evict-pods"
+    rules = (
+        ("", "nodes", "get patch"),
+        ("", "pods", "list delete"),
+        ("", "pods/eviction", "create"),
+        ("apps", "deployments", "list"),
+        ("apps", "statefulsets", "list"),
+    )
+    declared = False
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         """The pods of a node in the namespaces opted in; a node that does not answer has them forced off it."""
@@ -21,52 +32,59 @@ class EvictPods:
             raise CannotAct("pods are evicted from a Node")
         at = target_of(target)
         movable = _movable(cluster, at.name, parameters.get("namespaces", ()))
+        held = [name for name, pod in sorted(movable.items()) if not _could_go(cluster, pod)]
         return Step(
             action=self.name,
             target=at,
-            parameters={"namespaces": sorted(parameters.get("namespaces", ())), "pods": sorted(movable)},
+            parameters={
+                "namespaces": sorted(parameters.get("namespaces", ())),
+                "pods": sorted(movable),
+                "share": float(parameters.get("share", 1.0)),
+            },
             summary=f"evict {len(movable)} pods from Node {at.name} ({', '.join(sorted(movable)[:6])}"
-            + (", …)" if len(movable) > 6 else ")"),
+            + (", …)" if len(movable) > 6 else ")")
+            + (f"; disruption budgets hold back now: {', '.join(held)}" if held else ""),
         )
 
-    def apply(self, cluster: Cluster, step: Step, action_id: str, fencing: int) -> Outcome:
-        """Evict each pod of the plan that is still there. What a budget holds back is tried again by the next visit."""
-        moved, held = [], []
-        dead = not _ready(cluster.get("Node", step.target.name) or {})
-        for name, pod in sorted(_movable(cluster, step.target.name, step.parameters["namespaces"]).items()):
-            if name not in step.parameters["pods"]:
-                continue
-            meta = pod["metadata"]
-            try:
-                if "deletionTimestamp" not in meta:
-                    cluster.evict(meta["name"], meta["namespace"], uid=meta["uid"])
-                if dead:
-                    # Its kubelet cannot confirm the end; the API server waits for it for ever unless told not to.
-                    cluster.delete("Pod", meta["name"], meta["namespace"], uid=meta["uid"], grace_s=0)
-                moved.append(name)
-            except ClusterError as error:
-                if error.code == 404:
+    def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
+        """One wave: of each workload as many pods of the plan as may be missing at once. Tells `later` while some are
+        left; what a budget holds back is asked for again by the next wave."""
+        node = fetch(cluster, step)
+        fenced(node, mark.fencing)
+        dead = not ready(node)
+        moved, held, waiting = [], [], 0
+        for pods in _by_owner(_left(cluster, step)).values():
+            room = _room(cluster, pods, step.parameters.get("share", 1.0))
+            for pod in sorted(pods, key=lambda pod: (serving(pod), pod["metadata"]["name"])):
+                name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                if "deletionTimestamp" in pod["metadata"] and not dead:
                     continue
-                if not error.later:
-                    raise
-                held.append(f"{name} ({error})")
-        if held:
-            return Outcome(ok=False, detail=f"moved {len(moved)}, held back: {'; '.join(held)}")
-        return Outcome(ok=True, detail=f"moved {', '.join(moved) or 'nothing: no pod was left'}")
+                if serving(pod) and room <= 0:
+                    waiting += 1
+                elif why := _evict(cluster, pod, force=dead):
+                    held.append(f"{name} ({why})")
+                else:
+                    room -= 1 if serving(pod) else 0
+                    moved.append(name)
+        detail = f"moved {', '.join(moved) or 'nothing'}"
+        if held or waiting:
+            detail += f"; {waiting} wait for their siblings" if waiting else ""
+            detail += f"; held back: {'; '.join(held)}" if held else ""
+            return Outcome(ok=False, later=True, detail=detail)
+        return Outcome(ok=True, detail=detail if moved else "moved nothing: no pod was left")
 
     def observe(self, cluster: Cluster, step: Step, action_id: str) -> Outcome | None:
         """Evicting is the same when done again: only what is still there is evicted."""
-        there = _movable(cluster, step.target.name, step.parameters["namespaces"])
-        left = [name for name in step.parameters["pods"] if name in there]
-        return None if left or not step.parameters["pods"] else Outcome(ok=True, detail="its pods have moved already")
+        if _left(cluster, step) or not step.parameters["pods"]:
+            return None
+        return Outcome(ok=True, detail="its pods have moved already")
 
     def settled(self, cluster: Cluster, step: Step) -> str:
-        there = _movable(cluster, step.target.name, step.parameters["namespaces"])
-        left = [name for name in step.parameters["pods"] if name in there]
+        left = _left(cluster, step)
         if left:
             return f"{len(left)} pods are still on Node {step.target.name}"
         for namespace in step.parameters["namespaces"]:
-            for kind in ("Deployment", "StatefulSet"):
+            for kind in WORKLOADS:
                 for thing in cluster.list(kind, namespace):
                     if waiting := rolled_out(thing):
                         return waiting
@@ -76,18 +94,58 @@ class EvictPods:
         return Outcome(ok=True, detail="pods that have moved stay where they are")
 
 
+def _left(cluster: Cluster, step: Step) -> dict[str, Object]:
+    there = _movable(cluster, step.target.name, step.parameters["namespaces"])
+    return {name: pod for name, pod in there.items() if name in step.parameters["pods"]}
+
+
 def _movable(cluster: Cluster, node: str, namespaces: Any) -> dict[str, Object]:
     """namespace/name → pod, of those that an owner makes anew elsewhere."""
     found: dict[str, Object] = {}
     for namespace in sorted(namespaces):
         for pod in cluster.list("Pod", namespace, fields=f"spec.nodeName={node}"):
-            meta = pod["metadata"]
-            owners = {owner["kind"] for owner in meta.get("ownerReferences", [])}
-            if owners and "DaemonSet" not in owners and MIRROR not in (meta.get("annotations") or {}):
-                found[f"{namespace}/{meta['name']}"] = pod
+            owner = controller_of(pod)
+            if owner and owner["kind"] != "DaemonSet" and MIRROR not in (pod["metadata"].get("annotations") or {}):
+                found[f"{namespace}/{pod['metadata']['name']}"] = pod
     return found
 
 
-def _ready(node: Object) -> bool:
-    conditions = node.get("status", {}).get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+def _by_owner(pods: Mapping[str, Object]) -> dict[str, list[Object]]:
+    found: dict[str, list[Object]] = defaultdict(list)
+    for pod in pods.values():
+        found[(controller_of(pod) or {}).get("uid", "")].append(pod)
+    return found
+
+
+def _room(cluster: Cluster, pods: list[Object], share: float) -> int:
+    """How many serving pods of these one owner's may be taken away now."""
+    everyone = [*siblings_of(cluster, pods[0]), pods[0]]
+    missing = sum(1 for pod in everyone if not serving(pod))
+    return allowed_of(len(everyone), share) - missing
+
+
+def _could_go(cluster: Cluster, pod: Object) -> bool:
+    meta = pod["metadata"]
+    try:
+        cluster.evict(meta["name"], meta["namespace"], uid=meta["uid"], dry=True)
+    except ClusterError as error:
+        return error.code != 429
+    return True
+
+
+def _evict(cluster: Cluster, pod: Object, *, force: bool) -> str:
+    """Why it could not be evicted now; empty when it was, or is gone."""
+    meta = pod["metadata"]
+    try:
+        if "deletionTimestamp" not in meta:
+            cluster.evict(meta["name"], meta["namespace"], uid=meta["uid"])
+        if force:
+            # Its kubelet cannot confirm the end; the API server waits for it for ever unless told not to.
+            cluster.delete("Pod", meta["name"], meta["namespace"], uid=meta["uid"], grace_s=0)
+    except ClusterError as error:
+        if error.code == 404:
+            return ""
+        if not error.later:
+            raise
+        return str(error)
+    return ""

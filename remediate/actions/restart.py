@@ -6,61 +6,73 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from remediate.actions.base import ACTION, CannotAct, Outcome, fenced, fetch, marked, marks_of, rolled_out, target_of
+from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, target_of
+from remediate.actions.field import FieldChange, Wish
+from remediate.actions.pods import controller_of, gone
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
 
-RESTARTED = "kubectl.kubernetes.io/restartedAt"
+RESTARTED = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
-class Restart:
+class Restart(FieldChange):
     name = "restart"
+    rules = (
+        ("", "pods", "get"),
+        ("", "pods/eviction", "create"),
+        *(("apps", resource, "get patch") for resource in ("deployments", "statefulsets", "daemonsets")),
+    )
+    declared = False
+    pointers = (RESTARTED,)
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         at = target_of(target)
-        if at.kind == "Pod":
-            if not target["metadata"].get("ownerReferences"):
-                raise CannotAct("the pod has no owner that would make a new one")
-            cluster.evict(at.name, at.namespace, uid=at.uid, dry=True)
-            return Step(
-                action=self.name, target=at, summary=f"evict Pod {at.namespace}/{at.name}; its owner makes a new one"
-            )
-        if at.kind not in WORKLOADS:
-            raise CannotAct(f"a {at.kind} cannot be restarted")
-        return Step(
-            action=self.name, target=at, summary=f"restart the pods of {at.kind} {at.namespace}/{at.name} in turn"
+        if at.kind != "Pod":
+            return super().prepare(cluster, target, parameters)
+        if controller_of(target) is None:
+            raise CannotAct("the pod has no owner that would make a new one")
+        cluster.evict(at.name, at.namespace, uid=at.uid, dry=True)
+        return Step(action=self.name, target=at, summary=f"evict {called(at)}; its owner makes a new one")
+
+    def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:
+        if target["kind"] not in WORKLOADS:
+            raise CannotAct(f"a {target['kind']} cannot be restarted")
+        if target["spec"].get("paused"):
+            raise CannotAct("its rollout is paused; resume it first")
+        meta, now = target["metadata"], datetime.now(UTC).isoformat(timespec="seconds")
+        return Wish(
+            thing=target,
+            values={RESTARTED: now},
+            summary=f"restart the pods of {target['kind']} {meta['namespace']}/{meta['name']} in turn",
+            parameters={"to": now},
         )
 
-    def apply(self, cluster: Cluster, step: Step, action_id: str, fencing: int) -> Outcome:
+    def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
         at = step.target
-        if at.kind == "Pod":
-            cluster.evict(at.name, at.namespace, uid=at.uid)
-            return Outcome(ok=True, detail="evicted")
-        now = fetch(cluster, step)
-        fenced(now, fencing)
-        change = {
-            "metadata": {**marked(action_id, fencing), "resourceVersion": now["metadata"]["resourceVersion"]},
-            "spec": {"template": {"metadata": {"annotations": {RESTARTED: datetime.now(UTC).isoformat()}}}},
-        }
-        cluster.patch(at.kind, at.name, at.namespace, change)
-        return Outcome(ok=True, detail="rolling restart begun")
+        if at.kind != "Pod":
+            return super().apply(cluster, step, mark)
+        found = cluster.get("Pod", at.name, at.namespace)
+        if found is None or gone(found, at.uid):
+            raise CannotAct(f"{called(at)} is not there any more")
+        fenced(found, mark.fencing)
+        cluster.evict(at.name, at.namespace, uid=at.uid)
+        return Outcome(ok=True, detail="evicted")
 
     def observe(self, cluster: Cluster, step: Step, action_id: str) -> Outcome | None:
         at = step.target
-        if at.kind == "Pod":
-            found = cluster.get("Pod", at.name, at.namespace)
-            gone = found is None or found["metadata"]["uid"] != at.uid or "deletionTimestamp" in found["metadata"]
-            return Outcome(ok=True, detail="the pod is gone or going") if gone else None
-        done = marks_of(fetch(cluster, step)).get(ACTION) == action_id
-        return Outcome(ok=True, detail="found done after an interruption") if done else None
+        if at.kind != "Pod":
+            return super().observe(cluster, step, action_id)
+        if gone(cluster.get("Pod", at.name, at.namespace), at.uid):
+            return Outcome(ok=True, detail="the pod is gone or going")
+        return None
 
     def settled(self, cluster: Cluster, step: Step) -> str:
         at = step.target
-        if at.kind == "Pod":
-            found = cluster.get("Pod", at.name, at.namespace)
-            return f"Pod {at.name} is still ending" if found and found["metadata"]["uid"] == at.uid else ""
-        return rolled_out(fetch(cluster, step))
+        if at.kind != "Pod":
+            return super().settled(cluster, step)
+        found = cluster.get("Pod", at.name, at.namespace)
+        return f"Pod {at.name} is still ending" if found and found["metadata"]["uid"] == at.uid else ""
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         return Outcome(ok=True, detail="a restart leaves nothing to go back to")

@@ -6,31 +6,27 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from remediate.actions.base import (
-    ACTION,
-    FENCING,
-    UNDONE,
-    CannotAct,
-    Outcome,
-    diff,
-    fenced,
-    fetch,
-    marks_of,
-    rolled_out,
-    target_of,
-)
-from remediate.cluster import Cluster, Object, Patch
+from remediate.actions.base import CannotAct, marks_of
+from remediate.actions.field import FieldChange, Values, Wish
+from remediate.cluster import Cluster, Object
 from remediate.plan import Step
 
 REVISION = "deployment.kubernetes.io/revision"
-BEFORE = "kt.io/template-before"
-"""Annotation with the number of the revision that was left, so that an undo after a crash finds it."""
+TEMPLATE = "/spec/template"
 
 
-class RollBack:
+class RollBack(FieldChange):
     name = "roll-back"
+    rules = (
+        *(("apps", resource, "get patch") for resource in ("deployments", "statefulsets", "daemonsets")),
+        ("apps", "replicasets", "list"),
+        ("apps", "controllerrevisions", "list"),
+    )
+    pointers = (TEMPLATE,)
 
-    def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
+    def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:
+        if target["spec"].get("paused"):
+            raise CannotAct("its rollout is paused; resume it first")
         revisions = _revisions(cluster, target)
         if not revisions:
             raise CannotAct(f"no revision of {target['kind']} {target['metadata']['name']} is kept")
@@ -40,57 +36,37 @@ class RollBack:
         ]
         if not earlier:
             raise CannotAct(f"there is no revision before {current} to go back to")
-        to = max(earlier)
-        at = target_of(target)
-        after = cluster.patch(at.kind, at.name, at.namespace, _replace(target, revisions[to], {}), dry=True)
+        to, meta = max(earlier), target["metadata"]
         images = ", ".join(container["image"] for container in revisions[to]["spec"]["containers"])
-        return Step(
-            action=self.name,
-            target=at,
+        name = f"{target['kind']} {meta['namespace']}/{meta['name']}"
+        return Wish(
+            thing=target,
+            values={TEMPLATE: revisions[to]},
+            summary=f"roll {name} back from revision {current} to {to} ({images})",
             parameters={"from": current, "to": to},
-            summary=f"roll {at.kind} {at.namespace}/{at.name} back from revision {current} to {to} ({images})",
-            diff=diff(target, after),
         )
 
-    def apply(self, cluster: Cluster, step: Step, action_id: str, fencing: int) -> Outcome:
-        now = fetch(cluster, step)
-        fenced(now, fencing)
-        revisions = _revisions(cluster, {"kind": step.target.kind, **now})
-        wanted = revisions.get(int(step.parameters["to"]))
-        if wanted is None:
+    def wanted(self, cluster: Cluster, step: Step, thing: Object) -> Values:
+        found = _revisions(cluster, thing).get(int(step.parameters["to"]))
+        if found is None:
             raise CannotAct(f"revision {step.parameters['to']} is not kept any more")
-        marks = {ACTION: action_id, FENCING: str(fencing), BEFORE: str(step.parameters["from"])}
-        cluster.patch(step.target.kind, step.target.name, step.target.namespace, _replace(now, wanted, marks))
-        detail = f"revision {step.parameters['from']} → {step.parameters['to']}"
-        return Outcome(ok=True, detail=detail, undo={"template": now["spec"]["template"]})
+        return {TEMPLATE: found}
 
-    def observe(self, cluster: Cluster, step: Step, action_id: str) -> Outcome | None:
-        if marks_of(fetch(cluster, step)).get(ACTION) != action_id:
-            return None
-        return Outcome(ok=True, detail="found done after an interruption")
+    def remember(self, step: Step, before: Values) -> object:
+        return {"revision": step.parameters["from"]}
 
-    def settled(self, cluster: Cluster, step: Step) -> str:
-        return rolled_out(fetch(cluster, step))
+    def recall(self, cluster: Cluster, thing: Object, kept: Any) -> Values | None:
+        found = _revisions(cluster, thing).get(int(kept["revision"])) if isinstance(kept, dict) else None
+        return {TEMPLATE: found} if found else None
 
-    def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        now = fetch(cluster, step)
-        if marks_of(now).get(ACTION) != action_id:
-            return Outcome(ok=True, detail="it had taken no effect, or somebody has changed it since; left as it is")
-        template = undo.get("template") or _template_left(cluster, now)
-        if not isinstance(template, dict):
-            return Outcome(ok=False, detail="the template before is not known any more")
-        cluster.patch(
-            step.target.kind,
-            step.target.name,
-            step.target.namespace,
-            _replace(now, template, {UNDONE: action_id}, ACTION),
-        )
-        return Outcome(ok=True, detail=f"back to the template of revision {step.parameters['from']}")
+    def remember_was(self, thing: Object) -> Any:
+        return ", ".join(container["image"] for container in thing["spec"]["template"]["spec"]["containers"])
 
+    def plain(self, values: Values) -> Values:
+        return {TEMPLATE: _clean(values[TEMPLATE])}
 
-def _template_left(cluster: Cluster, now: Object) -> Object | None:
-    number = marks_of(now).get(BEFORE, "")
-    return _revisions(cluster, now).get(int(number)) if number.isdigit() else None
+    def said(self, values: Values) -> str:
+        return ", ".join(container["image"] for container in values[TEMPLATE]["spec"]["containers"])
 
 
 def _revisions(cluster: Cluster, target: Object) -> dict[int, Object]:
@@ -115,15 +91,8 @@ def _clean(template: Object) -> Object:
     """A template without what controllers add to it."""
     cleaned = copy.deepcopy(template)
     cleaned.pop("$patch", None)
-    (cleaned["metadata"].get("labels") or {}).pop("pod-template-hash", None)
+    meta = cleaned.setdefault("metadata", {})
+    (meta.get("labels") or {}).pop("pod-template-hash", None)
+    if meta.get("creationTimestamp", "") is None:
+        del meta["creationTimestamp"]
     return cleaned
-
-
-def _replace(now: Object, template: Object, marks: Mapping[str, str], unmark: str = "") -> Patch:
-    """A JSON Patch that holds only for the version looked at: merging would leave added keys behind."""
-    kept = {key: value for key, value in marks_of(now).items() if key != unmark}
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": now["metadata"]["resourceVersion"]},
-        {"op": "replace", "path": "/spec/template", "value": template},
-        {"op": "add", "path": "/metadata/annotations", "value": {**kept, **marks}},
-    ]

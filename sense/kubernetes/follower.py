@@ -9,12 +9,17 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+import structlog
+
+from graph_schema.config_versions import ConfigVersion, keep
 from graph_schema.model import Change, Entity, Relation, entity_id
-from graph_schema.store import GraphStore
+from graph_schema.store import GraphStore, StoreUnavailable
 from sense.kubernetes import objects
 from sense.kubernetes.objects import Object
 from sense.kubernetes.reflector import Reflector
 
+STORE_RETRY_S = 1.0
+_log = structlog.get_logger(__name__)
 PATHS = {
     "Namespace": "/api/v1/namespaces",
     "Node": "/api/v1/nodes",
@@ -30,6 +35,8 @@ PATHS = {
     "Ingress": "/apis/networking.k8s.io/v1/ingresses",
 }
 
+OPT_IN = "kt.io/remediate"
+
 
 class TopologyFollower:
     """`run` follows until told to stop; `synced` is set once every kind was listed."""
@@ -38,12 +45,13 @@ class TopologyFollower:
         self._client, self._store, self._clock, self._cluster = api_client, store, clock, cluster_name
         self._known: dict[str, dict[str, Object]] = defaultdict(dict)
         self._lock = threading.Lock()
+        self._calls: dict[str, set[Relation]] = {}
+        """Service → its calls as metrics tell them, beside what its annotation says."""
         self._listed: set[str] = set()
         self.synced = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
-        cluster = Entity(id=entity_id("Cluster", self._cluster), kind="Cluster", name=self._cluster)
-        self._store.upsert([cluster], at=self._clock())
+        self._name_cluster(stop)
         threads = []
         for kind, path in PATHS.items():
             reflector = Reflector(self._client, kind, path, self, functools.partial(self._note, kind))
@@ -51,6 +59,18 @@ class TopologyFollower:
         for thread in threads:
             thread.start()
         stop.wait()
+
+    def _name_cluster(self, stop: threading.Event) -> None:
+        """The cluster itself is the one thing no list brings; a store that is away is waited for."""
+        cluster = Entity(id=entity_id("Cluster", self._cluster), kind="Cluster", name=self._cluster)
+        while not stop.is_set():
+            try:
+                self._store.upsert([cluster], at=self._clock())
+            except StoreUnavailable as error:
+                _log.warning("the graph is away, trying again", error=str(error), again_in_s=STORE_RETRY_S)
+                stop.wait(STORE_RETRY_S)
+            else:
+                return
 
     def replace(self, kind: str, things: list[Object]) -> None:
         """A whole list: what the store has and the list has not is gone."""
@@ -62,13 +82,14 @@ class TopologyFollower:
             gone = [entity.id for entity in self._store.find(kind=kind) if entity.id not in here]
             self._store.delete(gone, at=at)
             self._store.upsert([objects.entity(each) for each in things], relations, at=at)
+            self._keep_versions(things, at)
             altered = [
                 change
                 for key, each in here.items()
                 if key in before
                 for change in objects.changes(before[key], each, at)
             ]
-            rollouts = [change for each in things if (change := objects.newest_rollout(each))]
+            rollouts = objects.newest_rollouts(things)
             removed = [Change(entity=each, at=at, kind="delete", id=f"{each}@{at.isoformat()}:delete") for each in gone]
             self._record([*altered, *rollouts, *(removed if kind != "Pod" else ())])
 
@@ -79,17 +100,36 @@ class TopologyFollower:
             old = set(self._relations(before)) if before else set()
             self._known[kind][me] = thing
             now = self._relations(thing)
-            kinds = {relation.kind for relation in old - set(now) if relation.source == me}
             self._store.upsert([objects.entity(thing)], now, at=at)
-            if kinds:
-                self._store.set_relations(
-                    me, kinds, [each for each in now if each.source == me and each.kind in kinds], at=at
-                )
+            self._keep_versions([thing], at)
+            self._end(me, old, now, at)
             self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind == "SELECTS")
             if before:
                 self._record(objects.changes(before, thing, at))
-            elif (rollout := objects.newest_rollout(thing)) is not None:
-                self._record([rollout])
+            else:
+                self._record(objects.newest_rollouts([thing]))
+
+    def observe_calls(self, calls: Iterable[Relation]) -> None:
+        """These are all the calls between services that metrics tell of now."""
+        at, told = self._clock(), defaultdict[str, set[Relation]](set)
+        for call in calls:
+            told[call.source].add(call)
+        with self._lock:
+            for me in sorted({*self._calls, *told}):
+                service, before = self._known["Service"].get(me), self._calls.get(me, set())
+                if told[me] - before:
+                    self._store.upsert([], told[me] - before, at=at)
+                # Known only once it is stored: what the store did not take is told to it again by the next look.
+                self._calls[me] = told[me]
+                if before - told[me] and service is not None:
+                    self._end(me, before, self._relations(service), at)
+
+    def _end(self, me: str, old: set[Relation], now: list[Relation], at: datetime) -> None:
+        """Take the relations that leave this object and are no more out of the graph."""
+        kinds = {relation.kind for relation in old - set(now) if relation.source == me}
+        if kinds:
+            left = [each for each in now if each.source == me and each.kind in kinds]
+            self._store.set_relations(me, kinds, left, at=at)
 
     def deleted(self, kind: str, thing: Object) -> None:
         at, me = self._clock(), objects.id_of(thing)
@@ -113,6 +153,7 @@ class TopologyFollower:
                 if objects.selects(service, thing)
             ]
         elif thing["kind"] == "Service":
+            found += self._calls.get(objects.id_of(thing), set()) - set(found)
             found += [
                 Relation(objects.id_of(thing), objects.id_of(pod), "SELECTS")
                 for pod in self._known["Pod"].values()
@@ -130,6 +171,25 @@ class TopologyFollower:
                 left = [each for each in self._relations(service) if each.kind == "SELECTS"]
                 self._store.set_relations(relation.source, ["SELECTS"], left, at=self._clock())
 
+    def _keep_versions(self, things: Iterable[Object], at: datetime) -> None:
+        """What ConfigMaps hold, so that a wrong edit can be taken back; where KT may act, and never of Secrets."""
+        for thing in things:
+            if thing["kind"] == "Namespace" and _opted_in(thing):
+                space = thing["metadata"]["name"]
+                here = self._known["ConfigMap"].values()
+                self._keep_versions([each for each in here if each["metadata"]["namespace"] == space], at)
+            elif thing["kind"] == "ConfigMap":
+                meta = thing["metadata"]
+                space = self._known["Namespace"].get(entity_id("Namespace", meta["namespace"]))
+                if space is not None and _opted_in(space):
+                    version = ConfigVersion(
+                        version=meta["resourceVersion"],
+                        at=at,
+                        data=thing.get("data") or {},
+                        binary_data=thing.get("binaryData") or {},
+                    )
+                    keep(self._store, meta["namespace"], meta["name"], version)
+
     def _record(self, changes: list[Change]) -> None:
         if changes:
             self._store.record_changes(changes)
@@ -138,3 +198,7 @@ class TopologyFollower:
         self._listed.add(kind)
         if len(self._listed) == len(PATHS):
             self.synced.set()
+
+
+def _opted_in(namespace: Object) -> bool:
+    return (namespace["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ CALLS = "kt.io/calls"
 """Annotation of a Service: the services it calls, `name` or `namespace/name`, separated by commas."""
 MARKS = "kt.io/"
 REVISION = "deployment.kubernetes.io/revision"
+REVISIONS_BEFORE = "deployment.kubernetes.io/revision-history"
+"""The revisions that a ReplicaSet was before it was gone back to."""
 OUTGOING = ("OWNS", "RUNS_ON", "SELECTS", "CALLS", "MOUNTS", "USES", "SCALES", "APPLIES_TO", "ROUTES_TO", "IN")
 ZONE = "topology.kubernetes.io/zone"
 
@@ -188,18 +190,32 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
     return found
 
 
-def newest_rollout(thing: Object) -> Change | None:
-    """The rollout that a ReplicaSet with a revision above 1 tells of: known even when nobody watched it happen."""
-    revision = (thing["metadata"].get("annotations") or {}).get(REVISION, "0")
-    owner = next(iter(thing["metadata"].get("ownerReferences") or []), None)
-    if thing["kind"] != "ReplicaSet" or owner is None or not revision.isdigit() or int(revision) < 2:
-        return None
-    at = datetime.fromisoformat(thing["metadata"]["creationTimestamp"]).astimezone(UTC)
-    deployment = entity_id(owner["kind"], owner["name"], thing["metadata"].get("namespace", ""))
+def newest_rollouts(things: Iterable[Object]) -> list[Change]:
+    """The rollouts that ReplicaSets tell of, known even when nobody watched them: of each owner the newest, if it is
+    above revision 1. Older ones are over; one that was gone back to (it has a history of revisions) does not tell
+    when that was."""
+    newest: dict[str, tuple[int, Object]] = {}
+    for thing in things:
+        marks = thing["metadata"].get("annotations") or {}
+        owner = next(iter(thing["metadata"].get("ownerReferences") or []), None)
+        if thing["kind"] != "ReplicaSet" or owner is None or not marks.get(REVISION, "").isdigit():
+            continue
+        deployment = entity_id(owner["kind"], owner["name"], thing["metadata"].get("namespace", ""))
+        number = int(marks[REVISION])
+        if number > newest.get(deployment, (0, {}))[0]:
+            newest[deployment] = (number, thing)
+    return [
+        _rollout(deployment, number, thing)
+        for deployment, (number, thing) in newest.items()
+        if number > 1 and REVISIONS_BEFORE not in thing["metadata"]["annotations"]
+    ]
+
+
+def _rollout(deployment: str, number: int, replica_set: Object) -> Change:
     return Change(
         entity=deployment,
-        at=at,
+        at=datetime.fromisoformat(replica_set["metadata"]["creationTimestamp"]).astimezone(UTC),
         kind="rollout",
-        detail=f"revision {revision}: {', '.join(images(thing.get('spec') or {}))}",
-        id=f"{deployment}#{thing['metadata']['name']}",
+        detail=f"revision {number}: {', '.join(images(replica_set.get('spec') or {}))}",
+        id=f"{deployment}#{replica_set['metadata']['name']}",
     )

@@ -38,13 +38,17 @@ def _go(arguments: list[str], cwd: Path, *, seconds: float) -> str:
 
 def binaries() -> Path:
     """The folder of the Kubernetes commands (10 minutes when Go's cache is cold)."""
-    sources = [FOLDER / name for name in ("go.mod", "go.sum", "tools.go")]
 
     def make(folder: Path) -> None:
         packages = [f"k8s.io/kubernetes/cmd/{command}" for command in COMMANDS]
         _go(["build", "-trimpath", "-ldflags", _flags(), "-o", f"{folder}/", *packages], FOLDER, seconds=3600)
 
-    return places.built("kubernetes", places.digest([*sources, _flags(), _go_version()]), make)
+    return places.built("kubernetes", _key(), make)
+
+
+def _key() -> str:
+    sources = [FOLDER / name for name in ("go.mod", "go.sum", "tools.go")]
+    return places.digest([*sources, _flags(), _go_version()])
 
 
 def shop() -> Path:
@@ -53,7 +57,8 @@ def shop() -> Path:
     def make(folder: Path) -> None:
         _go(["build", "-trimpath", "-ldflags", "-s -w", "-o", str(folder / "shop"), "."], SHOP, seconds=600)
 
-    return places.built("shop", places.digest([SHOP / "go.mod", SHOP / "main.go", _go_version()]), make) / "shop"
+    sources = [SHOP / name for name in ("go.mod", "main.go", "load.go")]
+    return places.built("shop", places.digest([*sources, _go_version()]), make) / "shop"
 
 
 def _go_version() -> str:

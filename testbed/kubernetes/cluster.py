@@ -1,5 +1,6 @@
 """What the parts of the cluster agree on: names, addresses, folders, the file that each uses to speak to the API."""
 
+import base64
 import json
 import secrets
 import ssl
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import yaml
 
 from testbed import places, server
 from testbed.errors import TestbedError
@@ -55,9 +57,11 @@ class Node(msgspec.Struct, frozen=True):
 NODES = (Node(1), Node(2))
 API_ADDRESS = NODES[0].address
 
-# Who may speak to the API server, and as what; RBAC knows these groups and names already.
+# Who may speak to the API server, and as what. RBAC knows these groups and names already, but `kt`: that one may do
+# nothing until a test grants it the rights that KT says it needs.
 USERS = {
     "admin": ("kt-testbed", "system:masters"),
+    "kt": ("kt", ""),
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", ""),
@@ -95,8 +99,6 @@ def write_tokens() -> Path:
 
 def write_kubeconfigs(api_port: int, certificate: Path) -> None:
     """A kubeconfig for each user (JSON is YAML)."""
-    import base64
-
     authority = base64.b64encode(certificate.read_bytes()).decode()
     for user in USERS:
         token = (folder() / f"{user}.token").read_text()
@@ -118,10 +120,6 @@ class Api:
     """A few calls on the API server of a kubeconfig, as plain JSON."""
 
     def __init__(self, config: Path) -> None:
-        import base64
-
-        import yaml
-
         data = yaml.safe_load(config.read_text())
         where, user = data["clusters"][0]["cluster"], data["users"][0]["user"]
         authority = base64.b64decode(where["certificate-authority-data"]).decode()
@@ -135,9 +133,9 @@ class Api:
     def __exit__(self, *_: object) -> None:
         self.client.close()
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, **query: str) -> Any:
         """The decoded answer; TestbedError with the server's message on an error code."""
-        return self._answer(self.client.get(path))
+        return self._answer(self.client.get(path, params=query))
 
     def apply(self, path: str, thing: dict[str, Any]) -> Any:
         """Server-side apply: the object becomes what is given, whatever it was."""

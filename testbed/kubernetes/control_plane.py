@@ -6,7 +6,7 @@ import httpx
 
 from testbed import processes
 from testbed.errors import TestbedError
-from testbed.kubernetes import cluster
+from testbed.kubernetes import audit, cluster
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 PORTS = ("api", "etcd", "etcd-peer", "scheduler", "proxy-health", "proxy-metrics")
@@ -78,6 +78,9 @@ def _apiserver(binaries: Path, ports: dict[str, int], folder: Path) -> list[str]
         f"--service-account-signing-key-file={key}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-cluster-ip-range={cluster.SERVICES}",
+        f"--audit-policy-file={audit.write_policy()}",
+        f"--audit-log-path={audit.path()}",
+        "--audit-log-mode=blocking",
         "--allow-privileged=true",
         "--kubelet-preferred-address-types=InternalIP",
     ]

@@ -7,10 +7,13 @@
 //	CAPACITY       requests served at once, the rest queue (0: no bound); a queue four times as long refuses with 503
 //	WORK_MS        time that one request holds its place
 //	CALLS          URL of the next service; its failure is this service's failure
+//	CALLEE         name of that service in http_client_requests_total
 //	EAT_MB         memory taken at start
 //	EXIT_AFTER_S   ends with code 1 after that time
 //
 // /healthz answers 200 while the process lives, /metrics speaks Prometheus' text format, `shop pause` only waits.
+// `shop load -url URL -listen ADDRESS -per-second N` is the shop's customers: requests at random moments, however long
+// the answers take; POST /rate?per_second=N changes how many.
 package main
 
 import (
@@ -36,7 +39,8 @@ type shop struct {
 	fail, built   float64
 	latency, work time.Duration
 	capacity      int64
-	calls         string
+	calls, callee string
+	called        atomic.Int64
 	client        *http.Client
 	places        chan struct{}
 	busy, waiting atomic.Int64
@@ -67,7 +71,7 @@ func newShop(version string, built float64) *shop {
 	s := &shop{
 		version: version, built: built, fail: number("FAIL_RATIO", 0),
 		latency: milliseconds("LATENCY_MS"), work: milliseconds("WORK_MS"),
-		capacity: int64(number("CAPACITY", 0)), calls: os.Getenv("CALLS"),
+		capacity: int64(number("CAPACITY", 0)), calls: os.Getenv("CALLS"), callee: os.Getenv("CALLEE"),
 		// A fresh connection for each call: the Service then spreads the calls over all its pods.
 		client: &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 		counts: map[int]uint64{200: 0, 500: 0}, buckets: make([]uint64, len(bounds)),
@@ -111,6 +115,7 @@ func (s *shop) next(ctx context.Context) (int, string) {
 	if err != nil {
 		return http.StatusInternalServerError, err.Error()
 	}
+	s.called.Add(1)
 	response, err := s.client.Do(request)
 	if err != nil {
 		return http.StatusBadGateway, err.Error()
@@ -145,20 +150,24 @@ func (s *shop) metrics(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	fmt.Fprintln(w, "# TYPE shop_requests_total counter")
+	fmt.Fprintln(w, "# TYPE http_requests_total counter")
 	for code, count := range s.counts {
-		fmt.Fprintf(w, "shop_requests_total{code=\"%d\"} %d\n", code, count)
+		fmt.Fprintf(w, "http_requests_total{code=\"%d\"} %d\n", code, count)
 	}
-	fmt.Fprintln(w, "# TYPE shop_request_seconds histogram")
+	if s.callee != "" {
+		fmt.Fprintln(w, "# TYPE http_client_requests_total counter")
+		fmt.Fprintf(w, "http_client_requests_total{callee=%q} %d\n", s.callee, s.called.Load())
+	}
+	fmt.Fprintln(w, "# TYPE http_request_duration_seconds histogram")
 	for i, bound := range bounds {
-		fmt.Fprintf(w, "shop_request_seconds_bucket{le=\"%g\"} %d\n", bound, s.buckets[i])
+		fmt.Fprintf(w, "http_request_duration_seconds_bucket{le=\"%g\"} %d\n", bound, s.buckets[i])
 	}
-	fmt.Fprintf(w, "shop_request_seconds_bucket{le=\"+Inf\"} %d\n", s.total)
-	fmt.Fprintf(w, "shop_request_seconds_sum %g\nshop_request_seconds_count %d\n", s.sum, s.total)
-	fmt.Fprintln(w, "# TYPE shop_busy gauge")
-	fmt.Fprintf(w, "shop_busy %d\n", s.busy.Load()+s.waiting.Load())
-	fmt.Fprintln(w, "# TYPE shop_capacity gauge")
-	fmt.Fprintf(w, "shop_capacity %d\n", s.capacity)
+	fmt.Fprintf(w, "http_request_duration_seconds_bucket{le=\"+Inf\"} %d\n", s.total)
+	fmt.Fprintf(w, "http_request_duration_seconds_sum %g\nhttp_request_duration_seconds_count %d\n", s.sum, s.total)
+	fmt.Fprintln(w, "# TYPE http_requests_in_flight gauge")
+	fmt.Fprintf(w, "http_requests_in_flight %d\n", s.busy.Load()+s.waiting.Load())
+	fmt.Fprintln(w, "# TYPE http_requests_limit gauge")
+	fmt.Fprintf(w, "http_requests_limit %d\n", s.capacity)
 }
 
 func main() {
@@ -166,6 +175,10 @@ func main() {
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	if len(os.Args) > 1 && os.Args[1] == "pause" {
 		<-stop
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "load" {
+		load(os.Args[2:])
 		return
 	}
 	version := flag.String("version", "v1", "what the image calls itself")

@@ -167,7 +167,17 @@ def test_changes_of_what_was_deleted_come_along(store: GraphStore) -> None:
     gone = Change(entity="Service/cart", at=at(1), kind="delete", id="d1")
     store.record_changes([gone])
     store.delete(["Service/cart"], at=at(1))
-    assert gone in store.neighbourhood(["Service/front"], hops=2).changes
+    piece = store.neighbourhood(["Service/front"], hops=2)
+    assert gone in piece.changes
+    # Who called it is what makes it a cause that can be named.
+    assert Relation("Service/front", "Service/cart", "CALLS") in piece.ended
+    assert "Service/cart" not in piece.entities
+
+
+def test_what_went_without_a_change_leaves_no_ended_relation(store: GraphStore) -> None:
+    shop(store)
+    store.delete(["Service/cart"], at=at(1))
+    assert store.neighbourhood(["Service/front"], hops=2).ended == ()
 
 
 def test_writers_at_once_lose_nothing(another: Open) -> None:

@@ -24,14 +24,24 @@ def test_doctor_says_what_does_not_answer_and_fails(tmp_path: Path) -> None:
     assert answer.returncode == 1
     found = {name: check["ok"] for name, check in json.loads(answer.stdout).items()}
     assert found == {
-        "incident log": True, "graph": True, "broker": False, "kubernetes": False, "prometheus": False, "guard": True,
+        "incident log": True, "graph": True, "broker": False, "pipeline": True, "kubernetes": False, "rights": False,
+        "prometheus": False, "guard": True,
     }  # fmt: skip
+    checks = json.loads(answer.stdout)
+    assert (checks["pipeline"]["state"], "kt worker" in checks["pipeline"]["fix"]) == ("odd", True)
+    assert "kt serve --embedded" in checks["broker"]["fix"]
 
 
 def test_doctor_shows_settings_without_their_secrets(tmp_path: Path) -> None:
-    answer = kt(tmp_path, "doctor", "--settings", KT_WEB__TOKEN="hidden", KT_STORE__PASSWORD="hidden")
+    secrets = {
+        "KT_WEB__TOKEN": "hidden",
+        "KT_STORE__PASSWORD": "hidden",
+        "KT_BROKER_URL": "redis://:hidden@redis:6379/0",
+    }
+    answer = kt(tmp_path, "doctor", "--settings", **secrets)
     assert answer.returncode == 0
     assert "hidden" not in answer.stdout
+    assert json.loads(answer.stdout)["broker_url"] == "redis://:***@redis:6379/0"
     assert json.loads(answer.stdout)["web"]["token"] == "***"
 
 

@@ -112,21 +112,44 @@ def test_logs_are_evidence_beside_alerts(tmp_path: Path) -> None:
     assert any("panic: nil <*>" in text for each in alone["hypotheses"] for text in each["evidence_for"])
 
 
-def test_an_alert_that_watches_in_silence_speaks_against(tmp_path: Path) -> None:
-    rule = {"type": "alerting", "name": "KubeContainerOOM", "query": "oom_events by (pod) > 0", "health": "ok"}
-    (tmp_path / "rules.json").write_text(json.dumps({"status": "success", "data": {"groups": [{"rules": [rule]}]}}))
+def rules(path: Path, *found: dict[str, Any]) -> Path:
+    groups = [{"name": "shop", "rules": [{"type": "alerting", "health": "ok", **each} for each in found]}]
+    file = path / "rules.json"
+    file.write_text(json.dumps({"status": "success", "data": {"groups": groups}}))
+    return file
+
+
+def test_only_what_a_healthy_rule_watches_for_is_missed(tmp_path: Path) -> None:
     base = ("-t", EXAMPLES / "topology.json", "-a", EXAMPLES / "alerts.json")
-    probability = {
-        bool(rules): {(each["entity"], each["fault"]): each for each in answer(*base, *rules)["hypotheses"]}
-        for rules in ((), ("--rules", tmp_path / "rules.json"))
+    missed = {
+        health: sum("shows no errors" in text for each in found["hypotheses"] for text in each["evidence_against"])
+        for health in ("ok", "err")
+        for found in (answer(*base, "-r", rules(tmp_path, {"name": "ShopErrors", "health": health})),)
     }
-    changed = [
-        key
-        for key, each in probability[True].items()
-        if any("KubeContainerOOM watches" in text for text in each["evidence_against"])
-    ]
-    assert changed
-    assert all(probability[True][key]["probability"] < probability[False][key]["probability"] for key in changed)
+    assert missed["ok"] > 0
+    assert missed["err"] == 0
+
+
+def test_what_fires_by_the_rules_word_is_an_alert(tmp_path: Path) -> None:
+    active = {"labels": {"service": "cart", "namespace": "shop"}, "state": "firing", "activeAt": "2026-03-01T12:00:00Z"}
+    found = answer("-t", EXAMPLES / "topology.json", "-r", rules(tmp_path, {"name": "CartErrors", "alerts": [active]}))
+    assert "cart" in best(found)[0]
+
+
+def test_metrics_change_the_answer_and_its_explanations_together(tmp_path: Path) -> None:
+    files = {"-t": "topology", "-a": "alerts", "-c": "changes"}
+    base = [part for option, name in files.items() for part in (option, EXAMPLES / f"{name}.json")]
+    base += ["-m", metrics(tmp_path, {"front": 0.3, "cart": 0.3})]
+    found = answer(*base)
+    assert {"enough", "next_probe"} <= found.keys()
+    entities = [each["entity"] for each in found["hypotheses"]]
+    assert len(entities) == len(set(entities))
+    first = found["hypotheses"][0]
+    assert "What separates" in kt(*base, "--explain").stdout
+    assert f"{first['entity']} is named as a cause" in kt(*base, "--why-not", first["entity"]).stdout
+    other = kt(*base, "--why-not", "svc/catalogue").stdout
+    assert f"number 1 is {first['fault']} of {first['entity']}" in other
+    assert "None of the waiting and failing arises there." in other or "arises there: what it calls" in other
 
 
 @pytest.mark.parametrize(
@@ -136,7 +159,7 @@ def test_an_alert_that_watches_in_silence_speaks_against(tmp_path: Path) -> None
         ("--metrics", "timestamp,entity,metric,value\nnow,a,b,1\n", "f:2: timestamp “now”"),
         ("--logs", '{"timestamp": 1}\n', "f:1: Object missing required field"),
         ("--traces", "\n\n{", "f:3: not JSON"),
-        ("--rules", "{}", "expected is what /api/v1/rules answers"),
+        ("--rules", "{}", "expected is what Prometheus answers to /api/v1/rules"),
     ],
 )
 def test_a_broken_file_is_one_clear_line(tmp_path: Path, option: str, content: str, says: str) -> None:

@@ -62,9 +62,10 @@ def dry(request: Request, body: dict[str, Any] | None = None) -> bool:
     """Whether nothing is to be kept. Raises 422 for anything but `All`."""
     given = request.query_params.getlist("dryRun") or (body or {}).get("dryRun") or []
     if any(each != "All" for each in given):
-        raise errors.invalid("CreateOptions", "meta.k8s.io", "", [
-            ("FieldValueNotSupported", "dryRun", f'Unsupported value: {given[0]!r}: supported values: "All"')
-        ])  # fmt: skip
+        kind = {"POST": "Create", "PUT": "Update", "PATCH": "Patch", "DELETE": "Delete"}[request.method] + "Options"
+        told = msgspec.json.encode(given).decode()
+        why = ("FieldValueNotSupported", "dryRun", f'Unsupported value: {told}: supported values: "All"')
+        raise errors.invalid(kind, "meta.k8s.io", "", [why])
     return bool(given)
 
 

@@ -65,7 +65,7 @@ def _workload(kind: str, spec: dict[str, Any]) -> None:
             spec.setdefault(field, value)
     template = spec.get("template")
     if isinstance(template, dict):
-        template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+        template.setdefault("metadata", {})
         _pod_spec(template.setdefault("spec", {}))
 
 

@@ -9,6 +9,7 @@ from twin.kinds import KINDS, Kind
 from twin.objects import Object, Store
 
 _FOREGROUND = "foregroundDeletion"
+_PRECONDITIONS = {"uid": ("UID", "deleted and then recreated"), "resourceVersion": ("ResourceVersion", "modified")}
 
 
 def delete(store: Store, kind: Kind, given: Object, options: dict[str, Any]) -> tuple[Object, bool]:
@@ -35,13 +36,12 @@ def _preconditions(kind: Kind, given: Object, asked: dict[str, Any]) -> None:
     meta = given["metadata"]
     for field in ("uid", "resourceVersion"):
         if asked.get(field) and asked[field] != meta[field]:
-            word = "UID" if field == "uid" else "ResourceVersion"
+            word, then = _PRECONDITIONS[field]
             why = (
-                f"StorageError: invalid object, Code: 4, Key: /registry/{kind.plural}/{meta['name']}, "
-                f"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {word} in precondition: {asked[field]}, "
-                f"{word} in object meta: {meta[field]}"
+                f"the {word} in the precondition ({asked[field]}) does not match the {word} in record "
+                f"({meta[field]}). The object might have been {then}"
             )
-            raise errors.conflict(kind.plural, kind.group, meta["name"], why)
+            raise errors.conflict(kind.kind, "", meta["name"], why)
 
 
 def _pod(store: Store, pod: Object, options: dict[str, Any]) -> tuple[Object, bool]:

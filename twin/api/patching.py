@@ -10,6 +10,7 @@ from twin.objects import clone
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 
 _MERGE_KEYS: dict[str, tuple[str, ...]] = {
     "containers": ("name",),
@@ -29,12 +30,12 @@ _MERGE_KEYS: dict[str, tuple[str, ...]] = {
 but for `ports`, whose key depends on where it stands, and `finalizers`, a set."""
 
 
-def apply(content_type: str, before: dict[str, Any], patch: Any, name: str) -> dict[str, Any]:
+def apply(content_type: str, before: dict[str, Any], patch: Any) -> dict[str, Any]:
     """The patched object. Raises 400, 415 and 422 as the real API does."""
     if content_type == JSON_PATCH:
         if not isinstance(patch, list):
             raise errors.bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
-        result = _json_patch(before, patch, name)
+        result = _json_patch(before, patch)
     elif not isinstance(patch, dict):
         raise errors.bad_request("json: cannot unmarshal array into Go value of type map[string]interface {}")
     elif content_type == MERGE_PATCH:
@@ -42,9 +43,7 @@ def apply(content_type: str, before: dict[str, Any], patch: Any, name: str) -> d
     elif content_type == STRATEGIC_PATCH:
         result = strategic(before, patch)
     else:
-        accepted = f"{JSON_PATCH}, {MERGE_PATCH}, {STRATEGIC_PATCH}"
-        message = "the body of the request was in an unknown format - accepted media types include: " + accepted
-        raise errors.ApiError(415, "UnsupportedMediaType", message)
+        raise errors.ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type")
     if not isinstance(result, dict):
         raise errors.bad_request("the patched object is no longer an object")
     return result
@@ -91,10 +90,8 @@ def strategic(before: Any, patch: dict[str, Any]) -> Any:
 def _strategic_list(field: str, before: list[Any], patch: list[Any]) -> list[Any]:
     if field == "finalizers":
         return before + [each for each in patch if each not in before]
-    keys = _MERGE_KEYS.get(field, ())
-    if field == "ports":
-        keys = ("containerPort",) if any("containerPort" in each for each in patch) else ("port",)
-    if not keys or not all(isinstance(each, dict) for each in [*before, *patch]):
+    keys = keys_of(field, [*before, *patch])
+    if not keys:
         return [clone(each) for each in patch]
     if any(each.get("$patch") == "replace" for each in patch):
         return [clone(each) for each in patch if each.get("$patch") != "replace"]
@@ -112,14 +109,26 @@ def _strategic_list(field: str, before: list[Any], patch: list[Any]) -> list[Any
     return result + added
 
 
-def _json_patch(before: dict[str, Any], patch: list[Any], name: str) -> Any:
-    """A failed operation is 422, as in the real API server; `name` is the object's, for the message."""
+def keys_of(field: str, items: list[Any]) -> tuple[str, ...]:
+    """By which keys the things of a list are told apart; none when the list is one value."""
+    keys = _MERGE_KEYS.get(field, ())
+    if field == "ports":
+        keys = (
+            ("containerPort",)
+            if any(isinstance(each, dict) and "containerPort" in each for each in items)
+            else ("port",)
+        )
+    return keys if all(isinstance(each, dict) for each in items) else ()
+
+
+def _json_patch(before: dict[str, Any], patch: list[Any]) -> Any:
+    """A failed operation is 422, without telling which, as in the real API server."""
     document: Any = clone(before)
     for operation in patch:
         try:
             document = _operation(document, operation)
         except (KeyError, IndexError, ValueError, TypeError) as error:
-            message = f"the server rejected our request due to an error in our request: {name}: {error}"
+            message = "the server rejected our request due to an error in our request"
             raise errors.ApiError(422, "Invalid", message) from error
     return document
 
@@ -134,7 +143,8 @@ def _operation(document: Any, operation: dict[str, Any]) -> Any:
         case "add":
             return _put(document, path, clone(operation["value"]), insert=True)
         case "replace":
-            _at(document, path)
+            # The library behind the real API server does not mind a member that is not there.
+            _at(document, path[:-1])
             return _put(document, path, clone(operation["value"]), insert=False)
         case "remove":
             return _take(document, path)

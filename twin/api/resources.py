@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 
 from twin import errors
-from twin.api import asked, defaults, patching, validation
+from twin.api import applying, asked, defaults, patching, validation
 from twin.api.asked import Asked
 from twin.api.backend import Backend
 from twin.api.deletion import delete
@@ -41,10 +41,35 @@ def update(backend: Backend, request: Request, what: Asked, body: Any) -> Answer
 
 
 def patch(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
+    if asked.media_type(request) == patching.APPLY_PATCH:
+        return _apply(backend, request, what, body)
     before = find(backend, what)
-    after = patching.apply(asked.media_type(request), before, body, what.name)
+    dry = asked.dry(request)
+    after = patching.apply(asked.media_type(request), before, body)
     _named(what, after, fresh=False)
-    return 200, write(backend, what, before, after, dry=asked.dry(request))
+    return 200, write(backend, what, before, after, dry=dry)
+
+
+def _apply(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
+    """Server-side apply: makes the object when it is not there."""
+    manager, dry = request.query_params.get("fieldManager", ""), asked.dry(request)
+    if not manager:
+        why = ("FieldValueRequired", "fieldManager", "Required value: is required for apply patch")
+        raise errors.invalid("PatchOptions", "meta.k8s.io", "", [why])
+    if not isinstance(body, dict) or not body.get("kind") or not body.get("apiVersion"):
+        raise errors.bad_request("invalid object type: /, Kind=")
+    given = _object(what, body)
+    _named(what, given, fresh=False)
+    if given["metadata"].get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    before = backend.store.find(what.kind.kind, what.name, what.namespace or "")
+    after = applying.apply(before, given, manager, force=asked.flag(request, "force"), now=backend.now())
+    if before is not None:
+        return 200, write(backend, what, before, after, dry=dry)
+    defaults.fill(backend.store, what.kind.kind, after)
+    validation.check(what.kind, after)
+    make = backend.store.prepare if dry else lambda kind, made: backend.store.create(kind.kind, made)
+    return 201, make(what.kind, after)
 
 
 def write(backend: Backend, what: Asked, before: Object, given: Object, *, dry: bool) -> Object:
@@ -58,6 +83,8 @@ def write(backend: Backend, what: Asked, before: Object, given: Object, *, dry: 
         draft = clone(given)
         if "status" in kind.subresources and (status := before.get("status")) is not None:
             draft["status"] = clone(status)
+        if draft["metadata"].get("managedFields") == before["metadata"].get("managedFields"):
+            applying.written_by_others(before, draft)
         defaults.fill(store, kind.kind, draft)
         validation.check(kind, draft, before)
     return store.merged(kind.kind, before, draft) if dry else store.update(kind.kind, draft)

@@ -102,7 +102,10 @@ def _field_term(kind: str, term: str) -> Test:
         raise errors.bad_request(f"invalid selector: {term!r}; can't understand {term!r}")
     path, wanted = match["path"], match["value"]
     if path not in ("metadata.name", "metadata.namespace") and path not in _FIELDS.get(kind, frozenset()):
-        raise errors.bad_request(f'field label not supported: {path} for kind "{kind}"')
+        if kind in _FIELDS:
+            raise errors.bad_request(f"field label not supported: {path}")
+        known = '"metadata.name", "metadata.namespace"'
+        raise errors.bad_request(f'"{path}" is not a known field selector: only {known}')
     equal = match["op"] != "!="
     return lambda given: (_text(given, path) == wanted) is equal
 

@@ -24,7 +24,7 @@ def scale(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
     if request.method == "PUT":
         wanted = body if isinstance(body, dict) else {}
     elif request.method == "PATCH":
-        wanted = patching.apply(asked.media_type(request), current, body, what.name)
+        wanted = patching.apply(asked.media_type(request), current, body)
     else:
         raise errors.ApiError(
             405, "MethodNotAllowed", "the server does not allow this method on the requested resource"

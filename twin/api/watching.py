@@ -39,21 +39,39 @@ def wanted(request: Request, what: Asked) -> Test:
 def list_page(backend: Backend, request: Request, what: Asked) -> dict[str, Any]:
     """One page of a list, each item without kind and apiVersion as in the real API."""
     test = wanted(request, what)
-    found = [each for each in backend.store.all(what.kind.kind, what.namespace) if test(each)]
     version, begin = backend.store.version, 0
     if token := request.query_params.get("continue"):
         version, begin = _resume(backend, token)
+    found = [each for each in _as_of(backend, what, version) if test(each)]
     meta: dict[str, Any] = {"resourceVersion": str(version)}
     limit = asked.number(request, "limit")
     page = found[begin:]
     if limit and len(page) > limit:
         meta["continue"] = base64.urlsafe_b64encode(f"{version}:{begin + limit}".encode()).decode()
-        meta["remainingItemCount"] = len(page) - limit
+        if not request.query_params.get("labelSelector") and not request.query_params.get("fieldSelector"):
+            meta["remainingItemCount"] = len(page) - limit
         page = page[:limit]
     items = [{key: value for key, value in each.items() if key not in ("kind", "apiVersion")} for each in page]
     return {
         "kind": f"{what.kind.kind}List", "apiVersion": what.kind.api_version, "metadata": meta, "items": items,
     }  # fmt: skip
+
+
+def _as_of(backend: Backend, what: Asked, version: int) -> list[Object]:
+    """The objects as they were at a version: what has happened since is taken back. Raises 410 for too old a one."""
+    changes = backend.store.since(what.kind.kind, version)
+    if not changes:
+        return list(backend.store.all(what.kind.kind, what.namespace))
+    there = {_place(each): each for each in backend.store.all(what.kind.kind)}
+    for change in reversed(changes):
+        there.pop(_place(change.object), None)
+        if change.before is not None:
+            there[_place(change.before)] = change.before
+    return [there[place] for place in sorted(there) if what.namespace in (None, place[0])]
+
+
+def _place(given: Object) -> tuple[str, str]:
+    return given["metadata"].get("namespace", ""), given["metadata"]["name"]
 
 
 def _resume(backend: Backend, token: str) -> tuple[int, int]:
@@ -62,7 +80,6 @@ def _resume(backend: Backend, token: str) -> tuple[int, int]:
         at = int(version), int(begin)
     except ValueError:
         raise errors.bad_request("continue key is not valid") from None
-    backend.store.since("Namespace", at[0])
     return at
 
 
@@ -154,7 +171,8 @@ def _version(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise errors.bad_request(f'Invalid value: "{text}": resource version must be an integer') from None
+        message = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise errors.ApiError(500, "", message) from None
 
 
 def _line(type_: str, given: dict[str, Any]) -> bytes:

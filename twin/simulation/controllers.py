@@ -5,6 +5,7 @@ Each function is one visit of its control loop: it looks at what is there and ta
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from twin.api import budgets, defaults, deletion
+from twin.errors import ApiError
 from twin.kinds import BY_KIND
 from twin.objects import Object, Store, clone, stamp
 
@@ -41,7 +43,9 @@ def template_hash(template: Object) -> str:
 
 def deployments(store: Store, now: datetime) -> None:
     for deployment in list(store.all("Deployment")):
-        _roll(store, deployment, now)
+        # What its API refuses (a namespace that is going) a controller tries again at its next visit.
+        with contextlib.suppress(ApiError):
+            _roll(store, deployment, now)
 
 
 def _roll(store: Store, deployment: Object, now: datetime) -> None:
@@ -168,19 +172,25 @@ def _report(store: Store, deployment: Object, now: datetime, name: str, new: Obj
 
 def replica_sets(store: Store) -> None:
     for replica_set in list(store.all("ReplicaSet")):
-        pods = [pod for pod in owned(store, "Pod", replica_set) if "deletionTimestamp" not in pod["metadata"]]
-        alive = [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
-        wanted = int(replica_set["spec"]["replicas"])
-        for _ in range(wanted - len(alive)):
-            _new_pod(store, replica_set)
-        # Not ready ones first, then the youngest, as the real controller does.
-        surplus = sorted(alive, key=lambda pod: (budgets.ready(pod), pod["metadata"]["creationTimestamp"]))
-        for pod in surplus[: max(0, len(alive) - wanted)]:
-            deletion.delete(store, BY_KIND["Pod"], pod, {"gracePeriodSeconds": 1})
-        meta = replica_set["metadata"]
-        ready = sum(1 for pod in alive if budgets.ready(pod))
-        status = {"replicas": len(alive), "readyReplicas": ready, "observedGeneration": meta.get("generation", 1)}
-        store.edit("ReplicaSet", meta["name"], meta["namespace"], functools.partial(_set_status, status=status))
+        with contextlib.suppress(ApiError):
+            _keep(store, replica_set)
+
+
+def _keep(store: Store, replica_set: Object) -> None:
+    """As many pods of a ReplicaSet as it wants."""
+    pods = [pod for pod in owned(store, "Pod", replica_set) if "deletionTimestamp" not in pod["metadata"]]
+    alive = [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
+    wanted = int(replica_set["spec"]["replicas"])
+    for _ in range(wanted - len(alive)):
+        _new_pod(store, replica_set)
+    # Not ready ones first, then the youngest, as the real controller does.
+    surplus = sorted(alive, key=lambda pod: (budgets.ready(pod), pod["metadata"]["creationTimestamp"]))
+    for pod in surplus[: max(0, len(alive) - wanted)]:
+        deletion.delete(store, BY_KIND["Pod"], pod, {"gracePeriodSeconds": 1})
+    meta = replica_set["metadata"]
+    ready = sum(1 for pod in alive if budgets.ready(pod))
+    status = {"replicas": len(alive), "readyReplicas": ready, "observedGeneration": meta.get("generation", 1)}
+    store.edit("ReplicaSet", meta["name"], meta["namespace"], functools.partial(_set_status, status=status))
 
 
 def _set_status(draft: Object, status: dict[str, Any]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from diagnose import diagnose
 from diagnose.arising import refine
 from diagnose.attribution import attribute
 from graph_schema.model import Diagnosis, Signal
 from kt.incident.events import Diagnosed, Healed
+from kt.incident.state import State
 from kt.pipeline.evidence import beside
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
@@ -22,9 +23,14 @@ def run(runtime: Runtime, journey: Journey) -> None:
     if not state.firing:
         journey.append(Healed(at=now, why="What was seen ended by itself; nothing was done."))
         return
-    if state.opened_at and now < state.opened_at + timedelta(seconds=runtime.settings.pipeline.settle_s):
+    if now < settled_at(runtime, state):
         return
     journey.append(Diagnosed(at=now, diagnosis=look(runtime, state.firing)))
+
+
+def settled_at(runtime: Runtime, state: State) -> datetime:
+    """When the first burst of an incident's alerts counts as being in."""
+    return (state.opened_at or runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.settle_s)
 
 
 def look(runtime: Runtime, signals: tuple[Signal, ...]) -> Diagnosis:
@@ -38,4 +44,5 @@ def look(runtime: Runtime, signals: tuple[Signal, ...]) -> Diagnosis:
     if not more.burdens:
         return answer
     showing = {(each.entity, each.symptom) for each in signals if each.mapped}
-    return refine(answer, attribute(more.burdens, piece.relations, showing), piece, runtime.ontology)
+    shares = attribute(more.burdens, piece.relations, showing)
+    return refine(answer, shares, piece, runtime.catalogue, runtime.ontology)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from kt.incident.events import (
     ActionFinished,
@@ -16,9 +16,10 @@ from kt.incident.events import (
     RolledBack,
     UndoStarted,
 )
-from kt.incident.state import Action
+from kt.incident.state import Action, State
 from kt.pipeline.journey import Held, Journey
 from kt.runtime import Runtime
+from remediate.actions import Outcome
 from remediate.plan import Plan, Target
 from remediate.remediator import Refusal
 
@@ -32,11 +33,13 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         match journey.state.phase:
             case "diagnosed":
                 _propose(runtime, journey)
-            case "awaiting approval" if _consented(runtime, journey):
+            case "awaiting approval" if not journey.state.approved or not stopped(runtime, journey):
+                if not _consented(runtime, journey):
+                    return
                 _begin(runtime, journey)
-            case "acting":
+            case "acting" if not stopped(runtime, journey):
                 _act(runtime, journey)
-            case "undoing":
+            case "undoing" if not stopped(runtime, journey):
                 _undo(runtime, journey)
             case _:
                 return
@@ -44,10 +47,28 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
             return
 
 
+def stopped(runtime: Runtime, journey: Journey) -> bool:
+    """Whether KT is stopped: then nothing touches the cluster. Told once in the log, asked of the store each time."""
+    stop = runtime.brakes.stopped()
+    if stop is None:
+        return False
+    _wait(runtime, journey, f"{stop.by} has stopped KT{': ' + stop.why if stop.why else ''}")
+    return True
+
+
+def _wait(runtime: Runtime, journey: Journey, why: str) -> None:
+    """Leave it due, so that each sweep looks again; told once in the log."""
+    last = journey.records[-1].event if journey.records else None
+    if not (isinstance(last, Postponed) and last.why == why):
+        journey.append(Postponed(at=runtime.clock(), until=runtime.clock(), why=why))
+
+
 def _propose(runtime: Runtime, journey: Journey) -> None:
     state, now, settings = journey.state, runtime.clock(), runtime.settings
     if not state.firing:
         journey.append(Healed(at=now, why="What was seen ended by itself."))
+        return
+    if _left_to_chaos(runtime, journey):
         return
     likely = [
         hypothesis
@@ -65,11 +86,18 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     proposed = PlanProposed(
         at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires
     )
-    if settings.guard.enabled:
+    if settings.guard.enabled and not answer.propose_only:
         journey.append(proposed)
+        return
+    if answer.propose_only:
+        journey.append(proposed, Escalated(at=now, why=_for_a_person(answer)))
         return
     why = "KT only observes (guard.enabled is off). The plan above is what it would have done."
     journey.append(proposed, Escalated(at=now, why=why))
+
+
+def _for_a_person(plan: Plan) -> str:
+    return f"KT proposes this plan and does not carry it out: {plan.propose_only}"
 
 
 def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
@@ -95,6 +123,28 @@ def _refused(runtime: Runtime, journey: Journey, refusal: Refusal) -> None:
     journey.append(Escalated(at=now, why=refusal.why))
 
 
+def _left_to_chaos(runtime: Runtime, journey: Journey) -> bool:
+    """Whether no remedy is proposed, since a run of chaos was on when this was raised that is no game day.
+
+    Its disturbance ends with the run. What is still there when the aftermath is over is told to a person.
+    """
+    now, options = runtime.clock(), runtime.settings
+    found = [run for run in map(runtime.chaos.run, journey.state.chaos_runs) if run and not run.what.game_day]
+    if not found:
+        return False
+    names = ", ".join(f"{run.id} ({run.what.name})" for run in found)
+    aftermath = timedelta(seconds=max(options.chaos.aftermath_s, options.pipeline.retry_s))
+    # A run that is still on is looked at again in a while; alerts that end wake the incident at once.
+    over = max((run.ended_at or now) + aftermath for run in found)
+    if now < over:
+        why = f"Raised while chaos run {names} was on; no remedy is proposed for what it disturbs."
+        journey.append(Postponed(at=now, until=over, why=why))
+        return True
+    why = f"Raised while chaos run {names} was on, and still there {options.chaos.aftermath_s:.0f} s after it ended"
+    journey.append(Escalated(at=now, why=f"{why}: it did not recover by itself, or the run was not the cause."))
+    return True
+
+
 def _consented(runtime: Runtime, journey: Journey) -> bool:
     """Whether the plan may be carried out now; lapses it when it may never be."""
     state, now = journey.state, runtime.clock()
@@ -104,16 +154,28 @@ def _consented(runtime: Runtime, journey: Journey) -> bool:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why="What it was for is no longer firing."))
         return False
     if state.expires_at and now >= state.expires_at:
-        why = "Nobody decided on the plan in time."
+        why = "Its time ran out before it could be carried out." if state.approved else "Nobody decided on it in time."
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=why), Escalated(at=now, why=why))
         return False
     if not state.approved:
+        return False
+    if _quiet(runtime, state):
+        _wait(runtime, journey, "Prometheus has none of its alerts any more; nothing is done unless they come back.")
         return False
     changed = runtime.remediator.current(state.plan)
     if changed:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=changed))
         return False
     return True
+
+
+def _quiet(runtime: Runtime, state: State) -> bool:
+    """Whether the monitoring has none of the alerts any more, though the message that they ended is still on its way.
+
+    What did not come from it, and a monitoring that does not answer, leaves them firing."""
+    if any(signal.source != "alertmanager" for signal in state.firing):
+        return False
+    return not runtime.symptoms.still_firing(state.firing)
 
 
 def _begin(runtime: Runtime, journey: Journey) -> None:
@@ -129,6 +191,12 @@ def _begin(runtime: Runtime, journey: Journey) -> None:
         journey.append(Postponed(at=now, until=until, why=f"Another incident acts on {_name(state.plan, step)}."))
         return
     action = uuid.uuid4().hex
+    # Counted before it is begun, once for a plan: after a crash in between one too many is counted, never one too few.
+    first = state.phase == "awaiting approval"
+    over = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step]) if first else ""
+    if over:
+        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=over), Escalated(at=now, why=over))
+        return
     journey.append(ActionStarted(at=now, action_id=action, plan_digest=state.plan.digest, step=step, fencing=token))
 
 
@@ -147,12 +215,27 @@ def _act(runtime: Runtime, journey: Journey) -> None:
     outcome = runtime.remediator.observe(plan, step, open_action.id)
     if outcome is None:
         outcome = runtime.remediator.apply(plan, step, open_action.id, max(token, open_action.fencing))
+    if outcome.later:
+        outcome = _or_too_late(runtime, open_action, outcome)
+    if outcome.later:
+        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
+        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+        return
     runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
-    journey.append(
+    journey.record(
         ActionFinished(
             at=runtime.clock(), action_id=open_action.id, ok=outcome.ok, detail=outcome.detail, undo=outcome.undo
         )
     )
+
+
+def _or_too_late(runtime: Runtime, action: Action, outcome: Outcome) -> Outcome:
+    """What disruption budgets or an API server hold back is asked for until a deadline; then it has failed."""
+    patience = timedelta(seconds=runtime.settings.guard.drain_deadline_s)
+    if runtime.clock() < action.started_at + patience:
+        return outcome
+    detail = f"not done {patience.total_seconds():.0f} s after it was begun: {outcome.detail}"
+    return Outcome(ok=False, detail=detail, undo=outcome.undo)
 
 
 def _undo(runtime: Runtime, journey: Journey) -> None:
@@ -166,14 +249,31 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     if not action.undo_started:
         journey.append(UndoStarted(at=runtime.clock(), action_id=action.id, why=_why_undo(journey)))
     reserve(runtime, journey.incident, action.plan.steps[action.step].target)
+    if state.verdict is not None and state.verdict.outcome == "regressed":
+        runtime.brakes.conclude(action.id, "ineffective")
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
+    runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)
+    if outcome.later and runtime.clock() < _undo_deadline(runtime, journey, action):
+        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
+        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+        return
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:
-        journey.append(rolled)
+        journey.record(rolled)
         return
     why = f"Undoing “{_summary(action)}” failed: {outcome.detail}. The cluster may be in between; a person has to look."
-    journey.append(rolled, Escalated(at=runtime.clock(), why=why))
+    journey.record(rolled, Escalated(at=runtime.clock(), why=why))
+
+
+def _undo_deadline(runtime: Runtime, journey: Journey, action: Action) -> datetime:
+    """Until when an undo is asked for again that the cluster cannot do now."""
+    begun = (
+        record.event.at
+        for record in journey.records
+        if isinstance(record.event, UndoStarted) and record.event.action_id == action.id
+    )
+    return next(begun, runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.recovery_s)
 
 
 def _why_undo(journey: Journey) -> str:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from graph_schema.model import Signal
+from kt.chaos.model import Run
 from kt.incident.events import AlertsReceived
 from kt.incident.log import Append, Notification, VersionConflict
 from kt.incident.state import State
@@ -24,25 +25,44 @@ MOST_OPEN = 500
 _log = structlog.get_logger(__name__)
 
 
-def drain(runtime: Runtime) -> list[str]:
+def drain(runtime: Runtime) -> list[State]:
     """Take in everything that was kept and not taken yet. The incidents that have news, in order of their news.
 
     Two workers may drain at once: each notification is settled by one commit, the other loses and goes on.
     """
     moved: dict[str, None] = {}
+    known = _Known(runtime)
     while True:
         waiting = runtime.log.unsettled(AT_ONCE)
         for notification in waiting:
             try:
-                moved.update(dict.fromkeys(_take(runtime, notification)))
+                moved.update(dict.fromkeys(_take(runtime, notification, known)))
             except VersionConflict:
                 # Somebody else settled it, or moved the incident: it is looked at again as long as it is unsettled.
                 _log.debug("notification contended", notification=notification.id)
         if len(waiting) < AT_ONCE:
-            return list(moved)
+            return [Journey(runtime.log, incident).state for incident in moved]
 
 
-def _take(runtime: Runtime, notification: Notification) -> Iterable[str]:
+class _Known:
+    """The open incidents, each folded again only when its log has grown: a storm of alerts looks at them often."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._log = runtime.log
+        self._states: dict[str, State] = {}
+
+    def open(self) -> list[State]:
+        entries = self._log.entries(open_only=True, limit=MOST_OPEN)
+        kept, self._states = self._states, {}
+        for entry in entries:
+            state = kept.get(entry.incident)
+            if state is None or state.version != entry.version:
+                state = Journey(self._log, entry.incident).state
+            self._states[entry.incident] = state
+        return list(self._states.values())
+
+
+def _take(runtime: Runtime, notification: Notification, known: _Known) -> Iterable[str]:
     """Settle one notification; the incidents it brought news to."""
     try:
         batch = parse(notification.body)
@@ -54,26 +74,44 @@ def _take(runtime: Runtime, notification: Notification) -> Iterable[str]:
     if not signals:
         runtime.log.commit([], settle=[notification.id])
         return ()
-    open_ = _open(runtime)
+    open_ = known.open()
     assigned = assign(
         signals,
         batch.group_key,
         [_view(state) for state in open_],
-        _known(runtime, signals),
+        _taken_in(runtime, signals),
         lambda some, others: _near(runtime, some, others),
         window=timedelta(seconds=runtime.settings.pipeline.group_window_s),
     )
+    runs = _on_now(runtime, signals)
     appends, keys = [], []
     for place, theirs in assigned.items():
         incident = notification_id() if place == NEW else place
         expected = 0 if place == NEW else Journey(runtime.log, incident).state.version
         event = AlertsReceived(
-            at=runtime.clock(), signals=tuple(theirs), group_key=batch.group_key, truncated=batch.truncated
+            at=runtime.clock(),
+            signals=tuple(theirs),
+            group_key=batch.group_key,
+            truncated=batch.truncated,
+            received_at=notification.received_at,
+            chaos_runs=tuple(run.id for run in runs if any(_may_have_raised(run, signal) for signal in theirs)),
         )
         appends.append(Append(incident=incident, expected=expected, events=(event,)))
         keys += [(signal.key, incident) for signal in theirs]
     runtime.log.commit(appends, settle=[notification.id], keys=keys)
     return [append.incident for append in appends]
+
+
+def _on_now(runtime: Runtime, signals: Sequence[Signal]) -> list[Run]:
+    """The runs of chaos that are on, or whose aftermath lasts; none when nothing fires anew."""
+    if not any(signal.firing for signal in signals):
+        return []
+    return runtime.chaos.runs_during(runtime.clock() - timedelta(seconds=runtime.settings.chaos.aftermath_s))
+
+
+def _may_have_raised(run: Run, signal: Signal) -> bool:
+    """What fired before a run began was not raised by it."""
+    return signal.firing and run.started_at is not None and signal.starts_at >= run.started_at
 
 
 def _fresh(runtime: Runtime, signals: Sequence[Signal]) -> list[Signal]:
@@ -82,7 +120,7 @@ def _fresh(runtime: Runtime, signals: Sequence[Signal]) -> list[Signal]:
     return list({signal.key: signal for signal in reversed(signals) if signal.key not in claimed}.values())[::-1]
 
 
-def _known(runtime: Runtime, signals: Sequence[Signal]) -> dict[str, str]:
+def _taken_in(runtime: Runtime, signals: Sequence[Signal]) -> dict[str, str]:
     """Fingerprint → the incident that took in this very firing, open or ended."""
     keys = {signal.fingerprint: _firing_key(signal) for signal in signals if not signal.firing}
     claimed = runtime.log.claimed(list(keys.values()))
@@ -91,11 +129,6 @@ def _known(runtime: Runtime, signals: Sequence[Signal]) -> dict[str, str]:
 
 def _firing_key(signal: Signal) -> str:
     return f"{signal.fingerprint}|{signal.starts_at.isoformat()}|firing"
-
-
-def _open(runtime: Runtime) -> list[State]:
-    entries = runtime.log.entries(open_only=True, limit=MOST_OPEN)
-    return [Journey(runtime.log, entry.incident).state for entry in entries]
 
 
 def _view(state: State) -> OpenIncident:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 
 from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
 from kt.pipeline.attack import experiment_of
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.stages.remediate import stopped
 from kt.runtime import Runtime
 from verify import runner
 from verify.judge import judge
@@ -33,6 +35,8 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         verdict = state.verdict.why if state.verdict else "it never came to an end"
         why = f"The fix could not be verified in {state.verifications} experiments; the last one: {verdict}"
         journey.append(Escalated(at=runtime.clock(), why=why))
+        return
+    if stopped(runtime, journey):
         return
     _attack(runtime, journey)
 
@@ -82,9 +86,9 @@ def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str) -> None:
 
 
 def _attack(runtime: Runtime, journey: Journey) -> None:
-    state = journey.state
-    experiment = experiment_of(runtime, journey, must_end(journey))
-    attempt = state.verifications + 1
+    looked_at = must_end(journey)
+    experiment = experiment_of(runtime, journey, looked_at)
+    attempt = journey.state.verifications + 1
     journey.append(VerificationStarted(at=runtime.clock(), attempt=attempt, experiment=experiment))
     journal = runner.run(
         experiment,
@@ -94,7 +98,16 @@ def _attack(runtime: Runtime, journey: Journey) -> None:
     )
     verdict = judge(journal)
     kept = {name: journal[name] for name in KEPT_OF_JOURNAL if name in journal}
-    events: list[Verified | Healed] = [Verified(at=runtime.clock(), verdict=verdict, journal=kept)]
-    if verdict.outcome == "held":
-        events.append(Healed(at=runtime.clock(), why=f"The fix was attacked and held: {verdict.why}{_left(journey)}"))
-    journey.append(*events)
+    journey.record(Verified(at=runtime.clock(), verdict=verdict, journal=kept))
+    if verdict.outcome == "held" and not _news(journey, looked_at):
+        for action in journey.state.actions:
+            if not action.undone:
+                runtime.brakes.conclude(action.id, "held")
+        why = f"The fix was attacked and held: {verdict.why}{_left(journey)}"
+        journey.append(Healed(at=runtime.clock(), why=why))
+
+
+def _news(journey: Journey, looked_at: Sequence[Signal]) -> bool:
+    """Whether something fires that must end and that the experiment did not look at: it began meanwhile."""
+    seen = {signal.fingerprint for signal in looked_at}
+    return any(signal.firing and signal.fingerprint not in seen for signal in must_end(journey))

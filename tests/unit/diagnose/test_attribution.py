@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from diagnose.arising import refine
 from diagnose.attribution import attribute, without_catalogue
+from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Burden, Diagnosis, Entity, Hypothesis, Relation, Subgraph
 from graph_schema.ontology import load_ontology
 
+ONTOLOGY = load_ontology()
+CATALOGUE = load_catalogue(ontology=ONTOLOGY)
 CHAIN = [Relation("front", "cart", "CALLS"), Relation("cart", "store", "CALLS"), Relation("front", "ads", "CALLS")]
 NAMES = ("front", "cart", "store", "ads")
 
@@ -91,7 +94,7 @@ def test_the_balance_chooses_between_two_services_that_the_walk_cannot_tell_apar
     for store, best in ((1.0, "Deployment/cart"), (10.0, "Deployment/store")):
         burdens = [waits("Service/cart", 10), waits("Service/store", store)]
         shares = attribute(burdens, relations, [("Service/cart", "latency")])
-        refined = refine(answer, shares, piece, load_ontology())
+        refined = refine(answer, shares, piece, CATALOGUE, ONTOLOGY)
         assert refined.hypotheses[0].entity == best
         assert sum(each.probability for each in refined.hypotheses) <= 1 + 1e-5
         assert next(refined.selected()).entity == best
@@ -104,4 +107,4 @@ def test_a_hypothesis_behind_which_nothing_arises_loses(probability: float) -> N
         hypotheses=(Hypothesis(entity="ads", fault="Service.SelectorMismatch", probability=probability),)
     )
     shares = attribute([waits("front", 10), waits("cart", 10)], CHAIN, [("front", "latency")])
-    assert refine(answer, shares, piece, load_ontology()).hypotheses[0].entity == "cart"
+    assert refine(answer, shares, piece, CATALOGUE, ONTOLOGY).hypotheses[0].entity == "cart"

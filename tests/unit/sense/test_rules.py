@@ -1,4 +1,4 @@
-"""Prometheus' rules as evidence: what fires by their own word, and what watches in silence."""
+"""Prometheus' rules: which there are, whether they watch, and what fires by their own word."""
 
 from __future__ import annotations
 
@@ -8,55 +8,29 @@ from typing import Any
 
 import pytest
 
-from sense.files import BadFile
-from sense.mapping import LabelMapping
-from sense.rules import Rules, parse, read
-
-MAPPING = LabelMapping.load()
+from sense.rules import BadRules, parse, read
 
 
 def answer(*rules: dict[str, Any]) -> bytes:
     return json.dumps({"status": "success", "data": {"groups": [{"name": "kt", "file": "f", "rules": rules}]}}).encode()
 
 
-def rule(name: str, query: str, **more: Any) -> dict[str, Any]:
-    return {"type": "alerting", "name": name, "query": query, "duration": 60, "labels": {}, "health": "ok"} | more
+def rule(name: str, **more: Any) -> dict[str, Any]:
+    return {"type": "alerting", "name": name, "query": "x > 1", "duration": 60, "labels": {}, "health": "ok"} | more
 
 
-def watched(*rules: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
-    found: Rules = parse(answer(*rules), MAPPING)
-    return [(each.name, each.symptom, sorted(each.kinds)) for each in found.silent]
-
-
-def test_the_query_tells_what_is_watched() -> None:
-    assert watched(rule("KubeNodeNotReady", 'kube_node_status_condition{condition="Ready"} == 0')) == [
-        ("KubeNodeNotReady", "node_not_ready", ["Node"])
+def test_recording_rules_are_none_and_broken_ones_are_told_apart() -> None:
+    content = answer(rule("kt:ratio", type="recording"), rule("Errors", health="err"), rule("Latency"))
+    assert [(each.name, each.group, each.held_s, each.healthy) for each in parse(content, "R.json")] == [
+        ("Errors", "kt", 60.0, False),
+        ("Latency", "kt", 60.0, True),
     ]
 
 
-def test_a_rule_about_errors_that_names_no_kind_watches_the_faces_of_services() -> None:
-    assert watched(rule("ErrorRatioHigh", "kt:error_ratio > 0.05")) == [
-        ("ErrorRatioHigh", "errors", ["Ingress", "Service"])
-    ]
-
-
-def test_recording_rules_broken_rules_and_rules_of_no_known_symptom_watch_nothing() -> None:
-    assert (
-        watched(
-            rule("kt:error_ratio", "x", type="recording"),
-            rule("ErrorRatioHigh", "kt:error_ratio > 0.05", health="err"),
-            rule("Mystery", "node_mystery > 1"),
-            rule("Watchdog", "vector(1)"),
-        )
-        == []
-    )
-
-
-def test_what_fires_is_an_alert_and_no_longer_silent() -> None:
+def test_what_fires_is_an_alert_and_what_is_pending_is_not() -> None:
     active = {"labels": {"service": "cart"}, "state": "firing", "activeAt": "2026-03-01T12:00:00Z", "value": "1"}
     pending = {"labels": {"service": "front"}, "state": "pending", "activeAt": "2026-03-01T12:00:00Z"}
-    found = parse(answer(rule("ErrorRatioHigh", "x > 1", alerts=[active, pending])), MAPPING)
-    assert found.silent == ()
+    (found,) = parse(answer(rule("ErrorRatioHigh", alerts=[active, pending])), "R.json")
     assert [each.labels for each in found.firing] == [{"alertname": "ErrorRatioHigh", "service": "cart"}]
 
 
@@ -64,6 +38,11 @@ def test_what_fires_is_an_alert_and_no_longer_silent() -> None:
 def test_what_is_no_answer_of_prometheus_is_told_with_its_file(tmp_path: Path, content: str) -> None:
     file = tmp_path / "rules.json"
     file.write_text(content)
-    with pytest.raises(BadFile, match="expected is what /api/v1/rules answers") as told:
-        read(file, MAPPING)
+    with pytest.raises(BadRules, match=r"Prometheus answers to /api/v1/rules|is not JSON") as told:
+        read(file)
     assert str(told.value).startswith(str(file))
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadRules, match=r"none\.json cannot be read"):
+        read(tmp_path / "none.json")

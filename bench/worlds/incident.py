@@ -1,0 +1,143 @@
+"""One incident: a cluster, one or two faults in it, and what would be in the files of `kt diagnose`."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from bench.worlds.cluster import World, build
+from bench.worlds.faults import MAKERS, Fault
+from bench.worlds.flow import Felt, Local, solve
+from bench.worlds.monitors import Alerts, habits
+from graph_schema.model import Change, Entity, Relation
+
+BEGINS = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
+INNOCENT = ("rollout", "rollout", "rollout", "scale", "config", "config", "node", "policy", "delete")
+
+
+class Truth(msgspec.Struct):
+    kind: str
+    entities: tuple[str, ...]
+    modes: tuple[str, ...]
+
+
+class Incident(msgspec.Struct):
+    seed: int
+    entities: list[Entity]
+    relations: list[Relation]
+    changes: list[Change]
+    alerts: list[dict[str, Any]]
+    about: list[str]
+    """For each alert, the entity that it really speaks of."""
+    truths: list[Truth]
+
+
+def incident(seed: int) -> Incident:
+    """The incident of a seed; seeds that show nothing at all are drawn again from the next draw of the same chance."""
+    chance = random.Random(seed)  # repeatable on purpose
+    while True:
+        found = _drawn(seed, chance)
+        if found is not None:
+            return found
+
+
+def _drawn(seed: int, chance: random.Random) -> Incident | None:
+    world = build(chance)
+    faults: list[Fault] = []
+    for _ in range(2 if chance.random() < 0.15 else 1):
+        maker = chance.choices([each for each, _ in MAKERS], [weight for _, weight in MAKERS])[0]
+        fault = maker(world, chance)
+        taken = {entity for each in faults for entity in each.entities} | {
+            name for each in faults for name in each.local
+        }
+        if fault is not None and not taken & ({*fault.entities} | {*fault.local}):
+            faults.append(fault)
+    if not faults:
+        return None
+    local: dict[str, Local] = {}
+    external: dict[str, Local] = {}
+    for fault in faults:
+        local |= fault.local
+        external |= fault.external
+    usual, felt = solve(world, {}, {}), solve(world, local, external)
+    at = BEGINS + timedelta(seconds=chance.randint(0, 80_000))
+    alerts = Alerts(world, habits(world, chance), chance, at)
+    alerts.services(felt, usual, {name for name, each in local.items() if each.unreachable})
+    for fault in faults:
+        alerts.kubernetes([each for each in fault.complains if each[0] not in {other.gone for other in faults}])
+    if not alerts.found:
+        return None
+    alerts.spurious(chance.choice([0, 0, 0, 1, 1, 2]))
+    changes = [change for fault in faults if (change := _cause(fault, chance, at))]
+    changes += _innocent(world, chance, at, {entity for fault in faults for entity in fault.entities})
+    gone = {fault.gone for fault in faults if fault.gone}
+    entities, relations = _as_seen(world, chance, gone)
+    kept = [number for number, entity in enumerate(alerts.entities) if entity not in gone]
+    if not any(alerts.entities[number] for number in kept):
+        return None
+    chance.shuffle(entities)
+    chance.shuffle(relations)
+    return Incident(
+        seed,
+        entities,
+        relations,
+        sorted(changes, key=lambda each: each.at),
+        [alerts.found[each] for each in kept],
+        [alerts.entities[each] for each in kept],
+        [Truth(each.kind, each.entities, each.modes) for each in faults],
+    )
+
+
+def _cause(fault: Fault, chance: random.Random, at: datetime) -> Change | None:
+    if fault.change is None or (not fault.certain_change and chance.random() > 0.9):
+        return None
+    entity, kind, detail = fault.change
+    return Change(entity=entity, at=at - timedelta(seconds=chance.uniform(5, 300)), kind=kind, detail=detail)
+
+
+def _innocent(world: World, chance: random.Random, at: datetime, guilty: set[str]) -> list[Change]:
+    """Changes that nobody suffers from, spread over four hours before and a little after."""
+    found = []
+    gone = 0
+    for _ in range(chance.choice([0, 2, 5, 9, 15])):
+        kind = chance.choice(INNOCENT)
+        kinds = {
+            "rollout": ("Deployment", "StatefulSet"),
+            "scale": ("Deployment",),
+            "config": ("ConfigMap", "Secret", "Service"),
+            "node": ("Node",),
+            "policy": ("NetworkPolicy", "ResourceQuota"),
+            "delete": ("ConfigMap",),
+        }[kind]
+        fitting = [key for key, each in world.entities.items() if each.kind in kinds and key not in guilty]
+        if not fitting:
+            continue
+        entity = chance.choice(fitting)
+        if kind == "delete":
+            gone += 1
+            entity = f"ConfigMap/{chance.choice(world.namespaces)}/old-{gone}"
+        when = at + timedelta(seconds=chance.triangular(-14_400, 300, -600))
+        found.append(Change(entity=entity, at=when, kind=kind, detail=chance.choice(["", "by pipeline", "by hand"])))
+    return found
+
+
+def _as_seen(world: World, chance: random.Random, gone: set[str]) -> tuple[list[Entity], list[Relation]]:
+    """The topology as it was written down: without what is gone, with calls that nobody saw missing."""
+    entities = [each for key, each in world.entities.items() if key not in gone]
+    relations = []
+    for each in world.relations:
+        if each.source in gone or each.target in gone:
+            # Callers and readers still name it; what it pointed to itself went with it.
+            if each.target in gone and each.kind in ("CALLS", "MOUNTS", "DEPENDS_ON", "USES") and chance.random() < 0.7:
+                relations.append(each)
+            continue
+        if each.kind == "CALLS" and chance.random() < 0.04:
+            continue
+        relations.append(each)
+    return entities, relations
+
+
+__all__ = ["Felt", "Incident", "Truth", "incident"]

@@ -1,0 +1,76 @@
+"""What is known of an incident, ready to be weighed: signals put together, the onset, whether the watching is blind."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from graph_schema.model import Signal
+
+BLIND = "blind"
+"""The symptom of monitoring that is sick itself: it says something about the other signals, not about the world."""
+WEAK_LATER_S = 120.0
+"""How much later a signal of 1/e of the strength counts when the onset is looked for."""
+
+HELD = 0.5
+"""Share of an alert's usual `for` by which its condition is taken to have begun before it: sites set their own."""
+
+
+class Unit(msgspec.Struct, frozen=True, kw_only=True):
+    """One symptom on one entity, however many signals report it: repeating it makes it no surer."""
+
+    entity: str
+    symptom: str
+    confidence: float
+    onset: datetime
+    """When it began: the earliest start less some of the time that the alert had waited."""
+    reported: datetime
+    signals: tuple[Signal, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.entity, self.symptom
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    units: tuple[Unit, ...]
+    onset: datetime
+    blind: bool
+    """Whether something says that the monitoring itself is sick."""
+
+
+def gather(signals: Iterable[Signal], now: datetime) -> Seen:
+    """Signals as units, in order of their onset. `now` is the onset when there are none."""
+    together: dict[tuple[str, str], dict[str, Signal]] = defaultdict(dict)
+    for signal in sorted(signals, key=lambda each: (each.starts_at, each.fingerprint)):
+        together[signal.entity, signal.symptom].setdefault(signal.fingerprint, signal)
+    units = [_unit(entity, symptom, tuple(these.values())) for (entity, symptom), these in together.items()]
+    units.sort(key=lambda unit: (unit.onset, unit.entity, unit.symptom))
+    blind = max((unit.confidence for unit in units if unit.symptom == BLIND), default=0.0) >= 0.5
+    return Seen(units=tuple(units), onset=_onset(units, now), blind=blind)
+
+
+def _unit(entity: str, symptom: str, signals: tuple[Signal, ...]) -> Unit:
+    return Unit(
+        entity=entity,
+        symptom=symptom,
+        confidence=max(min(max(signal.confidence, 0.0), 1.0) for signal in signals),
+        onset=min(signal.starts_at - timedelta(seconds=signal.held_s * HELD) for signal in signals),
+        reported=min(signal.starts_at for signal in signals),
+        signals=signals,
+    )
+
+
+def _onset(units: list[Unit], now: datetime) -> datetime:
+    """The earliest beginning; a weak signal counts as if it had begun later, so that its strength matters smoothly."""
+    strongest = max((unit.confidence for unit in units), default=0.0)
+    if strongest <= 0:
+        return now
+    return min(
+        unit.onset + timedelta(seconds=WEAK_LATER_S * math.log(strongest / max(unit.confidence, 1e-6)))
+        for unit in units
+    )

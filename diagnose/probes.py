@@ -1,0 +1,73 @@
+"""The next best probe: of the questions that the catalogue knows, the one whose answer is expected to tell most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from graph_schema.catalogue import Catalogue, Probe
+from graph_schema.model import Entity, Hypothesis, NextProbe
+
+LOOKED_AT = 5
+"""Hypotheses whose probes are considered."""
+FAULTS_EACH = 3
+WORTH_BITS = 0.01
+
+
+def next_probe(
+    hypotheses: Sequence[Hypothesis], entities: Mapping[str, Entity], catalogue: Catalogue
+) -> NextProbe | None:
+    """The probe of most expected information gain; None when no answer would change anything.
+
+    Hypotheses are taken as exclusive, with "none of these" taking the rest of the probability.
+    """
+    beliefs = _beliefs(hypotheses[:LOOKED_AT])
+    rest = max(0.0, 1 - sum(beliefs.values()))
+    best: NextProbe | None = None
+    for (entity, fault), belief in beliefs.items():
+        if fault not in catalogue.faults or entity not in entities:
+            continue
+        for probe in catalogue.faults[fault].probes:
+            others = [value for key, value in beliefs.items() if key != (entity, fault)]
+            gain = information(belief, [*others, rest], probe.hit, probe.otherwise)
+            if gain >= WORTH_BITS and (best is None or gain > best.gain_bits + 1e-9):
+                best = _asked(entities[entity], fault, probe, gain)
+    return best
+
+
+def _beliefs(hypotheses: Sequence[Hypothesis]) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = {}
+    for each in hypotheses:
+        for fault, share in [(each.fault, each.fault_probability), *each.other_faults][:FAULTS_EACH]:
+            found[each.entity, fault] = each.probability * share
+    total = sum(found.values())
+    return {key: value / total for key, value in found.items()} if total > 1 else found
+
+
+def information(belief: float, others: Sequence[float], hit: float, otherwise: float) -> float:
+    """Expected fall of the entropy, in bits, by a yes-or-no answer (Lindley 1956)."""
+    gain = _entropy([belief, *others])
+    for one, rest in ((hit, otherwise), (1 - hit, 1 - otherwise)):
+        joint = [belief * one, *(other * rest for other in others)]
+        total = sum(joint)
+        if total > 0:
+            gain -= total * _entropy([each / total for each in joint])
+    return gain
+
+
+def _entropy(shares: Sequence[float]) -> float:
+    return -sum(share * math.log2(share) for share in shares if share > 0)
+
+
+def _asked(entity: Entity, fault: str, probe: Probe, gain: float) -> NextProbe:
+    words = {"kind": entity.kind, "name": entity.name, "namespace": entity.namespace}
+
+    def filled(text: str) -> str:
+        for word, value in words.items():
+            text = text.replace(f"{{{word}}}", value)
+        return text
+
+    return NextProbe(
+        entity=entity.id, fault=fault, promql=filled(probe.promql), kubernetes=filled(probe.kubernetes),
+        confirms=probe.confirms, gain_bits=round(gain, 4),
+    )  # fmt: skip

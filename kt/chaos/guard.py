@@ -1,0 +1,74 @@
+"""Whether a run may begin. It only ever says no, and why, in a sentence that says what would have to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from kt.chaos.model import Run
+from kt.chaos.times import next_due
+from kt.runtime import Runtime
+from kt.settings import BadSettings, ChaosFreeze
+from remediate.cluster import ClusterError
+from verify import plain
+
+OPT_IN = "kt.io/chaos"
+
+
+def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
+    """The first reason against beginning this run now; empty if there is none.
+
+    Raises `LogUnavailable`, and `BadExperiment` for variables that cannot be read.
+    """
+    settings = runtime.settings.chaos
+    if not settings.enabled:
+        return "chaos is off: nothing is disturbed until chaos.enabled is set"
+    frozen = freeze_at(settings.freeze, runtime.clock())
+    if frozen:
+        return frozen
+    others = [each.id for each in runtime.chaos.open_runs() if each.id != run.id and each.phase != "claimed"]
+    if len(others) >= settings.max_concurrent:
+        return f"{others[0]} is on; at most {settings.max_concurrent} at once (chaos.max_concurrent)"
+    if not settings.with_open_incidents:
+        open_ = runtime.log.entries(open_only=True, limit=1)
+        if open_:
+            about = f"{open_[0].incident[:20]} ({open_[0].summary})"
+            return f"incident {about} is open; nothing is disturbed meanwhile (chaos.with_open_incidents)"
+    return _out_of_bounds(runtime, run, experiment)
+
+
+def freeze_at(freezes: Iterable[ChaosFreeze], now: datetime) -> str:
+    """Why `now` is a time without chaos; empty if it is not."""
+    for freeze in freezes:
+        until = _frozen_until(freeze, now)
+        if until is not None:
+            why = f" ({freeze.why})" if freeze.why else ""
+            return f"a freeze{why} lasts until {until:%Y-%m-%d %H:%M %Z}"
+    return ""
+
+
+def _frozen_until(freeze: ChaosFreeze, now: datetime) -> datetime | None:
+    if freeze.from_ is not None and freeze.to is not None:
+        return freeze.to if freeze.from_ <= now < freeze.to else None
+    lasts = timedelta(hours=freeze.hours)
+    # Whatever began within the last `hours` is not over yet.
+    begun = next_due(freeze.cron, freeze.zone, now - lasts)
+    return begun + lasts if begun is not None and begun <= now else None
+
+
+def _out_of_bounds(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
+    environ = plain.surroundings(runtime.experiment_environment())
+    scope = plain.scope(experiment, plain.variables(run.what.variables), environ)
+    if scope.cluster_wide and not runtime.settings.chaos.cluster_wide:
+        return f"“{scope.cluster_wide[0]}” acts on nodes, which belong to no namespace (chaos.cluster_wide allows it)"
+    if scope.unknown:
+        return f"“{scope.unknown[0]}” names its namespace only once it runs; whether it is opted in cannot be known"
+    if not scope.namespaces:
+        return ""
+    try:
+        spaces = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
+    except (BadSettings, ClusterError) as error:
+        return f"whether namespace {scope.namespaces[0]} is opted in cannot be known: {error}"
+    opted_in = {space["metadata"]["name"] for space in spaces}
+    out = [namespace for namespace in scope.namespaces if namespace not in opted_in]
+    return f"namespace {out[0]} is not opted in (label it {OPT_IN}=enabled to let chaos act there)" if out else ""

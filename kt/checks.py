@@ -1,0 +1,196 @@
+"""What `kt doctor` looks at: each check asks one thing that KT stands on and says how to mend it when it is ill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from kt.incident.log import DEAD_S, SWEEP
+from kt.runtime import Runtime
+from kt.views.words import span
+
+SERIES = {
+    "kt:requests_per_second": "load in experiments",
+    "kt:error_ratio": "alerts on errors",
+    "kt:latency_p99_seconds": "alerts on latency",
+    "kt:saturation": "alerts on saturation",
+    "kt:wanted_replicas": "replicas as they should be",
+    "kt:ready_replicas": "replicas as they are",
+    "kt:missing_replicas": "alerts on missing replicas",
+    "kt:node_ready": "alerts on nodes",
+}
+"""Recorded series of `deploy/prometheus/kt-rules.yaml`, and what KT lacks without them."""
+PING_S = 1.0
+MOST_NAMESPACES = 5
+MOST_WORDS = 300
+Right = tuple[str, str, str]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """`odd`: KT runs, and something is missing all the same. `fix` is what a person can do about it."""
+
+    state: Literal["well", "odd", "ill"] = "well"
+    detail: str
+    fix: str = ""
+
+
+Check = Callable[[Runtime], Finding]
+
+
+def look(runtime: Runtime) -> Iterator[tuple[str, Finding]]:
+    """Every check with its finding, as they come. Never raises: what a check trips over is its finding."""
+    for name, check, fix in CHECKS:
+        try:
+            yield name, check(runtime)
+        except Exception as error:
+            # Whatever goes wrong in a check is its finding.
+            yield name, Finding(state="ill", detail=_short(str(error)), fix=fix)
+
+
+def log(runtime: Runtime) -> Finding:
+    received, unsettled = runtime.log.counts()
+    return Finding(detail=f"{received} notifications in {runtime.settings.store.kind}, {unsettled} not worked on yet")
+
+
+def graph(runtime: Runtime) -> Finding:
+    count = len(runtime.graph.find())
+    if count:
+        return Finding(detail=f"{count} entities")
+    return Finding(state="odd", detail="empty", fix="`kt beat` (or `kt serve --embedded`) fills it from the cluster")
+
+
+def broker(runtime: Runtime) -> Finding:
+    from kombu.connection import Connection
+    from kombu.exceptions import OperationalError
+
+    connection = Connection(runtime.settings.broker_url, connect_timeout=3)  # type: ignore[no-untyped-call]  # kombu is untyped
+    try:
+        with connection:
+            connection.connect()  # type: ignore[no-untyped-call]  # as above
+            return Finding(detail=str(connection.as_uri()))
+    except (OperationalError, OSError, *connection.connection_errors) as error:
+        last = runtime.pulses.last(SWEEP)
+        if last is None or (datetime.now(UTC) - last).total_seconds() > DEAD_S:
+            raise
+        fix = "nothing to do if that is `kt serve --embedded`, which needs no broker"
+        return Finding(state="odd", detail=f"{_short(str(error))}; yet a worker takes tasks", fix=fix)
+
+
+def pipeline(runtime: Runtime) -> Finding:
+    """Whether tasks are really taken: the store knows when a worker took a sweep last."""
+    last = runtime.pulses.last(SWEEP)
+    age = (datetime.now(UTC) - last).total_seconds() if last else None
+    if age is not None and age < DEAD_S:
+        return Finding(detail=f"a worker took the sweep {span(age)} ago")
+    said = "no worker has ever taken a sweep" if age is None else f"no worker has taken a sweep for {span(age)}"
+    workers = _workers(runtime)
+    if workers:
+        fix = f"{', '.join(workers)} answers, so it is `kt beat` that does not run or does not reach the broker"
+    else:
+        fix = "no worker answers on the broker: start `kt worker` and `kt beat`, or `kt serve --embedded`"
+    return Finding(state="odd" if age is None else "ill", detail=said, fix=fix)
+
+
+def kubernetes(runtime: Runtime) -> Finding:
+    nodes = runtime.cluster.list("Node")
+    return Finding(detail=f"{len(nodes)} nodes at {runtime.api_client.configuration.host}")
+
+
+def rights(runtime: Runtime) -> Finding:
+    """Which verb on which resource this account lacks, asked of the API server itself."""
+    from kt import rbac
+    from remediate.guard import OPT_IN
+
+    asked = [("", right) for right in rbac.watched()]
+    if runtime.settings.guard.enabled:
+        asked += [("", right) for right in rbac.acted(of_the_cluster=True)]
+        spaces = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")[:MOST_NAMESPACES]
+        asked += [(space["metadata"]["name"], right) for space in spaces for right in rbac.acted(of_the_cluster=False)]
+    missing: list[str] = []
+    for namespace, (group, resource, verb) in _single(asked):
+        allowed = runtime.cluster.allowed(verb, group, resource, namespace)
+        if allowed is None:
+            return Finding(detail="this API server cannot be asked about rights (no SelfSubjectAccessReview)")
+        if not allowed:
+            place = f" in {namespace}" if namespace else ""
+            missing.append(f"{verb} {resource}{f'.{group}' if group else ''}{place}")
+    if not missing:
+        return Finding(detail="all that KT needs here is granted")
+    fix = "`kt rbac | kubectl apply -f -`, `kt rbac --act …` and `kt rbac --namespace NAME …` grant them"
+    return Finding(state="ill", detail=_short(f"not allowed: {', '.join(missing)}"), fix=fix)
+
+
+def prometheus(runtime: Runtime) -> Finding:
+    from verify.prometheus import instant
+
+    url = runtime.settings.prometheus.url
+    missing = [f"{name} ({purpose})" for name, purpose in SERIES.items() if not instant(url, name)]
+    if not missing:
+        return Finding(detail=f"{url} has all kt: series")
+    fix = "load deploy/prometheus/kt-rules.yaml into it; series of programs need their metrics scraped"
+    return Finding(state="odd", detail=f"{url} has no {', '.join(missing)}", fix=fix)
+
+
+def guard(runtime: Runtime) -> Finding:
+    if not runtime.settings.guard.enabled:
+        return Finding(detail="off: KT proposes and never acts (guard.enabled)")
+    from remediate.guard import OPT_IN
+
+    spaces = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
+    names = ", ".join(sorted(space["metadata"]["name"] for space in spaces))
+    if names:
+        return Finding(detail=f"on; KT may act in: {names}")
+    fix = f"kubectl label namespace NAME {OPT_IN}=enabled lets KT act there"
+    return Finding(state="odd", detail="on, but no namespace is opted in", fix=fix)
+
+
+def stop(runtime: Runtime) -> Finding:
+    from kt.commands.brake import said
+
+    stopped = runtime.brakes.stopped()
+    if stopped is None:
+        return Finding(detail="not stopped")
+    return Finding(state="odd", detail=said(stopped), fix="`kt resume` lets go: nothing acts until then")
+
+
+CHECKS: tuple[tuple[str, Check, str], ...] = (
+    ("incident log", log, "see store.* in the settings: the folder must be writable, or Neo4j must answer"),
+    ("graph", graph, "see store.* in the settings"),
+    ("broker", broker, "start Redis, or set broker_url; `kt serve --embedded` needs none"),
+    ("pipeline", pipeline, "the incident log must answer first"),
+    ("kubernetes", kubernetes, "set kubernetes.kubeconfig and kubernetes.context, or run KT in a pod"),
+    ("rights", rights, "the cluster must answer first"),
+    ("prometheus", prometheus, "set prometheus.url"),
+    ("guard", guard, "the cluster must answer first"),
+    ("stop", stop, "the incident log must answer first"),
+)
+
+
+def _workers(runtime: Runtime) -> list[str]:
+    """Names of the workers that answer on the broker; none when it is in another process' memory, or away."""
+    if runtime.settings.broker_url.startswith("memory:"):
+        return []
+    from kt.pipeline.app import create_app
+
+    try:
+        answers = create_app(runtime).control.ping(timeout=PING_S)
+    except Exception:
+        # A broker that is away is the finding of its own check.
+        return []
+    return sorted(name for answer in answers for name in answer)
+
+
+def _single(asked: Iterable[tuple[str, Right]]) -> Iterator[tuple[str, Right]]:
+    """Each (namespace, (group, resource, verb)) once."""
+    once: dict[tuple[str, Right], None] = {}
+    for namespace, (group, resource, verbs) in asked:
+        for verb in verbs.split():
+            once[namespace, (group, resource, verb)] = None
+    yield from once
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_WORDS else text[: MOST_WORDS - 1] + "…"

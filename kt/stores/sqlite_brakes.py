@@ -1,0 +1,90 @@
+"""The global stop and the account of actions in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from graph_schema.stores.moments import from_micros, to_micros
+from graph_schema.stores.sqlite_pool import Pool
+from kt.incident.log import LogUnavailable
+from remediate.brakes import OutcomeOf, Spent, Stop
+
+SCHEMA = (
+    "CREATE TABLE stop (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, by TEXT NOT NULL, "
+    "why TEXT NOT NULL)",
+    "CREATE TABLE spent (action TEXT PRIMARY KEY, at INTEGER NOT NULL, target TEXT NOT NULL, namespace TEXT NOT NULL, "
+    "playbook TEXT NOT NULL, outcome TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX spent_at ON spent (at)",
+)
+
+
+class SqliteBrakes:
+    """See `remediate.brakes.Brakes`. Raises `LogUnavailable`."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._pool = Pool(path, part="brakes", version=1, schema=SCHEMA)
+
+    def stopped(self) -> Stop | None:
+        with self._open(write=False) as connection:
+            return _stop(connection)
+
+    def stop(self, stop: Stop) -> None:
+        with self._open(write=True) as connection:
+            row = (to_micros(stop.at), stop.by, stop.why)
+            connection.execute("INSERT OR REPLACE INTO stop VALUES (1, ?, ?, ?)", row)
+
+    def resume(self) -> Stop | None:
+        with self._open(write=True) as connection:
+            before = _stop(connection)
+            connection.execute("DELETE FROM stop")
+            return before
+
+    def spend(self, spent: Spent, since: datetime, objection: Callable[[Sequence[Spent]], str]) -> str:
+        with self._open(write=True) as connection:
+            before = [each for each in _since(connection, since) if each.action != spent.action]
+            why = objection(before)
+            if not why:
+                connection.execute(
+                    "INSERT OR IGNORE INTO spent VALUES (?, ?, ?, ?, ?, ?)",
+                    (spent.action, to_micros(spent.at), spent.target, spent.namespace, spent.playbook, spent.outcome),
+                )
+            return why
+
+    def since(self, at: datetime) -> list[Spent]:
+        with self._open(write=False) as connection:
+            return _since(connection, at)
+
+    def conclude(self, action: str, outcome: OutcomeOf) -> None:
+        with self._open(write=True) as connection:
+            connection.execute("UPDATE spent SET outcome = ? WHERE action = ?", (outcome, action))
+
+    def close(self) -> None:
+        self._pool.close()
+
+    @contextmanager
+    def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._pool.write() if write else self._pool.read() as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"{self._pool.path}: {error}") from error
+
+
+def _stop(connection: sqlite3.Connection) -> Stop | None:
+    row = connection.execute("SELECT at, by, why FROM stop").fetchone()
+    return Stop(at=from_micros(row[0]), by=row[1], why=row[2]) if row else None
+
+
+def _since(connection: sqlite3.Connection, at: datetime) -> list[Spent]:
+    rows = connection.execute(
+        "SELECT action, at, target, namespace, playbook, outcome FROM spent WHERE at >= ? ORDER BY at, action",
+        (to_micros(at),),
+    )
+    return [
+        Spent(action=row[0], at=from_micros(row[1]), target=row[2], namespace=row[3], playbook=row[4], outcome=row[5])
+        for row in rows
+    ]

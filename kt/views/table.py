@@ -1,0 +1,70 @@
+"""The list of incidents: one line each, and what the operator must not overlook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from kt.incident.log import Entry, IncidentLog, Record
+from kt.incident.state import State, fold
+from kt.views.words import COLOURS, short_ids, span, unmapped, waiting
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident with what a list says of it."""
+
+    entry: Entry
+    records: list[Record]
+    state: State
+
+
+def look_up(log: IncidentLog, entries: Sequence[Entry]) -> list[Listed]:
+    found = []
+    for entry in entries:
+        records = log.load(entry.incident)
+        state = fold(entry.incident, (record.event for record in records))
+        found.append(Listed(entry=entry, records=records, state=state))
+    return found
+
+
+def listing(listed: Sequence[Listed], now: datetime, ids: Sequence[str] = ()) -> Table:
+    """`ids`: all ids that a beginning must tell apart; those listed when left out."""
+    short = short_ids([*ids] or [each.entry.incident for each in listed])
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
+    table.add_column("INCIDENT", no_wrap=True)
+    table.add_column("AGE", justify="right", no_wrap=True)
+    table.add_column("PHASE", no_wrap=True)
+    table.add_column("WHAT, AND WHAT IT WAITS FOR", ratio=1)
+    for each in listed:
+        age = span((now - each.entry.opened_at).total_seconds())
+        style = COLOURS.get(each.entry.phase, "cyan")
+        table.add_row(short[each.entry.incident], age, Text(each.entry.phase, style=style), _what(each, now))
+    return table
+
+
+def _what(each: Listed, now: datetime) -> Text:
+    said = waiting(each.state, each.records, now)
+    lost = [signal.name for signal in unmapped(each.state)]
+    parts = [Text(each.entry.summary, style="bold"), Text(said if each.state.ended else f"waits {said}", style="dim")]
+    if lost:
+        names = ", ".join(sorted(set(lost)))
+        parts.append(Text(f"maps to no known object, for a person to look at: {names}", style="yellow"))
+    return Text("\n").join(parts)
+
+
+def plain(each: Listed, now: datetime) -> dict[str, object]:
+    """The same for machines: the index's entry, and what the list adds to it."""
+    lost = [{"name": signal.name, "labels": signal.labels} for signal in unmapped(each.state)]
+    return {
+        **msgspec.to_builtins(each.entry),
+        "waits_for": waiting(each.state, each.records, now),
+        "approvals": {
+            "needed": each.state.approvals_needed if each.state.plan else 0,
+            "given": sorted({given.by for given in each.state.approvals}),
+        },
+        "unmapped": lost,
+    }

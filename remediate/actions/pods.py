@@ -1,0 +1,54 @@
+"""What the actions on pods look at: owners, siblings, readiness, what a budget says."""
+
+from __future__ import annotations
+
+from remediate.actions.base import CannotAct
+from remediate.cluster import PATHS, Cluster, Object
+
+MIRROR = "kubernetes.io/config.mirror"
+
+
+def controller_of(thing: Object) -> Object | None:
+    """The owner reference of what keeps this object."""
+    owners = thing["metadata"].get("ownerReferences") or []
+    return next((each for each in owners if each.get("controller")), None)
+
+
+def workload_of(cluster: Cluster, pod: Object) -> Object | None:
+    """What a person would call the workload of a pod: the Deployment of its ReplicaSet, else its own controller."""
+    namespace, found = pod["metadata"].get("namespace", ""), pod
+    while (owner := controller_of(found)) is not None and owner["kind"] in PATHS:
+        above = cluster.get(owner["kind"], owner["name"], namespace)
+        if above is None or above["metadata"]["uid"] != owner["uid"]:
+            break
+        found = {**above, "kind": owner["kind"]}
+    return None if found is pod else found
+
+
+def siblings_of(cluster: Cluster, pod: Object) -> list[Object]:
+    """The pods of the same controller, this one not among them."""
+    owner = controller_of(pod)
+    if owner is None:
+        raise CannotAct("the pod has no owner that would make a new one")
+    found = cluster.list("Pod", pod["metadata"]["namespace"])
+    return [
+        each
+        for each in found
+        if each["metadata"]["uid"] != pod["metadata"]["uid"] and (controller_of(each) or {}).get("uid") == owner["uid"]
+    ]
+
+
+def ready(thing: Object) -> bool:
+    """Of a pod or a node."""
+    conditions = thing.get("status", {}).get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def serving(pod: Object) -> bool:
+    """Ready, and not about to go."""
+    return ready(pod) and "deletionTimestamp" not in pod["metadata"]
+
+
+def gone(pod: Object | None, uid: str) -> bool:
+    """Whether the pod of this uid is not there any more, or on its way out."""
+    return pod is None or pod["metadata"]["uid"] != uid or "deletionTimestamp" in pod["metadata"]

@@ -1,0 +1,32 @@
+"""The clusters that contracts of the Kubernetes API are held against: the twin, and a real one where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import testbed.servers
+from tests.contract.clusters import REAL, TWIN, Place, place_in
+from twin.server import Twin
+
+HAS_KUBERNETES = "kubernetes" in testbed.servers.everything()
+ASKED = pytest.mark.real("kubernetes") if HAS_KUBERNETES else pytest.mark.skip(reason="the testbed has no Kubernetes")
+
+
+@pytest.fixture(scope="session")
+def twin_kubeconfig() -> Iterator[str]:
+    twin = Twin(speed=20).start()
+    yield str(twin.kubeconfig)
+    twin.stop()
+
+
+@pytest.fixture(params=["twin", pytest.param("real", marks=ASKED)])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A namespace of the test's own."""
+    if request.param == "twin":
+        with place_in(request.getfixturevalue("twin_kubeconfig"), TWIN) as here:
+            yield here
+    else:
+        with place_in(request.getfixturevalue("kubeconfig"), REAL) as here:
+            yield here

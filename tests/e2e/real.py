@@ -1,0 +1,115 @@
+"""KT installed beside the real cluster: Neo4j, Redis, Prometheus, Alertmanager, Kubernetes, and the shop under load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import redis
+
+from kt import rbac
+from kt.incident.events import Happened
+from kt.pipeline.journey import Journey
+from testbed import prometheus, shop
+from testbed.kubernetes import audit, cluster
+from tests.e2e.installation import Installation, until
+
+T = TypeVar("T", bound=Happened)
+TOKEN = "only-for-tests"
+HEALED_S = 240.0
+SERVERS = ("neo4j", "redis", "kubernetes", "alertmanager", "prometheus", "shop")
+
+
+class OnRealCluster(Installation):
+    """An installation whose cluster, alerts and attacks are real."""
+
+    bearer: ClassVar = {"Authorization": f"Bearer {TOKEN}"}
+
+    def __init__(self, folder: Path, variables: Mapping[str, str], store: Mapping[str, str]) -> None:
+        settings = {
+            "KT_BROKER_URL": variables["KT_TEST_REDIS_URL"],
+            "KT_KUBERNETES__KUBECONFIG": variables["KT_TEST_KUBECONFIG_OF_KT"],
+            "KT_PROMETHEUS__URL": variables["KT_TEST_PROMETHEUS_URL"],
+            "KT_PROMETHEUS__CALLS_EVERY_S": "2",
+            "KT_WEB__TOKEN": TOKEN,
+            "KT_GUARD__ENABLED": "true",
+            "KT_APPROVAL__MEDIUM": "0",
+            "KT_PIPELINE__LEASE_TTL_S": "3",
+        }
+        super().__init__(folder, {**settings, **store})
+        self.begun = datetime.now(UTC)
+
+    def writes(self) -> list[audit.Write]:
+        """What KT changed in the cluster, as the API server saw it."""
+        return audit.writes("kt", self.begun)
+
+    def cause(self, entity: str) -> Journey | None:
+        """The incident whose first cause is on this entity."""
+        for journey in self.journeys():
+            found = next(journey.state.diagnosis.selected(), None) if journey.state.diagnosis else None
+            if found and found.entity == entity:
+                return journey
+        return None
+
+    def told(self) -> list[str]:
+        """How each incident stands, for a failing test."""
+        return [f"{each.state.phase}: {each.state.ended_why}" for each in self.journeys()]
+
+
+def grant() -> None:
+    """Give the user `kt` exactly the rights that `kt rbac` prints, those of a namespace in the shop's alone."""
+    user = [{"kind": "User", "name": "kt", "apiGroup": "rbac.authorization.k8s.io"}]
+    manifests = [*rbac.watching(), *rbac.acting(), *rbac.verifying(), *rbac.granted(shop.NAMESPACE)]
+    with cluster.Api(cluster.kubeconfig("admin")) as api:
+        for manifest in manifests:
+            if "subjects" in manifest:
+                manifest = {**manifest, "subjects": user}
+            meta, plural = manifest["metadata"], manifest["kind"].lower() + "s"
+            where = f"namespaces/{meta['namespace']}/" if "namespace" in meta else ""
+            api.apply(f"/apis/{manifest['apiVersion']}/{where}{plural}/{meta['name']}", manifest)
+
+
+@contextmanager
+def beside_the_cluster(folder: Path, variables: Mapping[str, str], store: Mapping[str, str]) -> Iterator[OnRealCluster]:
+    """Everything runs, the cluster is known, the shop is well and no alert fires; afterwards the shop is mended."""
+    redis.Redis.from_url(variables["KT_TEST_REDIS_URL"]).flushall()
+    shop.reset()
+    grant()
+    prometheus.wait_until_quiet()
+    one = OnRealCluster(folder, variables, store)
+    try:
+        prometheus.send_to(one.serve(), TOKEN)
+        one.start("beat")
+        until(lambda: one.knows("Deployment/shop/cart"), "the beat follows the cluster")
+        yield one
+    finally:
+        prometheus.send_to("")
+        print(one.output())
+        one.end()
+        shop.reset()
+
+
+def healed(kt: OnRealCluster, entity: str, fault: str) -> Journey:
+    """The incident with that cause, once all incidents have ended; it was healed after an experiment held."""
+    until(kt.ended, "every incident ends", seconds=HEALED_S)
+    journey = kt.cause(entity)
+    assert journey is not None, f"nobody named {entity}: {kt.told()}"
+    assert journey.state.diagnosis is not None
+    assert next(journey.state.diagnosis.selected()).fault == fault
+    assert journey.state.phase == "healed", kt.told()
+    assert journey.state.verdict is not None
+    assert journey.state.verdict.outcome == "held"
+    return journey
+
+
+def events(journey: Journey, kind: type[T]) -> list[T]:
+    """All of that kind, the first first."""
+    return [record.event for record in journey.records if isinstance(record.event, kind)]
+
+
+def actions(journey: Journey) -> list[str]:
+    """The actions that were begun, in order."""
+    return [action.plan.steps[action.step].action for action in journey.state.actions]

@@ -1,0 +1,74 @@
+"""The main job on real servers: a rule of a real Prometheus fires, a real Alertmanager posts, KT with Neo4j and Redis
+finds the cause, repairs a real Kubernetes cluster, and a real Chaos Toolkit experiment confirms that the fix holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graph_schema.model import Relation
+from graph_schema.ontology import load_ontology
+from kt.stores.places import open_graph
+from testbed import shop
+from testbed.kubernetes import cluster
+from testbed.shop.faults import FAULTS
+from tests.conftest import Place, Servers, in_neo4j
+from tests.e2e.installation import until
+from tests.e2e.real import SERVERS, OnRealCluster, actions, beside_the_cluster, healed
+
+pytestmark = pytest.mark.real(*SERVERS)
+
+
+@pytest.fixture
+def api(kubeconfig: str) -> Iterator[cluster.Api]:
+    with cluster.Api(Path(kubeconfig)) as one:
+        yield one
+
+
+@pytest.fixture
+def kt(tmp_path: Path, empty_neo4j: Place, servers: Servers) -> Iterator[OnRealCluster]:
+    with beside_the_cluster(tmp_path, servers(*SERVERS), in_neo4j(empty_neo4j)) as one:
+        one.start("worker")
+        yield one
+
+
+def deployment(api: cluster.Api, name: str) -> Any:
+    return api.get(f"{shop.DEPLOYMENTS}/{name}")
+
+
+def test_a_call_that_no_annotation_tells_of_is_learned_from_metrics(kt: OnRealCluster) -> None:
+    def known() -> bool:
+        graph = open_graph(kt.settings, load_ontology())
+        try:
+            piece = graph.neighbourhood(["Service/shop/catalogue"], hops=1)
+        finally:
+            graph.close()
+        return Relation("Service/shop/catalogue", "Service/shop/store", "CALLS") in piece.relations
+
+    until(known, "the catalogue is known to call the store")
+
+
+def test_a_bad_image_is_rolled_back(kt: OnRealCluster, api: cluster.Api) -> None:
+    FAULTS["bad-rollout"]()
+    journey = healed(kt, "Deployment/shop/cart", "Workload.BadRevision")
+    assert actions(journey) == ["roll-back"]
+    assert deployment(api, "cart")["spec"]["template"]["spec"]["containers"][0]["image"].endswith("shop:v1")
+
+
+def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api) -> None:
+    FAULTS["overload"]()
+    journey = healed(kt, "Deployment/shop/catalogue", "Workload.Overload")
+    assert actions(journey) == ["scale-out"]
+    assert deployment(api, "catalogue")["spec"]["replicas"] == 5
+
+
+def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(kt: OnRealCluster, api: cluster.Api) -> None:
+    FAULTS["node-down"]()
+    journey = healed(kt, "Node/kt-node-2", "Node.NotReady")
+    assert actions(journey) == ["cordon", "evict-pods"]
+    assert api.get("/api/v1/nodes/kt-node-2")["spec"]["unschedulable"] is True
+    pods = api.get(f"/api/v1/namespaces/{shop.NAMESPACE}/pods")["items"]
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"kt-node-1"}

@@ -1,0 +1,106 @@
+"""What keeps a run from beginning, and how each refusal says what would have to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from graph_schema.model import Signal
+from kt.chaos import guard
+from kt.chaos.model import Run, What
+from kt.incident.events import AlertsReceived
+from kt.incident.log import Append
+from kt.runtime import Runtime
+from kt.settings import Chaos, ChaosFreeze, Kubernetes, Settings
+from twin.server import Twin
+from verify.plain import Plain
+
+NOW = datetime(2026, 6, 12, 15, 0, tzinfo=UTC)
+HARMLESS: dict[str, Any] = {"method": []}
+
+
+@pytest.fixture(scope="module")
+def twin() -> Iterator[Twin]:
+    one = Twin(seed=1, speed=1.0).start()
+    yield one
+    one.stop()
+
+
+def runtime(folder: Path, kubeconfig: object = "", **chaos: Any) -> Runtime:
+    where = Kubernetes(kubeconfig=str(kubeconfig or folder / "none"))
+    options = Chaos(**{"enabled": True, **chaos})
+    settings = Settings(data_dir=str(folder), broker_url="memory://", kubernetes=where, chaos=options)
+    return Runtime(settings, clock=lambda: NOW)
+
+
+def run(id_: str = "r", **more: Any) -> Run:
+    what = What(name="x", plain=Plain(text="{}", format="json", source="x.json"))
+    return msgspec.structs.replace(Run(id=id_, what=what, due_at=NOW, claimed_at=NOW), **more)
+
+
+def acting(module: str, **arguments: Any) -> dict[str, Any]:
+    provider = {"type": "python", "module": module, "func": "f", "arguments": arguments}
+    return {"method": [{"type": "action", "name": "act", "provider": provider}]}
+
+
+def test_nothing_runs_until_chaos_is_switched_on(tmp_path: Path) -> None:
+    assert "chaos.enabled" in guard.objection(runtime(tmp_path, enabled=False), run(), HARMLESS)
+    assert guard.objection(runtime(tmp_path), run(), HARMLESS) == ""
+
+
+def test_nothing_runs_while_an_incident_is_open_unless_that_is_allowed(tmp_path: Path) -> None:
+    one = runtime(tmp_path)
+    signal = Signal(fingerprint="f", entity="Service/shop/cart", symptom="errors", name="Errors", starts_at=NOW)
+    opened = AlertsReceived(at=NOW, signals=(signal,))
+    one.log.commit([Append(incident="i", expected=0, events=(opened,))])
+    assert "incident i (Errors on Service/shop/cart) is open" in guard.objection(one, run(), HARMLESS)
+    assert guard.objection(runtime(tmp_path, with_open_incidents=True), run(), HARMLESS) == ""
+
+
+def test_only_so_many_run_at_once(tmp_path: Path) -> None:
+    one = runtime(tmp_path)
+    one.chaos.commit(run("on", phase="running", started_at=NOW), run("waiting"))
+    assert "on is on; at most 1 at once" in guard.objection(one, run(), HARMLESS)
+    assert guard.objection(runtime(tmp_path, max_concurrent=2), run(), HARMLESS) == ""
+
+
+@pytest.mark.parametrize(
+    ("freeze", "minutes_before", "minutes_inside"),
+    [
+        (ChaosFreeze(from_=NOW - timedelta(hours=1), to=NOW + timedelta(hours=1), why="sale"), -61, -60),
+        (ChaosFreeze(cron="0 16 * * FRI", hours=64, zone="Europe/Berlin", why="weekend"), -61, -60),
+    ],
+)
+def test_nothing_runs_in_a_freeze(freeze: ChaosFreeze, minutes_before: int, minutes_inside: int) -> None:
+    assert guard.freeze_at([freeze], NOW + timedelta(minutes=minutes_before)) == ""
+    assert f"({freeze.why}) lasts until" in guard.freeze_at([freeze], NOW + timedelta(minutes=minutes_inside))
+    assert guard.freeze_at([freeze], NOW)
+    hours = freeze.hours - 1 if freeze.cron else 1
+    assert guard.freeze_at([freeze], NOW + timedelta(hours=hours, minutes=-1))
+    assert guard.freeze_at([freeze], NOW + timedelta(hours=hours)) == ""
+
+
+def test_namespaces_have_to_be_opted_in(tmp_path: Path, twin: Twin) -> None:
+    one = runtime(tmp_path, twin.kubeconfig)
+    why = guard.objection(one, run(), acting("chaosk8s.pod.actions", ns="shop"))
+    assert why == "namespace shop is not opted in (label it kt.io/chaos=enabled to let chaos act there)"
+    one.cluster.patch("Namespace", "shop", "", {"metadata": {"labels": {"kt.io/chaos": "enabled"}}})
+    assert guard.objection(one, run(), acting("chaosk8s.pod.actions", ns="shop")) == ""
+    assert "namespace default" in guard.objection(one, run(), acting("chaosk8s.pod.actions"))
+
+
+def test_what_cannot_be_checked_is_refused(tmp_path: Path) -> None:
+    assert "cannot be known" in guard.objection(runtime(tmp_path), run(), acting("own", namespace="shop"))
+    later = acting("own", namespace="${later}")
+    assert "only once it runs" in guard.objection(runtime(tmp_path), run(), later)
+
+
+def test_nodes_need_a_permission_of_their_own(tmp_path: Path) -> None:
+    on_nodes = acting("chaosk8s.node.actions")
+    assert "chaos.cluster_wide" in guard.objection(runtime(tmp_path), run(), on_nodes)
+    assert guard.objection(runtime(tmp_path, cluster_wide=True), run(), on_nodes) == ""

@@ -1,0 +1,472 @@
+"""The remediate stage on the twin: it looks again, asks, counts, holds and goes back; lessons of similar systems."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from graph_schema.config_versions import ConfigVersion, keep, kept
+from graph_schema.model import Diagnosis, Hypothesis, Signal
+from kt.incident.events import (
+    ActionFinished,
+    ActionStarted,
+    AlertsReceived,
+    Approved,
+    Diagnosed,
+    Event,
+    Healed,
+    PlanDropped,
+    Postponed,
+    RolledBack,
+    Verified,
+)
+from kt.incident.log import Append
+from kt.pipeline.journey import Held, Journey
+from kt.pipeline.stages import remediate
+from kt.runtime import Runtime
+from kt.settings import Approval, Guard, Kubernetes, Pipeline, Prometheus, Settings
+from remediate.brakes import Stop
+from remediate.cluster import ClusterError, Object
+from remediate.limits import Freeze
+from twin.server import Twin
+from verify.steady import SymptomCheck
+from verify.verdict import Verdict
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CART = "Deployment/shop/cart"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = T0
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Seen(SymptomCheck):
+    """The monitoring as a test wants it: whether it still has the alerts."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.fires = True
+
+    def still_firing(self, signals: Any) -> list[str]:
+        return [signal.name for signal in signals] if self.fires else []
+
+
+class Desk:
+    """One incident on a twin, and a stage that is visited by hand."""
+
+    def __init__(self, folder: Path, twin: Twin) -> None:
+        self.folder, self.twin, self.clock, self.seen = folder, twin, Clock(), Seen()
+        self.guard: dict[str, Any] = {"enabled": True}
+        self.approval = Approval(low=0, medium=0, high=2)
+        self._runtime: Runtime | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        if self._runtime is None:
+            self._runtime = Runtime(
+                Settings(
+                    data_dir=str(self.folder),
+                    broker_url="memory://",
+                    kubernetes=Kubernetes(kubeconfig=str(self.twin.kubeconfig)),
+                    prometheus=Prometheus(url=self.twin.prometheus_url),
+                    guard=msgspec.convert(self.guard, Guard),
+                    approval=self.approval,
+                    pipeline=Pipeline(guard_patience_s=60),
+                ),
+                self.clock,
+            )
+            self._runtime.symptoms = self.seen
+        return self._runtime
+
+    def open(self, entity: str = CART, fault: str = "Workload.Overload", incident: str = "i") -> None:
+        """An incident that was diagnosed."""
+        signal = Signal(fingerprint="f", entity=entity, symptom="latency", name="Slow", starts_at=self.clock.now)
+        cause = Hypothesis(entity=entity, fault=fault, probability=0.9)
+        events: tuple[Event, ...] = (
+            AlertsReceived(at=self.clock.now, signals=(signal,)),
+            Diagnosed(at=self.clock.now, diagnosis=Diagnosis(hypotheses=(cause,), causes=(0,))),
+        )
+        self.runtime.log.commit([Append(incident=incident, expected=0, events=events)])
+
+    def journey(self, incident: str = "i") -> Journey:
+        return Journey(self.runtime.log, incident)
+
+    def visit(self, incident: str = "i") -> Journey:
+        journey = self.journey(incident)
+        remediate.run(self.runtime, journey, Held(1))
+        return journey
+
+    def say(self, *events: Event, incident: str = "i") -> None:
+        self.journey(incident).append(*events)
+
+    def events(self, kind: type[Event], incident: str = "i") -> list[Any]:
+        return [each.event for each in self.journey(incident).records if isinstance(each.event, kind)]
+
+    def replicas(self) -> int:
+        found = self.runtime.cluster.get("Deployment", "cart", "shop")
+        assert found is not None
+        return int(found["spec"]["replicas"])
+
+    def edit(self, change: Object, name: str = "cart") -> None:
+        self.runtime.cluster.patch("Deployment", name, "shop", change)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    twin = Twin(speed=20).start()
+    desk = Desk(tmp_path, twin)
+    yield desk
+    if desk._runtime is not None:
+        desk._runtime.close()
+    twin.stop()
+
+
+def test_a_plan_of_low_risk_is_carried_out_at_once(desk: Desk) -> None:
+    desk.open()
+    assert desk.visit().state.phase == "verifying"
+    assert desk.replicas() == 4
+
+
+class TestLookingAgain:
+    def test_lesson_act_only_on_what_is_firing_now(self, desk: Desk) -> None:
+        """robusta 345: resolved while the plan waited, so nothing is done."""
+        desk.approval = Approval(low=1)
+        desk.open()
+        plan = desk.visit().state.plan
+        assert plan is not None
+        (received,) = desk.events(AlertsReceived)
+        ended = msgspec.structs.replace(received.signals[0], ends_at=T0)
+        desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"), AlertsReceived(at=T0, signals=(ended,)))
+        desk.visit()
+        assert desk.visit().state.phase == "healed"
+        assert len(desk.events(PlanDropped)) == 1
+        assert desk.replicas() == 2
+
+    def test_lesson_the_monitoring_is_asked_though_no_message_came_yet(self, desk: Desk) -> None:
+        desk.seen.fires = False
+        desk.open()
+        for _ in range(3):
+            assert desk.visit().state.phase == "awaiting approval"
+        assert len(desk.events(Postponed)) == 1, "told once, not at each look"
+        assert desk.replicas() == 2
+        desk.seen.fires = True
+        assert desk.visit().state.phase == "verifying"
+
+    def test_a_target_that_somebody_changed_is_planned_anew(self, desk: Desk) -> None:
+        desk.approval = Approval(low=1)
+        desk.open()
+        plan = desk.visit().state.plan
+        assert plan is not None
+        desk.edit({"spec": {"replicas": 3}})
+        desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"))
+        desk.visit()
+        assert len(desk.events(PlanDropped)) == 1
+        state = desk.visit().state
+        assert (state.phase, state.approvals, desk.replicas()) == ("awaiting approval", (), 3)
+        assert state.plan is not None
+        assert state.plan.digest != plan.digest
+
+
+class TestStopping:
+    STOP = Stop(at=T0, by="ada", why="migration")
+
+    def test_nothing_begins_while_it_is_stopped_and_the_plan_is_there_after(self, desk: Desk) -> None:
+        desk.open()
+        desk.runtime.brakes.stop(self.STOP)
+        state = desk.visit().state
+        assert desk.replicas() == 2
+        assert state.actions == ()
+        desk.runtime.brakes.resume()
+        desk.clock.forward(6)
+        assert desk.visit().state.phase == "verifying"
+
+    def test_an_intent_that_was_logged_has_no_effect_while_it_is_stopped(self, desk: Desk) -> None:
+        desk.approval = Approval(low=1)
+        desk.open()
+        plan = desk.visit().state.plan
+        assert plan is not None
+        begun = ActionStarted(at=T0, action_id="a", plan_digest=plan.digest, step=0, fencing=1)
+        desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"), begun)
+        desk.runtime.brakes.stop(self.STOP)
+        for _ in range(3):
+            assert desk.visit().state.phase == "acting"
+        assert [each.why for each in desk.events(Postponed)] == ["ada has stopped KT: migration"]
+        assert desk.replicas() == 2
+        desk.runtime.brakes.resume()
+        assert desk.visit().state.phase == "verifying"
+        assert desk.replicas() == 4
+
+    def test_nor_is_anything_undone(self, desk: Desk) -> None:
+        desk.open()
+        desk.visit()
+        desk.say(Verified(at=T0, verdict=Verdict(outcome="regressed", why="slow again")))
+        desk.runtime.brakes.stop(self.STOP)
+        desk.visit()
+        assert desk.replicas() == 4
+        desk.runtime.brakes.resume()
+        desk.visit()
+        assert desk.replicas() == 2
+
+    def test_another_process_sees_it_at_its_next_look(self, desk: Desk, tmp_path: Path) -> None:
+        desk.open()
+        other = Runtime(desk.runtime.settings, desk.clock)
+        other.brakes.stop(self.STOP)
+        other.close()
+        desk.visit()
+        assert desk.replicas() == 2
+
+
+class TestUnreachable:
+    """An API server that does not answer leaves open what was done: KT looks again instead of guessing."""
+
+    def away(self, desk: Desk) -> Callable[[], None]:
+        answers = desk.runtime.cluster._ask
+
+        def silent(*_: Any, **__: Any) -> Object:
+            raise ClusterError("no answer")
+
+        desk.runtime.cluster._ask = silent  # type: ignore[method-assign]
+
+        def back() -> None:
+            desk.runtime.cluster._ask = answers  # type: ignore[method-assign]
+
+        return back
+
+    def test_an_effect_that_cannot_be_looked_at_is_neither_done_nor_failed(self, desk: Desk) -> None:
+        desk.approval = Approval(low=1)
+        desk.open()
+        plan = desk.visit().state.plan
+        assert plan is not None
+        token = remediate.reserve(desk.runtime, "i", plan.steps[0].target)
+        assert token is not None
+        begun = ActionStarted(at=T0, action_id="a", plan_digest=plan.digest, step=0, fencing=token)
+        desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"), begun)
+        assert desk.runtime.remediator.apply(plan, 0, "a", token).ok, "done, and killed before it was written down"
+        back = self.away(desk)
+        assert desk.visit().state.phase == "acting"
+        assert desk.events(ActionFinished) == []
+        back()
+        desk.clock.forward(6)
+        assert desk.visit().state.phase == "verifying"
+        assert desk.replicas() == 4
+
+    def test_an_undo_is_asked_for_again_and_in_the_end_a_person_is_told(self, desk: Desk) -> None:
+        desk.open()
+        desk.visit()
+        desk.say(Verified(at=T0, verdict=Verdict(outcome="regressed", why="slow again")))
+        self.away(desk)
+        assert desk.visit().state.phase == "undoing"
+        desk.clock.forward(200)
+        state = desk.visit().state
+        assert state.phase == "escalated"
+        assert "a person has to look" in state.ended_why
+
+
+class TestLoops:
+    def fail(self, desk: Desk, incident: str) -> Journey:
+        desk.visit(incident)
+        desk.say(Verified(at=desk.clock.now, verdict=Verdict(outcome="regressed", why="slow")), incident=incident)
+        return desk.visit(incident)
+
+    def test_lesson_loops_a_fix_that_did_not_help_is_not_tried_again_by_the_next_incident(self, desk: Desk) -> None:
+        """kubernaut 214, 616: it ends with a person, not with another round."""
+        desk.guard |= {"cooldown_s": 1.0, "max_ineffective": 1}
+        desk.open(incident="one")
+        self.fail(desk, "one")
+        desk.clock.forward(3000)
+        desk.open(incident="two")
+        state = desk.visit("two").state
+        assert state.phase == "escalated"
+        assert "scale-out did not help Deployment/shop/cart 1 times in a day" in state.ended_why
+        assert desk.replicas() == 2
+
+    def test_lesson_attempts_per_target_are_capped_over_incidents(self, desk: Desk) -> None:
+        """NVSentinel 1543."""
+        desk.guard |= {"cooldown_s": 0.0, "max_actions_per_hour_per_target": 2}
+        for number in range(3):
+            desk.open(incident=f"i{number}")
+            state = desk.visit(f"i{number}").state
+            if not state.ended:
+                desk.say(Healed(at=desk.clock.now, why="held"), incident=f"i{number}")
+                desk.runtime.ended(state)
+            desk.clock.forward(60)
+        assert desk.journey("i2").state.phase == "escalated"
+        assert "2 times in an hour on Deployment/shop/cart" in desk.journey("i2").state.ended_why
+        assert len(desk.runtime.brakes.since(T0)) == 2
+
+    def test_what_was_undone_counts_as_ineffective(self, desk: Desk) -> None:
+        desk.open()
+        self.fail(desk, "i")
+        assert [each.outcome for each in desk.runtime.brakes.since(T0)] == ["ineffective"]
+        assert len(desk.events(RolledBack)) == 1
+
+
+class TestProposing:
+    def test_lesson_gitops_will_undo_what_it_owns_so_it_is_proposed(self, desk: Desk) -> None:
+        """argo-cd 9570."""
+        desk.edit({"metadata": {"labels": {"argocd.argoproj.io/instance": "shop"}}})
+        desk.open()
+        state = desk.visit().state
+        assert state.phase == "escalated"
+        assert state.plan is not None, "the plan is there for the person to read"
+        assert "Argo CD (shop)" in state.ended_why
+        assert desk.replicas() == 2
+
+    def test_in_a_freeze_it_is_proposed(self, desk: Desk) -> None:
+        freeze = Freeze(start=T0 - timedelta(hours=1), end=T0 + timedelta(hours=1), why="sale")
+        desk.guard["freezes"] = [msgspec.to_builtins(freeze)]
+        desk.open()
+        assert "sale" in desk.visit().state.ended_why
+        assert desk.replicas() == 2
+
+    def test_in_shadow_mode_everything_happens_but_the_effect(self, desk: Desk) -> None:
+        desk.guard["enabled"] = False
+        desk.open()
+        state = desk.visit().state
+        assert (state.phase, state.plan is not None, state.actions) == ("escalated", True, ())
+        assert desk.replicas() == 2
+
+    def test_lesson_replicas_belong_to_the_autoscaler_so_its_maximum_is_raised(self, desk: Desk) -> None:
+        """kubernetes 25238."""
+        scaler = {
+            "metadata": {"name": "cart", "namespace": "shop"},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "cart"}, "maxReplicas": 2},
+            "status": {"desiredReplicas": 2},
+        }
+        with desk.twin.cluster.lock:
+            desk.twin.cluster.store.create("HorizontalPodAutoscaler", scaler)
+        desk.open()
+        assert desk.visit().state.phase == "verifying"
+        found = desk.runtime.cluster.get("HorizontalPodAutoscaler", "cart", "shop")
+        assert found is not None
+        assert found["spec"]["maxReplicas"] == 4
+        assert desk.replicas() == 2
+
+
+class TestDraining:
+    def budget(self, desk: Desk) -> None:
+        with desk.twin.cluster.lock:
+            for app, least in (("front", 2), ("cart", 2), ("catalogue", 3), ("store", 1)):
+                spec = {"minAvailable": least, "selector": {"matchLabels": {"app": app}}}
+                made = {"metadata": {"name": app, "namespace": "shop"}, "spec": spec}
+                desk.twin.cluster.store.create("PodDisruptionBudget", made)
+
+    def test_lesson_a_drain_that_a_budget_blocks_has_a_deadline_and_then_asks(self, desk: Desk) -> None:
+        """cyclops 10."""
+        self.budget(desk)
+        desk.guard["drain_deadline_s"] = 30.0
+        desk.open("Node/kt-node-1", "Node.MemoryPressure")
+        state = desk.visit().state
+        assert state.phase == "acting"
+        assert "disruption budget" in desk.events(Postponed)[-1].why
+        for _ in range(9):
+            desk.clock.forward(5)
+            state = desk.visit().state
+        last = desk.events(ActionFinished)[-1]
+        assert not last.ok
+        assert last.detail.startswith("not done 30 s after it was begun")
+        assert state.phase == "escalated"
+        node = desk.runtime.cluster.get("Node", "kt-node-1")
+        assert node is not None
+        assert not node["spec"].get("unschedulable"), "and the node is as it was"
+
+    def test_a_drain_that_nothing_blocks_ends(self, desk: Desk) -> None:
+        desk.open("Node/kt-node-1", "Node.MemoryPressure")
+        until_phase(desk, "verifying")
+        pods = desk.runtime.cluster.list("Pod", "shop", fields="spec.nodeName=kt-node-1")
+        assert all("deletionTimestamp" in pod["metadata"] for pod in pods)
+
+
+def until_phase(desk: Desk, phase: str) -> None:
+    ended = threading.Event()
+    for _ in range(200):
+        if desk.visit().state.phase == phase:
+            return
+        ended.wait(0.05)
+        desk.clock.forward(6)
+    raise AssertionError(f"never {phase}; it is {desk.journey().state.phase}")
+
+
+class TestConfig:
+    def make(self, desk: Desk, data: dict[str, str]) -> None:
+        with desk.twin.cluster.lock:
+            made = {"metadata": {"name": "cart", "namespace": "shop"}, "data": data}
+            desk.twin.cluster.store.create("ConfigMap", made)
+
+    def test_a_wrong_edit_is_taken_back_and_its_users_start_anew(self, desk: Desk) -> None:
+        self.make(desk, {"TIMEOUT": "0"})
+        container = {"name": "cart", "envFrom": [{"configMapRef": {"name": "cart"}}]}
+
+        def read_it(draft: Object) -> None:
+            draft["spec"]["template"]["spec"]["containers"][0] |= container
+
+        with desk.twin.cluster.lock:
+            desk.twin.cluster.store.edit("Deployment", "cart", "shop", read_it)
+        for number, data in enumerate(({"TIMEOUT": "5"}, {"TIMEOUT": "0"})):
+            version = ConfigVersion(version=str(number), at=T0 + timedelta(seconds=number), data=data)
+            keep(desk.runtime.graph, "shop", "cart", version)
+        desk.open("ConfigMap/shop/cart", "ConfigMap.Wrong")
+        state = desk.visit().state
+        assert state.phase == "verifying", state.ended_why
+        found = desk.runtime.cluster.get("ConfigMap", "cart", "shop")
+        cart = desk.runtime.cluster.get("Deployment", "cart", "shop")
+        assert found is not None
+        assert cart is not None
+        assert found["data"] == {"TIMEOUT": "5"}
+        assert "kubectl.kubernetes.io/restartedAt" in cart["spec"]["template"]["metadata"]["annotations"]
+        assert state.plan is not None
+        assert CART in state.plan.blast_radius
+        desk.say(Verified(at=T0, verdict=Verdict(outcome="regressed", why="no better")))
+        desk.visit()
+        found = desk.runtime.cluster.get("ConfigMap", "cart", "shop")
+        assert found is not None
+        assert found["data"] == {"TIMEOUT": "0"}
+
+    def test_without_an_earlier_version_a_person_is_asked(self, desk: Desk) -> None:
+        self.make(desk, {"TIMEOUT": "0"})
+        desk.open("ConfigMap/shop/cart", "ConfigMap.Wrong")
+        assert "no other version of it was seen" in desk.visit().state.ended_why
+
+    def test_the_follower_keeps_versions_where_kt_may_act_and_of_no_secret(self, desk: Desk) -> None:
+        from kt.processes import follower
+
+        self.make(desk, {"TIMEOUT": "5"})
+        with desk.twin.cluster.lock:
+            store = desk.twin.cluster.store
+            store.create("Namespace", {"metadata": {"name": "other"}})
+            store.create("ConfigMap", {"metadata": {"name": "cart", "namespace": "other"}, "data": {"a": "b"}})
+            store.create("Secret", {"metadata": {"name": "cart", "namespace": "shop"}, "data": {"a": "Yg=="}})
+        stop = threading.Event()
+        thread = threading.Thread(target=follower(desk.runtime).run, args=(stop,), daemon=True)
+        thread.start()
+        wait(lambda: len(kept(desk.runtime.graph, "shop", "cart")) == 1)
+        with desk.twin.cluster.lock:
+            store.edit("ConfigMap", "cart", "shop", lambda draft: draft.update({"data": {"TIMEOUT": "0"}}))
+        wait(lambda: len(kept(desk.runtime.graph, "shop", "cart")) == 2)
+        stop.set()
+        thread.join(5)
+        assert [each.data for each in kept(desk.runtime.graph, "shop", "cart")] == [{"TIMEOUT": "0"}, {"TIMEOUT": "5"}]
+        assert kept(desk.runtime.graph, "other", "cart") == []
+        assert {each.name for each in desk.runtime.graph.find(kind="ConfigVersion", namespace="shop")} == {"cart"}
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(400):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it did not come about within 20 s")

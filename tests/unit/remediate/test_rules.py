@@ -1,0 +1,260 @@
+"""The guard's rules: each says no when it should, and no restriction can ever allow more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remediate.brakes import Spent, Stop
+from remediate.limits import Freeze, Limits, Maintenance
+from remediate.rules import RULES, Disturbance, Facts, NodeFact, Verdict, review, verdict_of
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+CART = "Deployment/shop/cart"
+
+
+def facts(**given: Any) -> Facts:
+    usual: dict[str, Any] = {
+        "now": NOW,
+        "playbook": "restart",
+        "namespaces": ("shop",),
+        "opted_in": frozenset({"shop"}),
+        "targets": (CART,),
+    }
+    return Facts(**(usual | given))
+
+
+def node_facts(ready: int, sick: int, *, target: str = "n0") -> Facts:
+    nodes = [NodeFact(name=f"n{number}", ready=number >= sick) for number in range(ready + sick)]
+    return facts(nodes=tuple(nodes), node_targets=(target,), targets=(f"Node/{target}",))
+
+
+def spent(ago_s: float, *, target: str = CART, namespace: str = "shop", outcome: str = "", number: int = 0) -> Spent:
+    return msgspec.convert(
+        {"action": f"{target}{ago_s}{number}", "at": NOW - timedelta(seconds=ago_s), "target": target,
+         "namespace": namespace, "playbook": "restart", "outcome": outcome},
+        Spent,
+    )  # fmt: skip
+
+
+def verdict(given: Facts, limits: Limits | None = None) -> Verdict:
+    return verdict_of(review(given, limits or Limits()))
+
+
+def why(given: Facts, limits: Limits | None = None) -> str:
+    return "; ".join(each.why for each in review(given, limits or Limits()) if each.why)
+
+
+def test_a_plan_that_nothing_speaks_against_is_allowed() -> None:
+    assert verdict(facts()) is Verdict.ALLOW
+
+
+def test_every_rule_tells_its_value_and_its_limit() -> None:
+    findings = review(facts(), Limits())
+    assert len(findings) == len(RULES)
+    assert all(each.value and each.limit for each in findings)
+    assert len({each.rule for each in findings}) == len(RULES)
+
+
+def test_a_namespace_that_is_not_opted_in_is_refused() -> None:
+    assert verdict(facts(opted_in=frozenset())) is Verdict.REFUSE
+    assert "kt.io/remediate=enabled" in why(facts(opted_in=frozenset()))
+
+
+def test_a_stopped_kt_waits() -> None:
+    stopped = facts(stop=Stop(at=NOW, by="ada", why="migration"))
+    assert verdict(stopped) is Verdict.LATER
+    assert why(stopped) == "ada has stopped KT: migration"
+
+
+def test_a_target_is_left_alone_after_an_action() -> None:
+    assert verdict(facts(acted_at={CART: NOW - timedelta(seconds=10)})) is Verdict.LATER
+    assert verdict(facts(acted_at={CART: NOW - timedelta(seconds=301)})) is Verdict.ALLOW
+
+
+def test_in_a_freeze_it_only_proposes() -> None:
+    limits = Limits(freezes=(Freeze(start=NOW, end=NOW + timedelta(hours=1), namespaces=("shop",), why="sale"),))
+    assert verdict(facts(), limits) is Verdict.PROPOSE
+    assert "sale" in why(facts(), limits)
+    assert verdict(facts(namespaces=("mail",), opted_in=frozenset({"mail"})), limits) is Verdict.ALLOW
+    assert verdict(facts(now=NOW + timedelta(hours=1)), limits) is Verdict.ALLOW
+
+
+def test_lesson_maintenance_windows_are_honoured() -> None:
+    limits = Limits(maintenance=(Maintenance(cron="0 12 * * *", duration_s=3600, why="patching"),))
+    assert verdict(facts(), limits) is Verdict.LATER
+    assert "until 13:00 UTC: patching" in why(facts(), limits)
+    assert verdict(facts(now=NOW + timedelta(minutes=30)), limits) is Verdict.ALLOW
+    assert verdict(facts(now=NOW - timedelta(minutes=31)), limits) is Verdict.ALLOW
+
+
+@pytest.mark.parametrize("cron", ["", "every day", "61 * * * *"])
+def test_a_cron_expression_that_cannot_be_read_is_told(cron: str) -> None:
+    with pytest.raises(ValueError, match="no cron expression"):
+        Maintenance(cron=cron, duration_s=60)
+
+
+def test_a_freeze_that_ends_before_it_starts_is_told() -> None:
+    with pytest.raises(ValueError, match="ends after it starts"):
+        Freeze(start=NOW, end=NOW)
+
+
+def test_lesson_storm_many_sick_nodes_are_no_node_fault() -> None:
+    """node-healthcheck-operator 378."""
+    calm, storm = node_facts(ready=12, sick=2), node_facts(ready=12, sick=3)
+    assert verdict(calm) is Verdict.ALLOW
+    assert verdict(storm) is Verdict.REFUSE
+    assert "no fault of one node" in why(storm)
+
+
+def test_a_storm_stops_only_what_is_done_to_nodes() -> None:
+    assert verdict(facts(nodes=node_facts(ready=5, sick=5).nodes)) is Verdict.ALLOW
+
+
+def test_the_last_node_that_stands_is_never_taken() -> None:
+    assert verdict(node_facts(ready=1, sick=1)) is Verdict.ALLOW
+    assert verdict(node_facts(ready=1, sick=1, target="n1")) is Verdict.REFUSE
+
+
+@pytest.mark.parametrize(("pods", "missing", "expected"), [
+    (3, 0, Verdict.ALLOW), (3, 1, Verdict.LATER), (6, 1, Verdict.ALLOW), (6, 2, Verdict.LATER), (1, 0, Verdict.ALLOW),
+])  # fmt: skip
+def test_lesson_blast_radius_a_share_of_a_workload(pods: int, missing: int, expected: Verdict) -> None:
+    taken = Disturbance(workload=CART, pods=pods, missing=missing, taken=1)
+    assert verdict(facts(disturbed=(taken,))) is expected
+
+
+def test_ending_a_pod_that_does_not_serve_takes_nothing_away() -> None:
+    assert verdict(facts(disturbed=(Disturbance(workload=CART, pods=3, missing=2, taken=0),))) is Verdict.ALLOW
+
+
+def test_lesson_gitops_would_undo_it_so_it_is_proposed() -> None:
+    """argo-cd 9570."""
+    owned = facts(owned={CART: "Argo CD (shop)"})
+    assert verdict(owned) is Verdict.PROPOSE
+    assert "Argo CD (shop), which would undo it" in why(owned)
+
+
+def test_lesson_attempts_are_capped_per_target_and_window() -> None:
+    """NVSentinel 1543; 39 remediations for one fingerprint."""
+    three = tuple(spent(600 * number, number=number) for number in range(1, 4))
+    assert verdict(facts(spent=three[:2])) is Verdict.ALLOW
+    assert verdict(facts(spent=three)) is Verdict.REFUSE
+    assert f"3 times in an hour on {CART}" in why(facts(spent=three))
+    assert verdict(facts(spent=three, targets=("Deployment/shop/front",))) is Verdict.ALLOW
+
+
+def test_actions_of_another_hour_do_not_count() -> None:
+    assert verdict(facts(spent=tuple(spent(3600 + number, number=number) for number in range(9)))) is Verdict.ALLOW
+
+
+def test_a_namespace_and_the_whole_have_caps_of_their_own() -> None:
+    others = tuple(spent(60, target=f"Deployment/shop/{number}") for number in range(15))
+    assert "in namespace shop" in why(facts(spent=others))
+    far = tuple(spent(60, target=f"Deployment/x/{number}", namespace=f"x{number}") for number in range(30))
+    assert "in all" in why(facts(spent=far))
+
+
+def test_lesson_loops_what_did_not_help_backs_off_and_ends_with_a_person() -> None:
+    """kubernaut 214, 616, 1090, 1091: it succeeded and did not help."""
+    once = (spent(500, outcome="ineffective"),)
+    twice = (*once, spent(7200, outcome="ineffective"))
+    assert verdict(facts(spent=once)) is Verdict.LATER
+    assert verdict(facts(spent=once, now=NOW + timedelta(seconds=101))) is Verdict.ALLOW
+    assert verdict(facts(spent=twice, now=NOW + timedelta(seconds=101))) is Verdict.REFUSE
+    assert "a person has to look" in why(facts(spent=twice))
+    assert verdict(facts(spent=twice, playbook="rollback")) is Verdict.ALLOW
+    assert verdict(facts(spent=(spent(500, outcome="held"),))) is Verdict.ALLOW
+
+
+NAMES = ("shop", "mail")
+SOME_SPENT = st.builds(
+    spent,
+    ago_s=st.integers(0, 90_000),
+    target=st.sampled_from((CART, "Deployment/mail/web")),
+    namespace=st.sampled_from(NAMES),
+    outcome=st.sampled_from(("", "held", "ineffective")),
+    number=st.integers(0, 50),
+)
+SOME_FACTS = st.builds(
+    facts,
+    namespaces=st.sets(st.sampled_from(NAMES)).map(lambda names: tuple(sorted(names))),
+    opted_in=st.frozensets(st.sampled_from(NAMES)),
+    targets=st.sets(st.sampled_from((CART, "Deployment/mail/web", "Node/n0"))).map(lambda each: tuple(sorted(each))),
+    node_targets=st.sampled_from(((), ("n0",), ("n1",))),
+    nodes=st.lists(st.booleans(), max_size=8).map(
+        lambda states: tuple(NodeFact(name=f"n{number}", ready=ready) for number, ready in enumerate(states))
+    ),
+    acted_at=st.dictionaries(st.just(CART), st.integers(0, 900).map(lambda ago: NOW - timedelta(seconds=ago))),
+    disturbed=st.lists(
+        st.builds(Disturbance, workload=st.just(CART), pods=st.integers(1, 12), missing=st.integers(0, 4),
+                  taken=st.integers(0, 4)),
+        max_size=2,
+    ).map(tuple),
+    owned=st.dictionaries(st.just(CART), st.just("Flux (shop)")),
+    spent=st.lists(SOME_SPENT, max_size=12).map(tuple),
+    stop=st.none() | st.just(Stop(at=NOW, by="ada")),
+)  # fmt: skip
+FREEZE = Freeze(start=NOW - timedelta(hours=1), end=NOW + timedelta(hours=1))
+WINDOW = Maintenance(cron="0 12 * * *", duration_s=3600)
+SOME_LIMITS = st.builds(
+    Limits,
+    cooldown_s=st.integers(0, 600).map(float),
+    max_share_of_nodes=st.floats(0, 1),
+    storm_nodes=st.integers(1, 9),
+    max_share_of_workload=st.floats(0, 1),
+    max_actions_per_hour=st.integers(0, 40),
+    max_actions_per_hour_per_namespace=st.integers(0, 20),
+    max_actions_per_hour_per_target=st.integers(0, 5),
+    max_ineffective=st.integers(1, 4),
+    freezes=st.sampled_from(((), (FREEZE,))),
+    maintenance=st.sampled_from(((), (WINDOW,))),
+)
+
+
+def stricter(one: Limits, other: Limits) -> Limits:
+    """The tighter of two limits, each by each."""
+    fewer = ("max_share_of_nodes", "storm_nodes", "max_share_of_workload", "max_actions_per_hour",
+             "max_actions_per_hour_per_namespace", "max_actions_per_hour_per_target", "max_ineffective")  # fmt: skip
+    tight: dict[str, Any] = {field: min(getattr(one, field), getattr(other, field)) for field in fewer}
+    return Limits(
+        cooldown_s=max(one.cooldown_s, other.cooldown_s),
+        freezes=(*one.freezes, *other.freezes),
+        maintenance=(*one.maintenance, *other.maintenance),
+        **tight,
+    )
+
+
+@given(SOME_FACTS, SOME_LIMITS, SOME_LIMITS)
+def test_tighter_limits_never_allow_more(given: Facts, one: Limits, other: Limits) -> None:
+    loose, tight = review(given, one), review(given, stricter(one, other))
+    for before, after in zip(loose, tight, strict=True):
+        assert after.verdict >= before.verdict, (before, after)
+
+
+@given(SOME_FACTS, SOME_LIMITS, st.lists(SOME_SPENT, max_size=5))
+def test_more_that_speaks_against_a_plan_never_allows_more(given: Facts, limits: Limits, more: list[Spent]) -> None:
+    """One more action in the account, a stop, an owner, a namespace less: never a softer verdict."""
+    before = verdict(given, limits)
+    ordered = tuple(sorted((*given.spent, *more), key=lambda each: each.at))
+    harder: list[dict[str, Any]] = [
+        {"spent": ordered},
+        {"stop": Stop(at=NOW, by="ada")},
+        {"owned": {CART: "Flux (shop)"}},
+        {"opted_in": frozenset(list(given.opted_in)[1:])},
+        {"nodes": tuple(NodeFact(name=each.name, ready=False) for each in given.nodes)},
+    ]
+    for change in harder:
+        assert verdict(msgspec.structs.replace(given, **change), limits) >= before, change
+
+
+@given(SOME_FACTS, SOME_LIMITS)
+def test_the_verdict_of_a_plan_is_its_hardest_finding(given: Facts, limits: Limits) -> None:
+    findings = review(given, limits)
+    assert verdict_of(findings) == max(each.verdict for each in findings)
+    assert all(bool(each.why) == (each.verdict is not Verdict.ALLOW) for each in findings)

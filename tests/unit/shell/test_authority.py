@@ -1,0 +1,171 @@
+"""`kt approve`, `reject`, `revoke`, `tokens`, `stop`, `resume`, `guard` as a person types them: words, exit codes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from graph_schema.model import Diagnosis, Hypothesis, Signal
+from kt.cli import cli
+from kt.incident.events import AlertsReceived, Approved, Diagnosed, PlanProposed, Rejected
+from kt.incident.log import Append
+from kt.pipeline.journey import Journey
+from kt.stores.sqlite_log import SqliteIncidentLog
+from remediate.plan import Plan, Step, Target
+from twin.server import Twin
+
+CAUSE = Hypothesis(entity="Deployment/shop/cart", fault="Workload.BadRevision", probability=0.9)
+STEP = Step(action="restart", target=Target(kind="Deployment", name="cart", namespace="shop"), summary="restart cart")
+PLAN = Plan(playbook="restart", hypothesis=CAUSE, steps=(STEP,), risk="high", steady_state=())
+
+
+class Desk:
+    """The command line on a folder with one incident whose plan waits for two people."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"KT_DATA_DIR": str(folder), "KT_OPERATOR_TOKEN": ""}
+        self.log = SqliteIncidentLog(folder / "kt.db")
+        now = datetime.now(UTC)
+        signal = Signal(fingerprint="f", entity=CAUSE.entity, symptom="errors", name="E", starts_at=now)
+        events = (
+            AlertsReceived(at=now, signals=(signal,)),
+            Diagnosed(at=now, diagnosis=Diagnosis(hypotheses=(CAUSE,), causes=(0,))),
+            PlanProposed(at=now, plan=PLAN, approvals_needed=2, expires_at=now + timedelta(hours=1)),
+        )
+        self.log.commit([Append(incident="i1", expected=0, events=events)])
+
+    def kt(self, *words: str, token: str = "", **more: str) -> Result:
+        environment = {**self.environment, "KT_OPERATOR_TOKEN": token, **more}
+        return CliRunner().invoke(cli, list(words), env=environment)
+
+    def token(self, name: str, role: str, by: str = "") -> str:
+        made = self.kt("tokens", "create", name, "--role", role, "--json", token=by)
+        assert made.exit_code == 0, made.output
+        return str(json.loads(made.output)["token"])
+
+    def state(self) -> Journey:
+        return Journey(self.log, "i1")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_two_people_make_it_enough_and_one_twice_does_not(desk: Desk) -> None:
+    assert "1 more needed" in desk.kt("approve", "i1", "--by", "ada", "--why", "seen").output
+    again = desk.kt("approve", "i1", "--by", "ada")
+    assert (again.exit_code, "agreed already" in again.output) == (0, True)
+    assert not desk.state().state.approved
+    assert desk.kt("approve", "i1", "--by", "grace").output == "Agreed.\n"
+    given = [each.event for each in desk.state().records if isinstance(each.event, Approved)]
+    assert [(each.by, each.why, bool(each.where)) for each in given] == [("ada", "seen", True), ("grace", "", True)]
+
+
+def test_the_answer_is_bound_to_the_plan_that_was_shown(desk: Desk) -> None:
+    assert desk.kt("approve", "i1", "--plan", PLAN.digest[:8]).exit_code == 0
+    other = desk.kt("approve", "i1", "--by", "grace", "--plan", "0123")
+    assert (other.exit_code, "another one now" in other.output) == (1, True)
+
+
+def test_consent_is_taken_back(desk: Desk) -> None:
+    desk.kt("approve", "i1", "--by", "ada")
+    back = desk.kt("revoke", "i1", "--by", "grace", "--why", "wait", "--json")
+    assert json.loads(back.output)["approvals"]["given"] == []
+    assert desk.state().state.phase == "awaiting approval"
+
+
+def test_turning_down_is_kept_with_its_reason(desk: Desk) -> None:
+    assert desk.kt("reject", "i1", "--by", "ada").exit_code == 2, "a reason is asked for"
+    assert desk.kt("reject", "i1", "--by", "ada", "--why", "not now").exit_code == 0
+    assert desk.kt("reject", "i1", "--by", "ada", "--why", "not now").exit_code == 0
+    late = desk.kt("approve", "i1", "--by", "grace")
+    assert (late.exit_code, "waits for nobody" in late.output) == (1, True)
+    assert sum(isinstance(each.event, Rejected) for each in desk.state().records) == 1
+
+
+class TestTokens:
+    @pytest.fixture(autouse=True)
+    def required(self, desk: Desk) -> None:
+        desk.environment["KT_APPROVAL__REQUIRE_TOKENS"] = "true"
+
+    def test_lesson_rejecting_needs_authority_too(self, desk: Desk) -> None:
+        """runlore 118."""
+        admin = desk.token("root", "admin")
+        viewer = desk.token("vi", "viewer", by=admin)
+        for words in (("approve", "i1"), ("reject", "i1", "--why", "no"), ("revoke", "i1")):
+            nobody, looker = desk.kt(*words), desk.kt(*words, token=viewer)
+            assert (nobody.exit_code, "operator's token" in nobody.output) == (2, True)
+            assert (looker.exit_code, "vi is viewer; this takes approver" in looker.output) == (1, True)
+        assert desk.state().state.approvals == ()
+        assert desk.state().state.phase == "awaiting approval"
+
+    def test_the_name_is_that_of_the_token(self, desk: Desk) -> None:
+        admin = desk.token("root", "admin")
+        ada = desk.token("ada", "approver", by=admin)
+        assert desk.kt("approve", "i1", "--by", "grace", token=ada).exit_code == 2
+        assert desk.kt("approve", "i1", token=ada).exit_code == 0
+        assert [each.by for each in desk.state().state.approvals] == ["ada"]
+
+    def test_a_token_can_be_in_a_file(self, desk: Desk) -> None:
+        (desk.folder / "token").write_text(desk.token("root", "admin") + "\n")
+        assert desk.kt("approve", "i1", "--token-file", str(desk.folder / "token")).exit_code == 0
+        missing = desk.kt("approve", "i1", "--token-file", str(desk.folder / "none"))
+        assert (missing.exit_code, "cannot be read" in missing.output) == (2, True)
+
+    def test_the_first_token_is_an_admins_and_only_admins_make_more(self, desk: Desk) -> None:
+        assert desk.kt("tokens", "create", "ada").exit_code == 2
+        admin = desk.token("root", "admin")
+        assert desk.kt("tokens", "create", "ada").exit_code == 2
+        ada = desk.token("ada", "approver", by=admin)
+        assert desk.kt("tokens", "create", "eve", token=ada).exit_code == 1
+
+    def test_a_revoked_token_decides_nothing(self, desk: Desk) -> None:
+        admin = desk.token("root", "admin")
+        ada = desk.token("ada", "approver", by=admin)
+        listed = {each["name"]: each for each in json.loads(desk.kt("tokens", "list", "--json").output)}
+        assert all("digest" not in each for each in listed.values())
+        assert desk.kt("tokens", "revoke", listed["ada"]["id"], token=admin).exit_code == 0
+        answer = desk.kt("approve", "i1", token=ada)
+        assert (answer.exit_code, "was revoked" in answer.output) == (1, True)
+
+    def test_everybody_may_stop_and_an_operator_lets_go(self, desk: Desk) -> None:
+        admin = desk.token("root", "admin")
+        assert desk.kt("stop", "--by", "anybody").exit_code == 0
+        assert desk.kt("resume").exit_code == 2
+        assert desk.kt("resume", token=desk.token("op", "operator", by=admin)).exit_code == 0
+
+
+def test_a_stop_is_shown_where_people_look(desk: Desk) -> None:
+    assert "KT is stopped" in desk.kt("stop", "--why", "migration", "--by", "ada").output
+    assert "stopped by ada" in desk.kt("incidents", "list").output
+    assert json.loads(desk.kt("incidents", "list", "--json").output)[0]["incident"] == "i1", "and JSON stays JSON"
+    doctor = json.loads(desk.kt("doctor", "--json", KT_BROKER_URL="memory://").output)
+    assert "migration" in doctor["stop"]["detail"]
+    assert "KT goes on" in desk.kt("resume").output
+    assert "It was not stopped" in desk.kt("resume").output
+
+
+def test_the_guard_explains_every_rule_with_its_value_and_verdict(desk: Desk) -> None:
+    twin = Twin().start()
+    try:
+        kubeconfig = str(twin.kubeconfig)
+        desk.kt("stop", "--by", "ada")
+        told = desk.kt("guard", "explain", "i1", "--json", KT_KUBERNETES__KUBECONFIG=kubeconfig)
+        assert told.exit_code == 0, told.output
+        answer = json.loads(told.output)
+        rules = {each["rule"]: each for each in answer["rules"]}
+        assert answer["verdict"] == "later"
+        assert rules["stop"]["why"] == "ada has stopped KT"
+        assert rules["opt-in"] == {"rule": "opt-in", "value": "shop", "limit": "kt.io/remediate=enabled",
+                                   "verdict": "allow", "why": ""}  # fmt: skip
+        assert "another one" in answer["changed"] or "not the one" in answer["changed"]
+        shown = desk.kt("guard", "explain", "i1", KT_KUBERNETES__KUBECONFIG=kubeconfig).output
+        assert all(rule in shown for rule in rules)
+    finally:
+        twin.stop()
