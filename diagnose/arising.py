@@ -28,6 +28,8 @@ ELSEWHERE = 0.1
 """How much of the odds stays as it was even where the balance is sure: it may lack an entity."""
 NAMELESS = 0.02
 """Probability of a fault at an entity that the catalogue does not know, beside the ones that it offers."""
+NEAR = 0.5
+"""From this strength on, what arises at an entity is said to arise at a hypothesis behind it or in front of it."""
 CALLING = frozenset({"CALLS", "ROUTES_TO"})
 DEFAULTS = Settings()
 
@@ -54,7 +56,7 @@ def refine(
         whole = sum(behind.values()) + NAMELESS
         for number, weight in behind.items():
             handed[number] += sure * weight / whole
-            arising[number] += share
+            arising[number] += share if sources[answer.hypotheses[number].entity] >= NEAR else 0.0
         if share >= SHOWN:
             nameless.append(
                 msgspec.structs.replace(

@@ -164,7 +164,7 @@ def reasons(entity: str, gathered: Gathered, catalogue: Catalogue, ontology: Ont
     shares = _shares(gathered)
     for symptom, word in WORDS.items():
         if (entity, symptom) in shares:
-            lines.append(f"{shares[entity, symptom][0]:.0%} of the {word} arises there: what it calls has the rest.")
+            lines.append(f"{shares[entity, symptom][0]:.0%} of the {word} arises there.")
     if not any(who == entity for who, _ in shares):
         lines.append("None of the waiting and failing arises there.")
     return [*lines, *(f"By symptoms and graph alone: {line}" for line in by_graph)]

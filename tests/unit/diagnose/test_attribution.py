@@ -108,3 +108,29 @@ def test_a_hypothesis_behind_which_nothing_arises_loses(probability: float) -> N
     )
     shares = attribute([waits("front", 10), waits("cart", 10)], CHAIN, [("front", "latency")])
     assert refine(answer, shares, piece, CATALOGUE, ONTOLOGY).hypotheses[0].entity == "cart"
+
+
+def test_a_place_without_a_fitting_fault_is_one_hypothesis_with_what_the_catalogue_offers_for_it() -> None:
+    piece = Subgraph({name: Entity(id=name, kind="Service", name=name) for name in NAMES}, tuple(CHAIN))
+    weak = Hypothesis(entity="cart", fault="Service.SelectorMismatch", probability=0.0001, explains=("a",))
+    shares = attribute([waits("front", 10), waits("cart", 10)], CHAIN, [("front", "latency")])
+    refined = refine(Diagnosis(hypotheses=(weak,)), shares, piece, CATALOGUE, ONTOLOGY)
+    best = refined.hypotheses[0]
+    assert (best.entity, best.fault, best.explains) == ("cart", "Entity.Latency", ("a",))
+    assert best.other_faults[0][0] == "Service.SelectorMismatch"
+    assert best.fault_probability > best.other_faults[0][1]
+    assert [each.entity for each in refined.hypotheses].count("cart") == 1
+    assert refined.enough
+
+
+@given(st.floats(0, 1), st.floats(0.01, 1))
+def test_an_entity_is_there_once_and_its_faults_share_what_it_has(probability: float, strength: float) -> None:
+    piece = Subgraph({name: Entity(id=name, kind="Service", name=name) for name in NAMES}, tuple(CHAIN))
+    known = Hypothesis(entity="cart", fault="Service.SelectorMismatch", probability=probability)
+    burdens = [waits("front", 10), waits("cart", 10, strength), fails("cart", 3, strength)]
+    refined = refine(Diagnosis(hypotheses=(known,)), attribute(burdens, CHAIN), piece, CATALOGUE, ONTOLOGY)
+    entities = [each.entity for each in refined.hypotheses]
+    assert len(entities) == len(set(entities))
+    for each in refined.hypotheses:
+        assert each.fault_probability + sum(share for _, share in each.other_faults) == pytest.approx(1, abs=1e-4)
+        assert 0 <= each.probability <= 1
