@@ -12,7 +12,7 @@ from typing import Any
 
 from remediate.actions import ACTIONS
 from remediate.cluster import CLUSTER_WIDE, PATHS
-from sense.kubernetes import follower
+from sense.kubernetes import events, follower
 from verify import rights
 
 Right = tuple[str, str, str]
@@ -38,8 +38,8 @@ def acted(*, of_the_cluster: bool) -> list[Right]:
 
 
 def watching() -> list[dict[str, Any]]:
-    """Reading all that the graph is made of."""
-    role = _role("kt-watch", watched())
+    """Reading all that the graph is made of, and events (`diagnose.events`)."""
+    role = _role("kt-watch", [*watched(), *events.RIGHTS])
     return [role, _binding("kt-watch", ACCOUNTS)]
 
 

@@ -27,6 +27,9 @@ BY_REASON = 0.8
 """Confidence in the symptom that the reason of an event tells."""
 BY_CONDITION = 0.9
 
+RIGHTS = (("", "events", "list"),)
+"""What reading events needs besides what is watched anyway: (API group, resource, verbs)."""
+
 
 class BadEventRules(Exception):
     """The file of event rules is wrong; the message says where and what to do."""
