@@ -34,6 +34,7 @@ from kt.settings import Approval, Guard, Kubernetes, Pipeline, Prometheus, Setti
 from remediate.brakes import Stop
 from remediate.cluster import ClusterError, Object
 from remediate.limits import Freeze
+from remediate.remediator import Refusal
 from twin.server import Twin
 from verify.steady import SymptomCheck
 from verify.verdict import Verdict
@@ -132,6 +133,13 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     if desk._runtime is not None:
         desk._runtime.close()
     twin.stop()
+
+
+def test_a_place_without_a_fault_of_the_catalogue_is_told_and_left_alone(desk: Desk) -> None:
+    where = Hypothesis(entity=CART, fault="Entity.Errors", probability=0.9)
+    answer = desk.runtime.remediator.propose([where], tried=frozenset())
+    assert isinstance(answer, Refusal)
+    assert "no safe action is known for Entity.Errors of Deployment/shop/cart" in answer.why
 
 
 def test_a_plan_of_low_risk_is_carried_out_at_once(desk: Desk) -> None:
