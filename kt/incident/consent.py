@@ -31,8 +31,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 def approve(state: State, answer: Answer) -> Reply:
     """Agreeing twice is agreeing once, also to a plan that was carried out since."""
     agreed = any(given.by == answer.by for given in state.approvals)
-    if state.phase != "awaiting approval" and agreed and state.actions:
-        return Reply(said=f"{answer.by} has agreed already, and the plan was carried out.", done=True)
+    if state.phase != "awaiting approval" and agreed:
+        since = "the plan was carried out" if state.actions else f"the incident is {state.phase}"
+        return Reply(said=f"{answer.by} has agreed already, and {since}.", done=True)
     against = _not_open(state, answer)
     if against:
         return Reply(said=against, done=False)
@@ -41,7 +42,9 @@ def approve(state: State, answer: Answer) -> Reply:
         return Reply(said=f"{answer.by} has agreed already.{more}", done=True)
     event = Approved(plan_digest=_digest(state), by=answer.by, at=answer.at, where=answer.where, why=answer.why)
     missing = state.approvals_needed - len({given.by for given in state.approvals} | {answer.by})
-    return Reply(said="Agreed." if missing <= 0 else f"Agreed; {missing} more needed.", done=True, event=event)
+    what = "; ".join(step.summary or step.action for step in state.plan.steps) if state.plan else ""
+    others = f" {missing} more {'person' if missing == 1 else 'people'} must agree." if missing > 0 else ""
+    return Reply(said=f"Agreed to: {what}.{others}", done=True, event=event)
 
 
 def reject(state: State, answer: Answer) -> Reply:

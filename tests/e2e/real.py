@@ -65,9 +65,13 @@ def grant() -> None:
     manifests = [*rbac.watching(), *rbac.acting(), *rbac.verifying(), *rbac.granted(shop.NAMESPACE)]
     with cluster.Api(cluster.kubeconfig("admin")) as api:
         for manifest in manifests:
+            # Under names of their own: the manifests of an installation may be tried on the same cluster.
+            meta, plural = {**manifest["metadata"]}, manifest["kind"].lower() + "s"
+            meta["name"] = f"tests-{meta['name']}"
+            manifest = {**manifest, "metadata": meta}
             if "subjects" in manifest:
-                manifest = {**manifest, "subjects": user}
-            meta, plural = manifest["metadata"], manifest["kind"].lower() + "s"
+                role = {**manifest["roleRef"], "name": f"tests-{manifest['roleRef']['name']}"}
+                manifest |= {"subjects": user, "roleRef": role}
             where = f"namespaces/{meta['namespace']}/" if "namespace" in meta else ""
             api.apply(f"/apis/{manifest['apiVersion']}/{where}{plural}/{meta['name']}", manifest)
 

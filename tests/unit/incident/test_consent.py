@@ -57,14 +57,14 @@ FINISHED = ActionFinished(at=T0, action_id="a", ok=True)
 def test_each_approval_carries_who_when_from_where_and_why() -> None:
     reply = approve(waiting(), answer())
     assert isinstance(reply.event, Approved)
-    assert reply.said == "Agreed; 1 more needed."
+    assert reply.said.endswith("1 more person must agree.")
     event = reply.event
     assert (event.by, event.at, event.where, event.why) == ("ada", T0 + timedelta(minutes=1), "desk", "seen it")
     assert event.plan_digest == PLAN.digest
 
 
 def test_the_second_person_makes_it_enough() -> None:
-    assert approve(waiting(approved("grace")), answer()).said == "Agreed."
+    assert approve(waiting(approved("grace")), answer()).said.startswith("Agreed to: ")
 
 
 def test_lesson_approvals_are_idempotent_the_same_person_counts_once() -> None:
@@ -109,7 +109,7 @@ def test_consent_can_be_taken_back_before_anything_was_done() -> None:
     back = waiting(approved("ada"), approved("grace"), reply.event)
     assert not back.approved
     assert back.due_at == back.expires_at
-    assert approve(back, answer("ada")).said == "Agreed; 1 more needed."
+    assert approve(back, answer("ada")).said.endswith("1 more person must agree.")
 
 
 def test_a_plan_that_needed_nobody_needs_somebody_after_it_was_taken_back() -> None:
