@@ -19,7 +19,7 @@ from tests.e2e.installation import Installation, until
 
 T = TypeVar("T", bound=Happened)
 TOKEN = "only-for-tests"
-HEALED_S = 240.0
+HEALED_S = 360.0
 SERVERS = ("neo4j", "redis", "kubernetes", "alertmanager", "prometheus", "shop")
 
 
