@@ -7,6 +7,7 @@ into the same write, so after a crash everything needed to go on, or back, is on
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,7 +51,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What `wanted` needs to find the values again."""
 
 
-class FieldChange:
+class FieldChange(ABC):
     """Concrete actions say what they wish (`wish`) and how to find it again from a step's parameters (`wanted`)."""
 
     name: str
@@ -58,9 +59,9 @@ class FieldChange:
     pointers: tuple[str, ...]
     declared = True
 
+    @abstractmethod
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:
         """Raises `CannotAct`."""
-        raise NotImplementedError
 
     def wanted(self, cluster: Cluster, step: Step, thing: Object) -> Values:
         """The values to set, by pointer. Raises `CannotAct` when they are not known any more."""

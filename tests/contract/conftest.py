@@ -6,12 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-import testbed.servers
 from tests.contract.clusters import REAL, TWIN, Place, place_in
 from twin.server import Twin
-
-HAS_KUBERNETES = "kubernetes" in testbed.servers.everything()
-ASKED = pytest.mark.real("kubernetes") if HAS_KUBERNETES else pytest.mark.skip(reason="the testbed has no Kubernetes")
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +17,7 @@ def twin_kubeconfig() -> Iterator[str]:
     twin.stop()
 
 
-@pytest.fixture(params=["twin", pytest.param("real", marks=ASKED)])
+@pytest.fixture(params=["twin", pytest.param("real", marks=pytest.mark.real("kubernetes"))])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A namespace of the test's own."""
     if request.param == "twin":
