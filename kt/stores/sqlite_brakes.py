@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.sqlite_pool import Pool
-from kt.incident.log import LogUnavailable
+from kt.stores.sqlite_store import SqliteStore
 from remediate.brakes import OutcomeOf, Spent, Stop
 
 SCHEMA = (
@@ -22,29 +21,29 @@ SCHEMA = (
 )
 
 
-class SqliteBrakes:
+class SqliteBrakes(SqliteStore):
     """See `remediate.brakes.Brakes`. Raises `LogUnavailable`."""
 
     def __init__(self, path: Path | str) -> None:
         self._pool = Pool(path, part="brakes", version=1, schema=SCHEMA)
 
     def stopped(self) -> Stop | None:
-        with self._open(write=False) as connection:
+        with self._read() as connection:
             return _stop(connection)
 
     def stop(self, stop: Stop) -> None:
-        with self._open(write=True) as connection:
+        with self._write() as connection:
             row = (to_micros(stop.at), stop.by, stop.why)
             connection.execute("INSERT OR REPLACE INTO stop VALUES (1, ?, ?, ?)", row)
 
     def resume(self) -> Stop | None:
-        with self._open(write=True) as connection:
+        with self._write() as connection:
             before = _stop(connection)
             connection.execute("DELETE FROM stop")
             return before
 
     def spend(self, spent: Spent, since: datetime, objection: Callable[[Sequence[Spent]], str]) -> str:
-        with self._open(write=True) as connection:
+        with self._write() as connection:
             before = [each for each in _since(connection, since) if each.action != spent.action]
             why = objection(before)
             if not why:
@@ -55,23 +54,12 @@ class SqliteBrakes:
             return why
 
     def since(self, at: datetime) -> list[Spent]:
-        with self._open(write=False) as connection:
+        with self._read() as connection:
             return _since(connection, at)
 
     def conclude(self, action: str, outcome: OutcomeOf) -> None:
-        with self._open(write=True) as connection:
+        with self._write() as connection:
             connection.execute("UPDATE spent SET outcome = ? WHERE action = ?", (outcome, action))
-
-    def close(self) -> None:
-        self._pool.close()
-
-    @contextmanager
-    def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._pool.write() if write else self._pool.read() as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._pool.path}: {error}") from error
 
 
 def _stop(connection: sqlite3.Connection) -> Stop | None:

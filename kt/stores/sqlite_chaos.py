@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ from graph_schema.stores.moments import to_micros
 from graph_schema.stores.sqlite_pool import Pool
 from kt.chaos.model import Record, Run, Schedule
 from kt.chaos.store import JournalOf, NameTaken
-from kt.incident.log import LogUnavailable, VersionConflict
+from kt.incident.log import VersionConflict
+from kt.stores.sqlite_store import SqliteStore
 
 SCHEMA = (
     "CREATE TABLE chaos_schedules (id TEXT PRIMARY KEY, version INTEGER NOT NULL, name TEXT NOT NULL UNIQUE, "
@@ -36,7 +35,7 @@ _schedules: msgspec.json.Decoder[Schedule] = msgspec.json.Decoder(Schedule)
 _runs: msgspec.json.Decoder[Run] = msgspec.json.Decoder(Run)
 
 
-class SqliteChaosStore:
+class SqliteChaosStore(SqliteStore):
     def __init__(self, path: Path | str) -> None:
         self._pool = Pool(path, part="chaos", version=1, schema=SCHEMA)
 
@@ -89,9 +88,6 @@ class SqliteChaosStore:
             rows = connection.execute("SELECT kind, journal FROM chaos_journals WHERE run = ?", (run,)).fetchall()
         return {kind: msgspec.json.decode(journal) for kind, journal in rows}
 
-    def close(self) -> None:
-        self._pool.close()
-
     def _schedules(self, where: str, *values: object) -> list[Schedule]:
         with self._read() as connection:
             rows = connection.execute(f"SELECT record FROM chaos_schedules {where}", values).fetchall()  # noqa: S608
@@ -101,22 +97,6 @@ class SqliteChaosStore:
         with self._read() as connection:
             rows = connection.execute(f"SELECT record FROM chaos_runs {where}", values).fetchall()  # noqa: S608
         return [_runs.decode(record) for (record,) in rows]
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._pool.read() as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._pool.path}: {error}") from error
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._pool.write() as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._pool.path}: {error}") from error
 
 
 def _put_schedule(connection: sqlite3.Connection, each: Schedule) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from graph_schema.stores.moments import to_micros
 from graph_schema.stores.sqlite_pool import Pool
-from kt.incident.log import LogUnavailable
+from kt.stores.sqlite_store import SqliteStore
 
 SCHEMA = (
     "CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, "
@@ -18,7 +16,7 @@ SCHEMA = (
 )
 
 
-class SqliteLeases:
+class SqliteLeases(SqliteStore):
     """See `kt.incident.log.Leases`. A released lease keeps its row: its token must never be granted again."""
 
     def __init__(self, path: Path | str, clock: Callable[[], datetime]) -> None:
@@ -52,14 +50,3 @@ class SqliteLeases:
                 "UPDATE leases SET until = 0, holder = '' WHERE name = ? AND holder = ? AND token = ?",
                 (name, holder, token),
             )
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._pool.write() as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._pool.path}: {error}") from error
-
-    def close(self) -> None:
-        self._pool.close()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.sqlite_pool import Pool
-from kt.incident.log import Append, Entry, LogUnavailable, Notification, Record, VersionConflict
+from kt.incident.log import Append, Entry, Notification, Record, VersionConflict
 from kt.incident.state import describe
 from kt.stores.chain import Link, check, forge
+from kt.stores.sqlite_store import SqliteStore
 
 SCHEMA = (
     "CREATE TABLE notifications (id TEXT PRIMARY KEY, received_at INTEGER NOT NULL, body BLOB NOT NULL, "
@@ -33,7 +33,7 @@ MOST_VARIABLES = 500
 """Keys asked for in one statement; SQLite bounds how many it takes."""
 
 
-class SqliteIncidentLog:
+class SqliteIncidentLog(SqliteStore):
     """See `kt.incident.log.IncidentLog`."""
 
     def __init__(self, path: Path | str) -> None:
@@ -112,25 +112,6 @@ class SqliteIncidentLog:
                 (to_micros(now), limit),
             ).fetchall()
         return [row[0] for row in rows]
-
-    def close(self) -> None:
-        self._pool.close()
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._pool.write() as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._pool.path}: {error}") from error
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._pool.read() as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._pool.path}: {error}") from error
 
 
 def _append(connection: sqlite3.Connection, append: Append) -> None:

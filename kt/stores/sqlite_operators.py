@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -12,8 +10,8 @@ import msgspec
 
 from graph_schema.stores.moments import to_micros
 from graph_schema.stores.sqlite_pool import Pool
-from kt.incident.log import LogUnavailable
 from kt.operators import NoAuthority, Operator
+from kt.stores.sqlite_store import SqliteStore
 
 SCHEMA = (
     "CREATE TABLE operators (id TEXT PRIMARY KEY, name TEXT NOT NULL, revoked_at INTEGER, body BLOB NOT NULL) "
@@ -22,7 +20,7 @@ SCHEMA = (
 )
 
 
-class SqliteOperators:
+class SqliteOperators(SqliteStore):
     """See `kt.operators.Operators`. Raises `LogUnavailable`."""
 
     def __init__(self, path: Path | str) -> None:
@@ -30,24 +28,24 @@ class SqliteOperators:
 
     def add(self, operator: Operator) -> None:
         row = (operator.id, operator.name, msgspec.json.encode(operator))
-        with self._open(write=True) as connection:
+        with self._write() as connection:
             try:
                 connection.execute("INSERT INTO operators VALUES (?, ?, NULL, ?)", row)
             except sqlite3.IntegrityError as error:
                 raise NoAuthority(f"{operator.name} has a token already; revoke it first") from error
 
     def find(self, id_: str) -> Operator | None:
-        with self._open(write=False) as connection:
+        with self._read() as connection:
             row = connection.execute("SELECT body FROM operators WHERE id = ?", (id_,)).fetchone()
         return _operator(row) if row else None
 
     def all(self) -> list[Operator]:
-        with self._open(write=False) as connection:
+        with self._read() as connection:
             rows = connection.execute("SELECT body FROM operators").fetchall()
         return sorted((_operator(row) for row in rows), key=lambda each: (each.name, each.created_at, each.id))
 
     def revoke(self, id_: str, at: datetime) -> bool:
-        with self._open(write=True) as connection:
+        with self._write() as connection:
             row = connection.execute(
                 "SELECT body FROM operators WHERE id = ? AND revoked_at IS NULL", (id_,)
             ).fetchone()
@@ -56,17 +54,6 @@ class SqliteOperators:
             body = msgspec.json.encode(msgspec.structs.replace(_operator(row), revoked_at=at))
             connection.execute("UPDATE operators SET revoked_at = ?, body = ? WHERE id = ?", (to_micros(at), body, id_))
             return True
-
-    def close(self) -> None:
-        self._pool.close()
-
-    @contextmanager
-    def _open(self, *, write: bool) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._pool.write() if write else self._pool.read() as connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"{self._pool.path}: {error}") from error
 
 
 def _operator(row: tuple[bytes]) -> Operator:
