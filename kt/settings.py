@@ -118,6 +118,8 @@ class Guard(Section, frozen=True):
     """`[[guard.freezes]]` with start, end, namespaces, why: nothing is done then, only proposed."""
     maintenance: tuple[Maintenance, ...] = ()
     """`[[guard.maintenance]]` with cron (UTC), duration_s, namespaces, why: KT waits until it is over."""
+    webhooks: tuple[str, ...] = ()
+    """Addresses under which the action `call-webhook` may ask, such as `https://ops.example.com/kt/`."""
     playbooks: str = ""
     """A folder with playbooks of your own, added to the built-in ones."""
 

@@ -62,5 +62,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_actions_per_hour_per_target: int = 3
     max_ineffective: int = 2
     """After so many times in a day that a playbook did not help a target, a person is asked instead."""
+    webhooks: tuple[str, ...] = ()
+    """Addresses under which the action `call-webhook` may ask."""
     freezes: tuple[Freeze, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()

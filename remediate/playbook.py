@@ -11,6 +11,8 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from remediate import parameters
+
 STEADY = frozenset({"symptoms-gone", "dependants-gone", "replicas-ready"})
 """What a playbook can ask to hold; the verify package measures them. `dependants-gone`: the symptoms of everything but
 the cause, for remedies that move others out of its way and leave it as it is."""
@@ -103,6 +105,11 @@ def _playbook(file: str, text: str, actions: Collection[str]) -> Playbook:
         if step.action not in actions:
             what = f"“{step.action}” is no action; {', '.join(sorted(actions))} are"
             raise wrong(what, "steps", number, "action")
+        try:
+            parameters.check(step.action, step.parameters)
+        except msgspec.ValidationError as error:
+            what = f"{step.action}: {error}"
+            raise wrong(what, "steps", number, "parameters", *_path(str(error))) from error
     for number, state in enumerate(playbook.steady_state):
         if state not in STEADY:
             what = f"“{state}” is no steady state; {', '.join(sorted(STEADY))} are"

@@ -13,6 +13,7 @@ from graph_schema.model import Hypothesis
 from remediate.actions import ACTIONS, CannotAct, Mark, Outcome
 from remediate.cluster import PATHS, Cluster, ClusterError, Object
 from remediate.guard import Guard, key_of
+from remediate.parameters import together
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
 from remediate.rules import Finding, Verdict, verdict_of
@@ -168,17 +169,18 @@ class Remediator:
 
     def _prepared(self, target: Object, playbook: Playbook) -> tuple[Step, ...]:
         limits = self.guard.limits
-        parameters = {
+        fixed = {
             "max_replicas": limits.max_replicas,
             "share": limits.max_share_of_workload,
             "sibling_delay_s": limits.sibling_delay_s,
             "namespaces": self.guard.opted_in(),
             "now": self._clock().isoformat(),
             "config_versions": self._config_versions,
+            "webhooks": limits.webhooks,
         }
         steps: list[Step] = []
         for each in playbook.steps:
-            step = ACTIONS[each.action].prepare(self._cluster, target, {**parameters, **each.parameters})
+            step = ACTIONS[each.action].prepare(self._cluster, target, together(fixed, each.parameters))
             if any(key_of(earlier.target) == key_of(step.target) for earlier in steps):
                 # The step before changes the object on purpose: it will be of another generation by then.
                 step = msgspec.structs.replace(step, target=msgspec.structs.replace(step.target, generation=0))
