@@ -90,6 +90,7 @@ class Runtime:
             {"low": approval.low, "medium": approval.medium, "high": approval.high},
             self.clock,
             lambda namespace, name: config_versions.kept(self.graph, namespace, name),
+            self.graph.history,
         )
 
     def warm(self) -> None:

@@ -16,6 +16,7 @@ from remediate.guard import Guard, key_of
 from remediate.parameters import together
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
+from remediate.revisions import History
 from remediate.rules import Finding, Verdict, verdict_of
 
 Attempts = frozenset[tuple[str, str, str]]
@@ -42,10 +43,11 @@ class Remediator:
         risks: Mapping[str, int],
         clock: Callable[[], datetime],
         config_versions: Callable[[str, str], Sequence[ConfigVersion]],
+        history: History = lambda _: (),
     ) -> None:
         self._cluster, self._playbooks, self._catalogue = cluster, playbooks, catalogue
         self.guard = guard
-        self._risks, self._clock, self._config_versions = risks, clock, config_versions
+        self._risks, self._clock, self._config_versions, self._history = risks, clock, config_versions, history
 
     def propose(self, hypotheses: Sequence[Hypothesis], *, tried: Attempts) -> Plan | Refusal:
         """The first remedy of the likeliest cause that can be done and was not tried; else one that only a person may
@@ -177,6 +179,7 @@ class Remediator:
             "now": self._clock().isoformat(),
             "config_versions": self._config_versions,
             "webhooks": limits.webhooks,
+            "history": self._history,
         }
         steps: list[Step] = []
         for each in playbook.steps:

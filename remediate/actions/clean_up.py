@@ -30,7 +30,8 @@ class CleanUpPods:
         they are counted and kept for their logs by the Job's own limits."""
         at = target_of(target)
         now = datetime.fromisoformat(parameters["now"]) if "now" in parameters else datetime.now(UTC)
-        age = float(parameters.get("min_age_s", MIN_AGE_S))
+        # One that is named has been looked at; age protects what nobody has had the time to look into.
+        age = 0.0 if at.kind == "Pod" else float(parameters.get("min_age_s", MIN_AGE_S))
         chosen: list[Object] = []
         held: list[str] = []
         for pod in _looked_at(cluster, target, parameters):

@@ -113,6 +113,12 @@ def _current_set(store: Store, deployment: Object, sets: list[Object]) -> Object
             meta["namespace"],
             lambda draft: draft["metadata"]["annotations"].update({REVISION: str(newest + 1)}),
         )
+    elif not _handed_down(deployment).items() <= found["metadata"]["annotations"].items():
+        handed = _handed_down(deployment)
+        found = store.edit(
+            "ReplicaSet", found["metadata"]["name"], meta["namespace"],
+            lambda draft: draft["metadata"]["annotations"].update(handed),
+        )  # fmt: skip
     revision = str(_revision(found))
     if (meta.get("annotations") or {}).get(REVISION) != revision:
         store.edit(
@@ -124,6 +130,16 @@ def _current_set(store: Store, deployment: Object, sets: list[Object]) -> Object
     return found
 
 
+def _handed_down(deployment: Object) -> dict[str, str]:
+    """The annotations that a ReplicaSet gets from its Deployment (deployment controller: all but its own)."""
+    marks = deployment["metadata"].get("annotations") or {}
+    return {
+        key: value
+        for key, value in marks.items()
+        if not key.startswith("deployment.kubernetes.io/") and not key.endswith("last-applied-configuration")
+    }
+
+
 def _new_set(store: Store, deployment: Object, name: str, revision: int) -> Object:
     meta, template = deployment["metadata"], clone(deployment["spec"]["template"])
     template.setdefault("metadata", {}).setdefault("labels", {})[HASH] = name
@@ -133,7 +149,7 @@ def _new_set(store: Store, deployment: Object, name: str, revision: int) -> Obje
             "name": f"{meta['name']}-{name}",
             "namespace": meta["namespace"],
             "labels": labels,
-            "annotations": {REVISION: str(revision)},
+            "annotations": {**_handed_down(deployment), REVISION: str(revision)},
             "ownerReferences": [reference(deployment)],
         },
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
