@@ -16,7 +16,7 @@ from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses
+from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses, open_trials
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
@@ -49,6 +49,7 @@ class Runtime:
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
         self.brakes = open_brakes(settings)
+        self.trials = open_trials(settings)
         self.pulses = open_pulses(settings, wall_clock)
         self.chaos = open_chaos(settings)
         self.graph = open_graph(settings, self.ontology)
@@ -91,6 +92,7 @@ class Runtime:
             self.clock,
             lambda namespace, name: config_versions.kept(self.graph, namespace, name),
             self.graph.history,
+            lambda fault: self.trials.of(fault=fault),
         )
 
     def warm(self) -> None:
@@ -125,6 +127,7 @@ class Runtime:
     def close(self) -> None:
         self.log.close()
         self.brakes.close()
+        self.trials.close()
         self.pulses.close()
         self.chaos.close()
         self.graph.close()

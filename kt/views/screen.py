@@ -144,6 +144,8 @@ def _plan(state: State, short: str, now: datetime, full: bool) -> Iterable[tuple
     more = f" and {len(plan.blast_radius) - len(touched)} more" if len(touched) < len(plan.blast_radius) else ""
     if touched:
         yield "touches", Text(", ".join(touched) + more)
+    if plan.forecast:
+        yield "forecast", Text("; ".join(plan.forecast))
     yield "undo", Text(plan.undo)
     yield "after", Text(f"must hold: {', '.join(plan.steady_state)}; then a Chaos Toolkit experiment attacks it")
     if state.plan is plan:

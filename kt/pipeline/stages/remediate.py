@@ -18,6 +18,7 @@ from kt.incident.events import (
 )
 from kt.incident.state import Action, State
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.learning import learn
 from kt.runtime import Runtime
 from remediate.actions import Outcome
 from remediate.plan import Plan, Target
@@ -251,6 +252,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     reserve(runtime, journey.incident, action.plan.steps[action.step].target)
     if state.verdict is not None and state.verdict.outcome == "regressed":
         runtime.brakes.conclude(action.id, "ineffective")
+        learn(runtime, journey, helped=False)
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
     runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)

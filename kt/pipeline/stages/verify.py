@@ -10,6 +10,7 @@ from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
 from kt.pipeline.attack import experiment_of
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.learning import compared, effect_s, learn
 from kt.pipeline.stages.remediate import stopped
 from kt.runtime import Runtime
 from verify import runner
@@ -103,7 +104,10 @@ def _attack(runtime: Runtime, journey: Journey) -> None:
         for action in journey.state.actions:
             if not action.undone:
                 runtime.brakes.conclude(action.id, "held")
-        why = f"The fix was attacked and held: {verdict.why}{_left(journey)}"
+        learn(runtime, journey, helped=True)
+        done = journey.state.actions[-1].plan
+        told = compared(done, effect_s(journey))
+        why = f"The fix was attacked and held: {verdict.why}{_left(journey)}{told}"
         journey.append(Healed(at=runtime.clock(), why=why))
 
 
