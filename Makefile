@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-termination
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -49,6 +49,9 @@ bench-overhead: $(STAMP)
 
 bench-offline: $(STAMP)
 	$(BIN)/python -m bench.offline
+
+bench-termination: $(STAMP)
+	$(BIN)/python -m bench.termination
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt

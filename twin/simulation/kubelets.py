@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from datetime import UTC, datetime, timedelta
 
+from twin.api import budgets
 from twin.objects import Object, Store, stamp
-from twin.simulation import placing
+from twin.simulation import containers, placing
 from twin.simulation.controllers import set_ready
 
 STARTUP = timedelta(seconds=2)
@@ -74,8 +75,23 @@ def _sync(store: Store, pod: Object, now: datetime) -> None:
             code = int(knobs.get("EXIT_CODE", "0"))
             store.edit("Pod", meta["name"], meta["namespace"], lambda draft: _ended(draft, code, now))
             return
+    if (behaves := containers.knobs_of(container)) and MISSING not in image:
+        fares = containers.life(behaves, (now - bound).total_seconds())
+        store.edit("Pod", meta["name"], meta["namespace"], lambda draft: _lives(draft, fares, now))
+        return
     started = now - bound >= STARTUP and MISSING not in image
     store.edit("Pod", meta["name"], meta["namespace"], lambda draft: _status(draft, started, now))
+
+
+def _lives(draft: Object, fares: containers.Life, now: datetime) -> None:
+    container = draft["spec"]["containers"][0]
+    draft["status"].setdefault("startTime", stamp(now))
+    draft["status"]["phase"] = "Running"
+    draft["status"]["containerStatuses"] = [
+        containers.status(container, fares, lambda ago_s: stamp(now - timedelta(seconds=ago_s)))
+    ]
+    if budgets.ready(draft) != fares.ready or not draft["status"].get("conditions"):
+        set_ready(draft, fares.ready, now)
 
 
 def _ended(draft: Object, code: int, now: datetime) -> None:
