@@ -26,6 +26,7 @@ PATHS = {
     "ResourceQuota": ("api/v1", "resourcequotas"),
     "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
     "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "PodMetrics": ("apis/metrics.k8s.io/v1beta1", "pods"),
     "Job": ("apis/batch/v1", "jobs"),
     "CronJob": ("apis/batch/v1", "cronjobs"),
 }

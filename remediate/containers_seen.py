@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from remediate.actions.pods import ready
 from remediate.cluster import Object
+from remediate.conditions import ready
 from remediate.termination import Container
 
 Usage = Mapping[str, tuple[float | None, float | None]]

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from remediate.actions import ACTIONS
 from remediate.actions.base import ACTED_AT, CannotAct, marks_of
-from remediate.actions.pods import controller_of, ready, serving, siblings_of, workload_of
+from remediate.actions.pods import controller_of, serving, siblings_of, workload_of
 from remediate.brakes import Brakes, Spent
 from remediate.cluster import Cluster, Object
+from remediate.conditions import ready
 from remediate.limits import Limits
 from remediate.ownership import declared_by
 from remediate.plan import Step, Target

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from remediate.quantities import parse
+from remediate.termination import Policy
 
 Factor = Annotated[float, msgspec.Meta(gt=1, le=10)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -55,6 +56,11 @@ class Waves(Parameters, frozen=True):
     share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
 
 
+class Invalid(Parameters, frozen=True):
+    policy: Policy = Policy()
+    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+
+
 class Siblings(Parameters, frozen=True):
     sibling_delay_s: Seconds = 60.0
 
@@ -82,6 +88,7 @@ TAKES: dict[str, type[Parameters]] = {
     "clean-up-pods": CleanUp,
     "evict-pods": Waves,
     "terminate-pod": Siblings,
+    "terminate-invalid": Invalid,
     "run-job": Job,
     "call-webhook": Webhook,
 }

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from remediate.actions.pods import ready
 from remediate.cluster import Object
+from remediate.conditions import ready
 from remediate.quantities import parse
 
 RESOURCES = ("cpu", "memory")
@@ -54,6 +54,10 @@ class Rooms:
         shares = {name: 1 - self._share_left(name) for name in self._nodes if self.offered[name]}
         name = max(shares, key=lambda each: (shares[each], each), default="")
         return name, shares.get(name, 0.0)
+
+    def load(self, name: str) -> float:
+        """The higher share of a node's processor or memory that is asked for."""
+        return 1 - self._share_left(name)
 
     def why_not(self, spec: Object, without: Sequence[str] = ()) -> str:
         """Why no node takes a pod of this spec, the commonest reason first with the number of nodes."""

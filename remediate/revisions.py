@@ -11,6 +11,7 @@ import msgspec
 
 from graph_schema.model import HistoryEntry, entity_id
 from remediate.cluster import Cluster, Object
+from remediate.conditions import ready
 
 REVISION = "deployment.kubernetes.io/revision"
 POD_HASH = "controller-revision-hash"
@@ -106,8 +107,7 @@ def _serving(cluster: Cluster, target: Object) -> dict[str, int]:
     """Hash of a revision → pods of it that are ready."""
     found: dict[str, int] = {}
     for pod in _owned(cluster.list("Pod", target["metadata"]["namespace"]), target["metadata"]["uid"]):
-        conditions = (pod.get("status") or {}).get("conditions") or []
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):
+        if ready(pod):
             name = (pod["metadata"].get("labels") or {}).get(POD_HASH, "")
             found[name] = found.get(name, 0) + 1
     return found

@@ -49,7 +49,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     restarts: int = 3
     imbalance: float = 0.15
     failing: tuple[str, ...] = (
-        "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "CreateContainerConfigError", "RunContainerError",
+        "CrashLoopBackOff",
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "ErrImageNeverPull",
+        "CreateContainerConfigError",
+        "RunContainerError",
     )  # fmt: skip
     patience_s: float = 300.0
     """So long a container may be unready, or wait for its image, before it counts as failing."""
@@ -125,8 +130,8 @@ def _failing(given: Container, policy: Policy) -> tuple[float, str]:
     if given.ended in ("Failed", "Evicted"):
         return 1.0, f"its pod has ended ({given.ended})"
     if given.waiting in policy.failing and given.waiting != "CrashLoopBackOff":
-        return min(1.0, given.since_s / policy.patience_s), f"{given.waiting} for {given.since_s:.0f} s"
-    stuck = min(1.0, given.unready_s / policy.patience_s)
+        return _share_of(given.since_s, policy.patience_s), f"{given.waiting} for {given.since_s:.0f} s"
+    stuck = _share_of(given.unready_s, policy.patience_s) if given.unready_s else 0.0
     if given.restarts <= policy.restarts and given.waiting != "CrashLoopBackOff":
         return (stuck, f"not ready for {given.unready_s:.0f} s") if stuck >= 1.0 else (0.0, "")
     if given.waiting == "CrashLoopBackOff":
@@ -139,6 +144,11 @@ def _failing(given: Container, policy: Policy) -> tuple[float, str]:
     left = max(0.0, 1.0 - steady / policy.recovered)
     why = f"{given.restarts} restarts, one about every {usual:.0f} s, up for {given.since_s:.0f} s"
     return max(left, stuck if stuck >= 1.0 else 0.0), why
+
+
+def _share_of(seconds: float, patience_s: float) -> float:
+    """How much of a patience is used up; all of it at once where there is none."""
+    return min(1.0, seconds / patience_s) if patience_s else 1.0
 
 
 def _above(value: float, threshold: float, full: float) -> float:

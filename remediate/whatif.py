@@ -11,9 +11,9 @@ from decimal import Decimal
 
 import msgspec
 
-from remediate.actions.pods import ready
 from remediate.actions.zone import without
 from remediate.cluster import Cluster, ClusterError, Object
+from remediate.conditions import ready
 from remediate.placement import RESOURCES, Rooms, requests_of
 from remediate.plan import Step
 from remediate.quantities import parse

@@ -10,6 +10,7 @@ from remediate.actions.cronjob import PauseCronJob, ResumeCronJob
 from remediate.actions.evict import EvictPods
 from remediate.actions.hibernate import Hibernate, Wake
 from remediate.actions.hpa import RaiseHpaMaximum
+from remediate.actions.invalid import TerminateInvalid
 from remediate.actions.own_job import RunJob
 from remediate.actions.own_webhook import CallWebhook
 from remediate.actions.pause import PauseRollout, ResumeRollout
@@ -32,6 +33,7 @@ ALL: tuple[Action, ...] = (
     ResumeRollout(),
     Restart(),
     TerminatePod(),
+    TerminateInvalid(),
     RestoreConfig(),
     RestartUsers(),
     Cordon(),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, fetch, target_of
-from remediate.actions.pods import controller_of
+from remediate.actions.pods import chosen_left, controller_of
 from remediate.actions.terminate import may_be_forced, overdue
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
@@ -57,7 +57,7 @@ class CleanUpPods:
         if step.target.kind != "Pod":
             fenced(fetch(cluster, step), mark.fencing)
         done = []
-        for key, pod in _left(cluster, step):
+        for key, pod in chosen_left(cluster, step.parameters["pods"]):
             fenced(pod, mark.fencing)
             meta, force = pod["metadata"], step.parameters["pods"][key]["force"]
             cluster.delete("Pod", meta["name"], meta["namespace"], uid=meta["uid"], grace_s=0 if force else None)
@@ -66,10 +66,14 @@ class CleanUpPods:
 
     def observe(self, cluster: Cluster, step: Step, action_id: str) -> Outcome | None:
         """Deleting is the same when done again: only what is still there is deleted."""
-        return None if list(_left(cluster, step)) else Outcome(ok=True, detail="its pods are gone already")
+        return (
+            None
+            if list(chosen_left(cluster, step.parameters["pods"]))
+            else Outcome(ok=True, detail="its pods are gone already")
+        )
 
     def settled(self, cluster: Cluster, step: Step) -> str:
-        left = [key for key, _ in _left(cluster, step)]
+        left = [key for key, _ in chosen_left(cluster, step.parameters["pods"])]
         return f"still there: {', '.join(left)}" if left else ""
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
@@ -114,12 +118,3 @@ def _stuck(pod: Object) -> bool:
 
 def _key(pod: Object) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-
-
-def _left(cluster: Cluster, step: Step) -> Iterator[tuple[str, Object]]:
-    """The pods of the plan that are still the same ones and still there."""
-    for key, chosen in step.parameters["pods"].items():
-        namespace, _, name = key.partition("/")
-        pod = cluster.get("Pod", name, namespace)
-        if pod is not None and pod["metadata"]["uid"] == chosen["uid"]:
-            yield key, pod

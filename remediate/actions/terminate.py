@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, target_of
-from remediate.actions.pods import MIRROR, controller_of, ready, serving, siblings_of
+from remediate.actions.pods import MIRROR, controller_of, serving, siblings_of
 from remediate.cluster import Cluster, Object
+from remediate.conditions import ready
 from remediate.plan import Step
 
 OVERDUE_S = 30.0

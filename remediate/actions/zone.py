@@ -9,8 +9,8 @@ from typing import Any
 
 from remediate.actions.base import CannotAct
 from remediate.actions.field import FieldChange, Values, Wish
-from remediate.actions.pods import ready
 from remediate.cluster import Cluster, Object
+from remediate.conditions import ready
 
 ZONE = "topology.kubernetes.io/zone"
 AFFINITY = "/spec/template/spec/affinity"

@@ -60,6 +60,21 @@ def stuck(place: Place) -> Object:
     return place.get("Deployment", "web")
 
 
+def failing(place: Place) -> Object:
+    """A Deployment one of whose pods waits for an image that is not there."""
+    stuck(place)
+
+    def waits() -> Object | None:
+        for pod in place.pods():
+            for each in pod["status"].get("containerStatuses") or []:
+                reason = (each["state"].get("waiting") or {}).get("reason", "")
+                if reason.startswith("Err") and "startTime" in pod["status"]:
+                    return place.get("Deployment", "web")
+        return None
+
+    return until(waits, "a pod waits for its image")
+
+
 def paused(place: Place) -> Object:
     place.deployment()
     place.api.must("PATCH", f"{place.apps}/deployments/web", {"spec": {"paused": True}}, kind=MERGE)
@@ -257,6 +272,8 @@ CASES = {
     "pause-cronjob": Case("pause-cronjob", cron_job, meddle={"spec": {"schedule": "5 0 1 1 *"}}),
     "resume-cronjob": Case("resume-cronjob", lambda place: cron_job(place, suspend=True),
                            meddle={"spec": {"schedule": "5 0 1 1 *"}}),
+    "terminate-invalid": Case("terminate-invalid", failing, {"policy": {"patience_s": 0.0}}, goes_back=False,
+                              elsewhere=True, meddle=None),
     "run-job": Case("run-job", web, of_place=of_a_job, goes_back=False, elsewhere=True),
     "call-webhook": Case("call-webhook", web, of_place=to_the_hook, goes_back=False, elsewhere=True, seen=False),
 }  # fmt: skip
