@@ -40,7 +40,7 @@ class Rooms:
         fitting = [name for name in self._nodes if name not in without and self._takes(name, spec)]
         if not fitting:
             return ""
-        chosen = max(fitting, key=lambda name: (self._share_left(name), name))
+        chosen: str = max(fitting, key=lambda name: (self._share_left(name), name))
         self._use(chosen, spec, 1)
         return chosen
 

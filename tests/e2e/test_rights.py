@@ -34,6 +34,7 @@ NOT_IN_THE_SHOP = {
 JOB = {"template": {"spec": {"containers": [{"name": "own", "image": "shop:v1"}]}}}
 PARAMETERS: dict[str, Any] = {
     "max_replicas": 20, "namespaces": ["shop"], "min_age_s": 0, "zone": "a", "job": JOB,
+    "policy": {"patience_s": 0},
 }  # fmt: skip
 AMOUNTS = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}}
 CLAIM = {"storageClassName": "disk", "resources": {"requests": {"storage": "1Gi"}}}
@@ -64,6 +65,14 @@ def lend(twin: Twin, action: str) -> None:
                 for name in ("gone-1", "gone-2"):
                     spec: Object = {"containers": [{"name": "a", "image": "shop:v1"}]}
                     put(store, "Pod", name, spec=spec, status={"phase": "Failed"})
+            case "terminate-invalid":
+                missing = {"containers": [{"name": "a", "image": "shop:missing"}]}
+                store.edit(
+                    "Deployment",
+                    "front",
+                    "shop",
+                    lambda draft: draft["spec"]["template"]["spec"].update(clone(missing)),
+                )
             case "expand-volume":
                 put(store, "StorageClass", "disk", "", allowVolumeExpansion=True)
                 put(

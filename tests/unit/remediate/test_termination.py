@@ -85,7 +85,9 @@ def test_each_dimension_lies_between_0_and_1(one: Container) -> None:
 
 
 def test_what_the_api_server_tells_is_read() -> None:
-    ago = lambda seconds: (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: E731
+    def ago(seconds: float) -> str:
+        return (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
     pod = {
         "metadata": {"name": "cart", "namespace": "shop", "creationTimestamp": ago(5000)},
         "status": {
