@@ -49,7 +49,7 @@ class Prometheus:
             ]
             processes.start(self.name, ["prometheus", *options])
         url = record.variables[self.variables[0]]
-        processes.wait("prometheus is ready", lambda: ready(f"{url}/-/ready"), seconds=30, of=self.name)
+        processes.wait("prometheus is ready", lambda: processes.answers(f"{url}/-/ready"), seconds=30, of=self.name)
         return record
 
     def stop(self, *, kill: bool = False) -> None:
@@ -103,14 +103,6 @@ def shortened(rules: str) -> str:
     return re.sub(r"(\[|for: )(\d+[smh])(\]|$)", shorter, rules, flags=re.MULTILINE)
 
 
-def ready(url: str) -> bool:
-    """Whether a GET is answered 200."""
-    try:
-        return httpx.get(url, timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
 class Alertmanager:
     """Posts every alert at once to where `send_to` says; to nowhere before that."""
 
@@ -139,7 +131,7 @@ class Alertmanager:
             ]
             processes.start(self.name, ["prometheus-alertmanager", *options])
         url = record.variables[self.variables[0]]
-        processes.wait("alertmanager is ready", lambda: ready(f"{url}/-/ready"), seconds=30, of=self.name)
+        processes.wait("alertmanager is ready", lambda: processes.answers(f"{url}/-/ready"), seconds=30, of=self.name)
         return record
 
     def stop(self, *, kill: bool = False) -> None:
