@@ -202,7 +202,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             if name in scored.entity.properties:
                 found = scored.entity.properties[name]
-                matches = found == value
+                matches = value in found if isinstance(found, list) else found == value
                 self._add(
                     scored, math.log(self.settings.state_factor) * (1 if matches else -1), f"its {name} is {found}"
                 )

@@ -25,6 +25,7 @@ from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Diagnosis
 from graph_schema.ontology import load_ontology
 from kt import offline, snapshot
+from sense.alertmanager import standing
 from sense.files import moment
 from sense.index import Index
 from sense.mapping import LabelMapping
@@ -91,7 +92,7 @@ def _diagnosed(folder: Path, truth: Told, *, metrics: bool) -> tuple[Case, Diagn
     piece, _ = snapshot.piece(folder / "topology.json", folder / "changes.json")
     lookup = Index(piece.entities.values()).lookup
     batches = snapshot.batches(folder / "alerts.json")
-    alerts = mapping.signals([alert for batch in batches for alert in batch.alerts], lookup)
+    alerts = mapping.signals(standing(batches), lookup)
     files = offline.Files(rules=folder / "rules.json", metrics=folder / "metrics.csv" if metrics else None)
     gathered = offline.gather(files, piece, alerts, mapping, lookup)
     first = min(each.starts_at for each in gathered.alerts)

@@ -101,7 +101,8 @@ def with_config(api: Api, name: str) -> None:
 
 def restarted(api: Api, name: str) -> None:
     """As `kubectl delete pod` does: the pods come back with what they read now."""
-    api.delete(f"{CORE}/pods?labelSelector=app%3D{name}")
+    for pod in api.get(f"{CORE}/pods", labelSelector=f"app={name}")["items"]:
+        api.delete(f"{CORE}/pods/{pod['metadata']['name']}")
 
 
 def config_wrong(api: Api, name: str) -> None:
