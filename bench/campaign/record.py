@@ -42,9 +42,9 @@ from tests.e2e.installation import Installation, until
 from tests.e2e.real import SERVERS, grant
 
 INTO = Path(__file__).parents[1] / "data" / "campaign"
-CALM_S = 40.0
+CALM_S = 25.0
 """Quiet time before an injection, of which the metrics are recorded."""
-LOOK_S = 15.0
+LOOK_S = 10.0
 """How long after the first alert the incident is looked at."""
 PATIENCE_S = 90.0
 """An injection that raises no alert in this time is none."""
