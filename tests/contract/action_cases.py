@@ -155,18 +155,18 @@ def asleep(place: Place) -> Object:
 
 def of_revisions(place: Place, kind: str) -> Object:
     """A StatefulSet or DaemonSet in its second revision."""
-    made = deployment(place, "web", 2)
+    made = deployment(place, "set", 2)
     if kind == "DaemonSet":
         del made["spec"]["replicas"]
     else:
-        made["spec"]["serviceName"] = "web"
+        made["spec"]["serviceName"] = "set"
     path = f"{place.apps}/{kind.lower()}s"
     place.api.must("POST", path, {**made, "kind": kind})
-    place.rolled_out(kind=kind)
+    place.rolled_out("set", kind)
     template = copy.deepcopy(made["spec"]["template"])
     template["spec"]["containers"][0]["image"] = place.images.v2
-    place.api.must("PATCH", f"{path}/web", {"spec": {"template": template}}, kind=MERGE)
-    return place.rolled_out(kind=kind)
+    place.api.must("PATCH", f"{path}/set", {"spec": {"template": template}}, kind=MERGE)
+    return place.rolled_out("set", kind)
 
 
 def zoned(place: Place) -> Object:

@@ -30,6 +30,11 @@ from tests.contract.clusters import MERGE, Place, deployment, until
 from tests.contract.webhooks import hook
 
 
+@pytest.fixture
+def place(planted: Place) -> Place:
+    return planted
+
+
 def test_lesson_blast_radius_never_a_whole_replica_set_at_once(place: Place) -> None:
     """descheduler 65, 656: an eviction goes in waves, and the next one waits until the one before serves again."""
     first, *others = sorted(each["metadata"]["name"] for each in place.cluster.list("Node"))
@@ -138,9 +143,9 @@ def test_a_pod_in_quarantine_runs_on_and_its_owner_makes_another_one(place: Plac
 
 
 def test_a_pod_whose_name_is_its_identity_is_not_put_into_quarantine(place: Place) -> None:
-    of_revisions(place, "StatefulSet")
+    name = of_revisions(place, "StatefulSet")["metadata"]["name"]
     with pytest.raises(CannotAct, match="another one beside it"):
-        ACTIONS["quarantine"].prepare(place.cluster, {**place.pods()[0], "kind": "Pod"}, {})
+        ACTIONS["quarantine"].prepare(place.cluster, {**place.pods(name)[0], "kind": "Pod"}, {})
 
 
 def test_what_has_ended_is_cleaned_up_and_what_runs_is_not(place: Place) -> None:

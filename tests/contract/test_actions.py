@@ -15,6 +15,11 @@ from tests.contract.clusters import Place, until
 from tests.contract.webhooks import hook
 
 
+@pytest.fixture
+def place(planted: Place) -> Place:
+    return planted
+
+
 @pytest.fixture(params=sorted(CASES))
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = CASES[request.param]
