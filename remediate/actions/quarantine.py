@@ -7,7 +7,7 @@ from typing import Any
 
 from remediate.actions.base import ACTION, CannotAct, Mark, Outcome, called, diff, fenced, fetch, marks_of
 from remediate.actions.field import FieldChange, Values, Wish
-from remediate.actions.pods import MIRROR, controller_of
+from remediate.actions.pods import MIRROR, controller_of, gone
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.plan import Step
 
@@ -89,11 +89,15 @@ class Quarantine(FieldChange):
         return "" if LABEL in now else f"Pod {step.target.name} is not in quarantine any more"
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
+        at = step.target
+        if gone(cluster.get("Pod", at.name, at.namespace), at.uid):
+            return Outcome(ok=True, detail="the pod is gone, and its policy with it")
         outcome = super().undo(cluster, step, action_id, undo)
         found = cluster.get("NetworkPolicy", _name(step), step.target.namespace)
         if outcome.ok and found and marks_of(found).get(ACTION) == action_id:
-            still = LABEL in (fetch(cluster, step)["metadata"].get("labels") or {})
-            if not still:
+            # Its owner has it back, and may have ended it by now as one too many.
+            pod = cluster.get("Pod", at.name, at.namespace)
+            if pod is None or LABEL not in (pod["metadata"].get("labels") or {}):
                 cluster.delete("NetworkPolicy", _name(step), step.target.namespace, uid=found["metadata"]["uid"])
         return outcome
 

@@ -171,7 +171,8 @@ def test_an_action_needs_no_more_than_it_declares(gate: Gate, tmp_path: Path, na
     }
     until(lambda: bool(fitting(cluster, name)), f"there is something that {name} fits")
     targets = fitting(cluster, name)
-    for target in targets:
+    # Pods first: what is done to their workload replaces them.
+    for target in sorted(targets, key=lambda each: each["kind"] != "Pod"):
         kind, meta = target["kind"], target["metadata"]
         now = cluster.get(kind, meta["name"], meta.get("namespace", ""))
         step = action.prepare(cluster, {"kind": kind, **(now or target)}, parameters())
