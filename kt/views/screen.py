@@ -12,6 +12,7 @@ from rich.text import Text
 
 from graph_schema.model import Evidence, Hypothesis, Signal
 from kt.incident.log import Record
+from kt.incident.outcome import compared, effect_s
 from kt.incident.state import State
 from kt.views.words import COLOURS, colour, event_words, span, unmapped, waiting
 from remediate.plan import Plan
@@ -33,7 +34,7 @@ def screen(
         *_seen(state, full),
         *_causes(state, about, full),
         *_plan(state, short, now, full),
-        *_ending(state),
+        *_ending(records, state),
     ]:
         body.add_row(title, part)
     shown = records if full else records[-MOST_EVENTS:]
@@ -183,9 +184,11 @@ def _consent(state: State, plan: Plan, short: str, now: datetime) -> Text:
     )
 
 
-def _ending(state: State) -> Iterable[tuple[str, Text]]:
+def _ending(records: Sequence[Record], state: State) -> Iterable[tuple[str, Text]]:
     if state.verdict:
         style = {"held": "green", "regressed": "red"}.get(state.verdict.outcome, "yellow")
         yield "Verdict", Text.assemble((state.verdict.outcome, f"bold {style}"), f": {state.verdict.why}")
+    if state.actions and (told := compared(state.actions[-1].plan, effect_s(records, state))):
+        yield "effect", Text(told)
     for entity, fault, playbook in state.attempts:
         yield "tried", Text(f"{playbook} for {fault} of {entity}: undone or turned down", style="dim")
