@@ -16,6 +16,7 @@ from diagnose.paths import Paths, Reach
 from diagnose.probes import next_probe
 from diagnose.score import Scored, Weighing, Where
 from diagnose.settings import Settings
+from diagnose.silence import Silence
 from diagnose.wiring import SELF, Wiring
 from graph_schema.catalogue import Catalogue, FaultMode
 from graph_schema.model import Change, Diagnosis, Entity, Evidence, Hypothesis, Signal, Subgraph
@@ -140,6 +141,7 @@ def _candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
         if scored:
             found.append(_candidate(scored, leaks, settings))
     found.sort(key=_order)
+    silence = Silence(weighing)
     # The rest can only be worse: what is missing takes off, so nothing that is left out could have come before these.
     found = found[: settings.looked_at_closely]
     for each in found:
@@ -148,14 +150,14 @@ def _candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
             fault for fault, value in zip(each.faults, odds, strict=True) if value >= max(odds) - settings.faults_within
         ]
         for scored_fault in each.faults:
-            weighing.count_missing(scored_fault)
+            silence.count_missing(scored_fault)
     found = [_candidate(each.faults, leaks, settings) for each in found]
     found.sort(key=_order)
     return found
 
 
 def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]]:
-    """Which symptom may have brought about which other one, how surely, and by which way.
+    """Which other symptoms a symptom may have brought about, how surely, and by which way.
 
     Only in the direction in which it is surer; two symptoms of one thing and its parts bring about neither.
     """
@@ -184,7 +186,7 @@ def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]
         back = leads.get((then, first), (0.0, reach))[0]
         both_own = (first[0], then[0]) in own and (then[0], first[0]) in own
         if share > back * SURER and not both_own:
-            found[then].append((first, share, reach))
+            found[first].append((then, share, reach))
     return found
 
 

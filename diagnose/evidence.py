@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import msgspec
 
@@ -36,11 +37,23 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
         return self.entity, self.symptom
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Seen(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     units: tuple[Unit, ...]
     onset: datetime
     blind: bool
     """Whether something says that the monitoring itself is sick."""
+
+    @cached_property
+    def by_key(self) -> dict[tuple[str, str], Unit]:
+        return {unit.key: unit for unit in self.units}
+
+    @cached_property
+    def showing(self) -> dict[str, float]:
+        """Entity → how surely it shows anything at all."""
+        found: dict[str, float] = {}
+        for unit in self.units:
+            found[unit.entity] = max(found.get(unit.entity, 0.0), unit.confidence)
+        return found
 
 
 def gather(signals: Iterable[Signal], now: datetime) -> Seen:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from diagnose.wiring import BESIDE, SELF, Rule, Steps, Wiring
+from diagnose.wiring import BESIDE, SELF, Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import Ontology
 
@@ -94,19 +94,15 @@ class Paths:
             best.setdefault((here, mode), (-negative, steps))
             if steps == self._hops:
                 continue
-            for each in self._wiring.effects(here):
-                rule = each.rule
-                if up and rule.down:
+            for other, out, share, whole_to_part, part_to_whole, via in self._wiring.forth(here, mode):
+                strength = -negative * share
+                if strength < weakest:
+                    break
+                if up and whole_to_part:
                     continue
-                for out, share in rule.forward.get(mode, ()):
-                    if -negative * share < weakest:
-                        continue
-                    for other in each.others:
-                        strength = -negative * share * _part(rule, each, other, out)
-                        if strength >= weakest and strength > offered.get((other, out, rule.up), 0.0):
-                            offered[other, out, rule.up] = strength
-                            hops = steps + 1 + len(each.via.get(other, ()))
-                            heapq.heappush(heap, (-strength, hops, other, out, rule.up))
+                if strength > offered.get((other, out, part_to_whole), 0.0):
+                    offered[other, out, part_to_whole] = strength
+                    heapq.heappush(heap, (-strength, steps + 1 + len(via), other, out, part_to_whole))
         return best
 
     def _search(self, start: str, modes: Mapping[str, float]) -> dict[Key, Reach]:
@@ -128,37 +124,21 @@ class Paths:
                 best[here, mode] = Reach(-negative, steps, way)
             if steps >= self._hops:
                 continue
-            for each in self._wiring.causes(here):
-                rule = each.rule
+            for other, before, share, whole_to_part, part_to_whole, via in self._wiring.back(here, mode):
+                arrived = -negative * share
+                if arrived < WEAKEST:
+                    break
                 # From a part to its whole and down again to another part is no way of a fault.
-                if down and rule.up:
+                if down and part_to_whole:
                     continue
-                for mode_in, share in rule.backward.get(mode, ()):
-                    strength = -negative * share * each.count**-rule.crowd
-                    if not each.shares and rule.share:
-                        strength *= (1 / each.count) ** rule.share.get(mode, 0.0)
-                    if strength < WEAKEST:
-                        continue
-                    for other in each.others:
-                        arrived = strength
-                        if each.shares:
-                            arrived *= each.shares[other] ** rule.share.get(mode, 0.0)
-                        state = (other, mode_in, rule.down)
-                        if arrived < WEAKEST or arrived < offered.get(state, 0.0) or state in seen:
-                            continue
-                        if _passes(way, other):
-                            continue
-                        offered[state] = arrived
-                        via = each.via.get(other, ())
-                        count += 1
-                        step = _Back(other, via, way)
-                        heapq.heappush(heap, (-arrived, steps + 1 + len(via), other, mode_in, rule.down, count, step))
+                state = (other, before, whole_to_part)
+                if arrived < offered.get(state, 0.0) or state in seen or _passes(way, other):
+                    continue
+                offered[state] = arrived
+                count += 1
+                step = _Back(other, via, way)
+                heapq.heappush(heap, (-arrived, steps + 1 + len(via), other, before, whole_to_part, count, step))
         return best
-
-
-def _part(rule: Rule, steps: Steps, other: str, mode: str) -> float:
-    """What the share of pods leaves, in the direction of effects."""
-    return steps.shares[other] ** rule.share.get(mode, 0.0) if rule.share and other in steps.shares else 1.0
 
 
 def _passes(way: _Back | None, entity: str) -> bool:

@@ -82,15 +82,13 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
     rules: Collection[str] | None
     """Symptoms that the rules in use watch for; None: not known."""
     carried: Mapping[Where, Sequence[tuple[Where, float, Reach]]] = {}
-    """Unit → units that may have brought it about: how surely, and by which way."""
-    shown: dict[tuple[str, str], Mapping[str, tuple[float, str]]] = {}
-    """What was found by `_expected`, kept."""
+    """Unit → units that it may have brought about: how surely, and by which way."""
 
     def weigh(
         self, entity: Entity, faults: Sequence[FaultMode], reaches: Mapping[Where, Mapping[str, Reach]]
     ) -> list[Scored]:
         """Hypotheses of one entity. `reaches`: unit → mode of the entity → way to the unit."""
-        known = {unit.key: unit for unit in self.seen.units}
+        known = self.seen.by_key
         found = []
         for fault in faults:
             weights: dict[Where, float] = {}
@@ -120,18 +118,17 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
 
         Without this a cause would be charged for every hop anew for each of many alerts that have one way in common.
         """
-        for _ in range(CHAIN):
-            risen = False
-            for key, before in self.carried.items():
-                for earlier, share, way in before:
-                    known = weights.get(earlier, 0.0)
-                    weight = share * min(1.0, known / self.settings.explained)
-                    if known > 0 and weight > weights.get(key, 0.0) + 1e-9:
-                        weights[key], risen = weight, True
-                        if key not in ways:
-                            ways[key] = way.after(ways[earlier])
-            if not risen:
-                return
+        waiting = [key for key in weights if key in self.carried]
+        while waiting:
+            earlier = waiting.pop()
+            known = min(1.0, weights[earlier] / self.settings.explained)
+            for key, share, way in self.carried[earlier]:
+                if share * known > weights.get(key, 0.0) + 1e-9:
+                    weights[key] = share * known
+                    if key in self.carried:
+                        waiting.append(key)
+                    if key not in ways:
+                        ways[key] = way.after(ways[earlier])
 
     def _count_changes(self, scored: Scored, known: Mapping[Where, Unit]) -> None:
         explained = sorted(
@@ -233,96 +230,6 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
         scored.prior += weight
         found = Evidence(text=text, weight=weight, entity=scored.entity.id)
         (scored.evidence_for if weight > 0 else scored.evidence_against).append(found)
-
-    def count_missing(self, scored: Scored) -> None:
-        """Take off for what should be sick by this hypothesis, is watched, and shows nothing."""
-        settings, fault, me = self.settings, scored.fault, scored.entity.id
-        trust = settings.blind if self.seen.blind else 1.0
-        showing: dict[str, float] = defaultdict(float)
-        for unit in self.seen.units:
-            showing[unit.entity] = max(showing[unit.entity], unit.confidence)
-        losses: list[tuple[float, str, str]] = []
-        shown_sure = max((self._confidence(key) for key in scored.own if key[1] in fault.sure), default=0.0)
-        if fault.sure and shown_sure < 1:
-            surest = max(sorted(fault.sure), key=lambda symptom: fault.symptoms.get(symptom, 0.0))
-            usual = settings.watched_node if scored.entity.kind == NODE else settings.watched_self
-            watched = self._watched(surest, usual) * trust
-            weight = math.log(1 - watched * fault.symptoms.get(surest, 0.0)) * (1 - shown_sure)
-            losses.append((weight, me, f"it shows no {surest} itself"))
-        own_shown = max((self._confidence(key) for key in scored.own), default=0.0)
-        expected: dict[str, tuple[float, str]] = {}
-        for mode, effect in fault.effects.items():
-            for entity, (share, symptom) in self._expected(me, mode).items():
-                if effect * share > max(settings.expected, expected.get(entity, (0.0, ""))[0]):
-                    expected[entity] = effect * share, symptom
-        faces = set(self.wiring.faces(me)) if self.ontology.workload(scored.entity.kind) else set()
-        for entity, (seen, symptom) in expected.items():
-            usual = settings.watched_node if self.piece.entities[entity].kind == NODE else settings.watched
-            silent = 1 - showing[entity]
-            if entity in faces:
-                # Its own face is silent only when nothing of its own complains.
-                usual, silent = settings.watched_self, silent * (1 - 0.6 * own_shown)
-            weight = math.log(1 - self._watched(symptom, usual) * trust * min(seen, 0.97)) * silent
-            losses.append((weight, entity, f"{entity} shows no {symptom}"))
-        losses += self._siblings(scored)
-        losses.sort()
-        for place, (weight, entity, text) in enumerate(losses):
-            lost = weight * settings.silent_next**place
-            scored.missing += lost
-            if lost < -0.02:
-                scored.evidence_against.append(Evidence(text=text, weight=lost, entity=entity))
-
-    def _siblings(self, scored: Scored) -> list[tuple[float, str, str]]:
-        """Pods that should be as sick as those that complain, when the fault is the workload's."""
-        if not self.ontology.workload(scored.entity.kind):
-            return []
-        complaining: dict[str, float] = {}
-        for entity, symptom in scored.own:
-            if self.piece.entities[entity].kind == "Pod":
-                complaining[entity] = max(complaining.get(entity, 0.0), self._confidence((entity, symptom)))
-        if not complaining:
-            return []
-        front = self.wiring.parts(scored.entity.id)
-        pods = {*front, *(part for each in front for part in self.wiring.parts(each))}
-        silent = sorted(pod for pod in pods - complaining.keys() if self.piece.entities[pod].kind == "Pod")
-        weight = math.log(1 - self.settings.sibling) * max(complaining.values())
-        return [
-            (weight * self.settings.sibling_next**place, pod, f"{pod} does not complain")
-            for place, pod in enumerate(silent[:10])
-        ]
-
-    def _expected(self, me: str, mode: str) -> Mapping[str, tuple[float, str]]:
-        """What else shows when an entity is in a mode: thing → (how surely, its surest symptom that is watched for)."""
-        if (me, mode) not in self.shown:
-            found: dict[str, tuple[float, str]] = {}
-            for (entity, arrived), (strength, _) in self.paths.of(me, {mode: 1.0}, self.settings.expected).items():
-                known = self.piece.entities.get(entity)
-                if known is None or not self._complains(known) or entity == me:
-                    continue
-                for symptom, share in self.ontology.shown(known.kind).get(arrived, {}).items():
-                    seen = strength * share * (0.0 if self.rules is not None and symptom not in self.rules else 1.0)
-                    if seen > found.get(entity, (self.settings.expected, ""))[0]:
-                        found[entity] = seen, symptom
-            self.shown[me, mode] = found
-        return self.shown[me, mode]
-
-    def _confidence(self, key: Where) -> float:
-        return next((unit.confidence for unit in self.seen.units if unit.key == key), 0.0)
-
-    def _watched(self, symptom: str, usual: float) -> float:
-        if self.rules is None:
-            return usual
-        return self.settings.watched_by_rule if symptom in self.rules else 0.0
-
-    def _complains(self, entity: Entity) -> bool:
-        """Whether alerts about things of this kind are usual."""
-        return entity.kind in COMPLAINING or self.ontology.workload(entity.kind)
-
-
-CHAIN = 6
-"""How often a symptom is carried on to the next."""
-NODE = "Node"
-COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 
 def _weight(
