@@ -22,6 +22,8 @@ UNKNOWN = "unknown"
 UNKNOWN_SYMPTOM = 0.25
 OWN = 0.45
 """From this strength on, a symptom is the entity's own: seen on it, on its parts or on its face."""
+MOST_PARTS = 50
+"""Parts whose states are looked at."""
 Where = tuple[str, str]
 """(entity, symptom)"""
 
@@ -101,7 +103,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 weights[key], ways[key] = weight * known[key].confidence, way
                 if is_own:
                     own.add(key)
-            self._carry_on(weights, ways)
+            self.carry_on(weights, ways)
             if weights:
                 scored = Scored(
                     entity=entity, fault=fault, prior=math.log(fault.prior / (1 - fault.prior)), weights=weights,
@@ -113,7 +115,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 found.append(scored)
         return found
 
-    def _carry_on(self, weights: dict[Where, float], ways: dict[Where, Reach]) -> None:
+    def carry_on(self, weights: dict[Where, float], ways: dict[Where, Reach] | None) -> None:
         """What explains a symptom explains what that symptom brings about elsewhere: seen between, it is certain.
 
         Without this a cause would be charged for every hop anew for each of many alerts that have one way in common.
@@ -127,7 +129,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                     weights[key] = share * known
                     if key in self.carried:
                         waiting.append(key)
-                    if key not in ways:
+                    if ways is not None and key not in ways:
                         ways[key] = way.after(ways[earlier])
 
     def _count_changes(self, scored: Scored, known: Mapping[Where, Unit]) -> None:
@@ -206,12 +208,18 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             # A workload's faults show in the state of its pods; a pod in another state says nothing.
             front = self.wiring.parts(scored.entity.id)
-            pods = [*front, *(part for each in front[:50] for part in self.wiring.parts(each)[:50])]
+            pods = [*front, *(part for each in front[:MOST_PARTS] for part in self.wiring.parts(each)[:MOST_PARTS])]
             for pod in pods:
                 known = self.piece.entities.get(pod)
                 if known is not None and known.properties.get(name) == value:
                     self._add(scored, math.log(self.settings.state_factor), f"{name} of {pod} is {value}")
                     break
+
+    def states_near(self, entity: str) -> set[str]:
+        """Names of the properties of the entity and of its parts."""
+        front = self.wiring.parts(entity)
+        near = [entity, *front, *(part for each in front[:MOST_PARTS] for part in self.wiring.parts(each)[:MOST_PARTS])]
+        return {name for each in near if (known := self.piece.entities.get(each)) for name in known.properties}
 
     def _count_first(self, scored: Scored, known: Mapping[Where, Unit]) -> None:
         best, first = 0.0, None

@@ -68,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     most_hypotheses: int = 20
     looked_at_closely: int = 24
     """For how many of the best entities the missing symptoms are counted."""
+    for_each_signal: int = 3
+    """And for how many of the best that explain each signal: a second fault's are not among the best of the first."""
     faults_within: float = 5.0
     """Faults of an entity are looked at closely when their log-odds are within this of its likeliest one."""
     expected: float = 0.3

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 from diagnose.score import Scored, Weighing, Where
-from diagnose.settings import Settings
 from graph_schema.model import Entity, Evidence
 
 NODE = "Node"
@@ -115,5 +114,3 @@ class Silence:
     def _complains(self, entity: Entity) -> bool:
         """Whether alerts about things of this kind are usual."""
         return entity.kind in COMPLAINING or self._ontology.workload(entity.kind)
-
-
