@@ -42,7 +42,11 @@ def faults_of(entity: Entity, catalogue: Catalogue, ontology: Ontology, wiring: 
     # A Service is only the face of what is behind it; it has the faults of its role when nothing is known to be there.
     works = ontology.workload(entity.kind) or (entity.kind == "Service" and not wiring.fronted(entity.id))
     role = ontology.role(entity.name) if works else None
-    return (*faults, *catalogue.on(role)) if role and catalogue.known(role) and role != kind else faults
+    found = (*faults, *catalogue.on(role)) if role and catalogue.known(role) and role != kind else faults
+    if entity.properties.get("exists") is False:
+        # What is not there can't be wrong, slow or full; it can only be missed.
+        return tuple(fault for fault in found if fault.states.get("exists") is False or "delete" in fault.changes)
+    return found
 
 
 SILENT = frozenset({"ReplicaSet", "Revision", "EndpointSlice", "Unmapped"})
@@ -57,7 +61,7 @@ def candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
             reaches[entity][unit.key][mode] = reach
     weighing = msgspec.structs.replace(weighing, carried=_carried(weighing))
     found = _likeliest(weighing, catalogue, reaches)
-    leaks, settings = leaks_of(weighing.seen.units, weighing.settings), weighing.settings
+    leaks, settings = leaks_of(weighing.seen.units), weighing.settings
     silence = Silence(weighing)
     for each in found:
         odds = [fault.log_odds(leaks, settings.same_entity) for fault in each.faults]
@@ -76,7 +80,7 @@ def _likeliest(
 
     Entities are weighed in order of their bounds until none that is left can come up to the last of the best.
     """
-    settings, leaks = weighing.settings, leaks_of(weighing.seen.units, weighing.settings)
+    settings, leaks = weighing.settings, leaks_of(weighing.seen.units)
     bounds = Bounds(weighing)
     waiting: list[tuple[float, str, tuple[FaultMode, ...], frozenset[Where]]] = []
     for name, by_unit in reaches.items():
@@ -137,7 +141,7 @@ def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]
                 # How well the mode goes with what was seen there, against the mode that it goes with best.
                 fits = shown.get(mode, {}).get(earlier.symptom, 0.0) / best if best > 0 else 0.0
                 share = reach.strength * fits * earlier.confidence * unit.confidence
-                if share > leads.get((earlier.key, unit.key), (weighing.settings.leak, reach))[0]:
+                if share > leads.get((earlier.key, unit.key), (unit.leak, reach))[0]:
                     leads[earlier.key, unit.key] = share, reach
     found: dict[Where, list[tuple[Where, float, Reach]]] = defaultdict(list)
     for (first, then), (share, reach) in sorted(leads.items(), key=lambda item: item[0]):
@@ -152,8 +156,9 @@ SURER = 1.2
 """By how much one direction must be surer than the other to count."""
 
 
-def leaks_of(units: Iterable[Unit], settings: Settings) -> dict[Where, float]:
-    return {unit.key: settings.leak for unit in units}
+def leaks_of(units: Iterable[Unit]) -> dict[Where, float]:
+    """How probable each signal is without any cause: where noisy-OR begins."""
+    return {unit.key: unit.leak for unit in units}
 
 
 def candidate(faults: Sequence[Scored], seen: Mapping[Where, float], settings: Settings) -> Candidate:

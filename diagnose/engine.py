@@ -81,7 +81,7 @@ def consider(
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     usable = [signal for signal in firing if signal.mapped and signal.entity in piece.entities]
     unmapped = tuple(dict.fromkeys(signal.fingerprint for signal in firing if signal not in usable))
-    seen = gather(usable, now)
+    seen = gather(usable, now, lambda symptom: _stray(symptom, ontology, settings))
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     wiring = Wiring(piece, ontology)
@@ -105,10 +105,16 @@ def _explain(
     found: Sequence[Candidate], units: Sequence[Unit], settings: Settings
 ) -> tuple[list[Candidate], int, dict[Where, float]]:
     """(causes and then the rest with probabilities, how many are causes, how probable each unit is under them)."""
-    seen = leaks_of(units, settings)
+    seen = leaks_of(units)
     taken = dict.fromkeys(seen, 0.0)
     for each, probability in zip(found, _shares([each.odds for each in found]), strict=True):
         each.probability = _calibrated(probability, settings)
+    # How well each signal can be explained at all: a chance of 0.4 that is the best there is leaves nothing to explain.
+    best_of: dict[Where, float] = defaultdict(float)
+    for each in found:
+        for fault in each.faults[:3]:
+            for key, weight in fault.weights.items():
+                best_of[key] = max(best_of[key], weight)
     chosen: list[Candidate] = []
     remaining = list(found)
     while remaining and len(chosen) < settings.most_causes:
@@ -121,11 +127,11 @@ def _explain(
         chosen.append(best)
         for key in seen:
             weight = max((each.weights.get(key, 0.0) for each in best.faults[:3]), default=0.0)
-            seen[key] = 1 - (1 - seen[key]) * (1 - weight * probability)
+            if weight > 0:
+                seen[key] = 1 - (1 - seen[key]) * (1 - weight / best_of[key] * probability)
             taken[key] = max(taken[key], weight)
         remaining = [candidate(each.faults, seen, settings) for each in remaining[1:]]
         remaining.sort(key=order)
-    chosen.sort(key=lambda each: (-round(each.probability, 9), *order(each)))
     picked = {each.entity.id for each in chosen}
     return [*chosen, *(each for each in found if each.entity.id not in picked)], len(chosen), taken
 
@@ -157,7 +163,7 @@ def _calibrated(probability: float, settings: Settings) -> float:
 
 def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypothesis:
     best = each.faults[0]
-    leaks = leaks_of(found.seen.units, settings)
+    leaks = leaks_of(found.seen.units)
     shares = _shares_of([fault.log_odds(leaks, settings.same_entity) for fault in each.faults])
     explained = [
         (signal, unit)
@@ -169,7 +175,7 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
     seen = [
         Evidence(
             text=f"{signal.symptom} on {signal.entity} ({signal.name})",
-            weight=round(math.log(1 + best.weights[unit.key] / settings.leak), 6),
+            weight=round(math.log(1 + best.weights[unit.key] / unit.leak), 6),
             entity=signal.entity,
             fingerprint=signal.fingerprint,
         )
@@ -194,6 +200,11 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
 def _shares_of(odds: Sequence[float]) -> list[float]:
     total = log_sum(odds)
     return [math.exp(each - total) for each in odds]
+
+
+def _stray(symptom: str, ontology: Ontology, settings: Settings) -> float:
+    known = ontology.symptoms.get(symptom)
+    return settings.leak if known is None or known.stray is None else known.stray
 
 
 def _less(unit: Unit, factor: float) -> Unit:

@@ -133,40 +133,51 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                         ways[key] = way.after(ways[earlier])
 
     def _count_changes(self, scored: Scored, known: Mapping[Where, Unit]) -> None:
+        if not scored.fault.changes:
+            return
         explained = sorted(
             ((known[key], weight) for key, weight in scored.weights.items() if weight >= self.settings.explained),
             key=lambda pair: pair[0].onset,
         )
-        best, factor, onset = None, 1.0, self.seen.onset
+        alone = self._alone(scored.fault)
+        best, factor, onset = None, alone, self.seen.onset
         for change in self.changes.get(scored.entity.id, ()):
             raised, began = self._raised(scored.fault, change, explained)
             if raised > factor:
                 best, factor, onset = change, raised, began
-        if best is not None:
+        scored.prior += math.log(factor)
+        if best is not None and factor > 1:
             scored.change = best
-            scored.prior += math.log(factor)
             age = (onset - best.at).total_seconds()
             when = f"{_span(age)} before" if age >= 0 else "as"
             text = f"{best.kind} of {best.entity} {when} the first symptom{f': {best.detail}' if best.detail else ''}"
             scored.evidence_for.append(Evidence(text=text, weight=math.log(factor), entity=best.entity))
-        elif self.piece.changes and scored.fault.changes and max(scored.fault.changes.values()) >= self.settings.mostly:
-            weight = math.log(self.settings.without_change)
-            scored.prior += weight
+        elif factor < 1:
             kinds = " or ".join(sorted(scored.fault.changes))
-            text = f"no {kinds} of it was seen before the first symptom"
-            scored.evidence_against.append(Evidence(text=text, weight=weight, entity=scored.entity.id))
+            text = f"no {kinds} of it was seen shortly before the first symptom"
+            scored.evidence_against.append(Evidence(text=text, weight=math.log(factor), entity=scored.entity.id))
+
+    def _alone(self, fault: FaultMode) -> float:
+        """Factor on the odds of a fault when no change is there that may have brought it about.
+
+        What share of its cases comes without one, and how many changes are missed: few where changes are recorded.
+        """
+        missed = self.settings.change_missed if self.piece.changes else self.settings.changes_unrecorded
+        return fault.comes_alone + (1 - fault.comes_alone) * missed
 
     def _raised(
         self, fault: FaultMode, change: Change, explained: Sequence[tuple[Unit, float]]
     ) -> tuple[float, datetime]:
         """(the factor on the odds that this change brings, the beginning that it was held against).
 
-        What began before the change counts against it: the factor shrinks with the share of what it cannot have caused.
+        What began before the change counts against it: the factor shrinks with the share of what it cannot have caused,
+        towards what it is without any change.
         """
+        alone = self._alone(fault)
         left = total = sum(weight for _, weight in explained)
-        best = 1.0, self.seen.onset
+        best = alone, self.seen.onset
         for unit, weight in explained:
-            raised = 1 + (self._hazard(fault, change, unit) - 1) * (left / total) ** 2
+            raised = alone + (self._hazard(fault, change, unit) - alone) * (left / total) ** 2
             if raised > best[0]:
                 best = raised, unit.onset
             left -= weight
@@ -174,30 +185,35 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
 
     def _hazard(self, fault: FaultMode, change: Change, unit: Unit) -> float:
         """The factor for one symptom alone: full right after the change, decaying over minutes to hours."""
+        alone = self._alone(fault)
         onset, reported = unit.onset, unit.reported
         kind = self.ontology.change_kind(change.kind)
         full = fault.changes.get(kind)
         if full is None:
             if kind in set(self.ontology.change_names.values()) or not fault.changes:
-                return 1.0
+                return alone
             full = max(fault.changes.values()) ** self.settings.other_change
         if fault.detail and change.detail:
-            full *= self.settings.fitting if re.search(fault.detail, change.detail) else 1 / self.settings.fitting
+            full *= self.settings.fitting if self._fits(fault, change) else 1 / self.settings.fitting
         age, told = (onset - change.at).total_seconds(), (reported - change.at).total_seconds()
         if age > self.settings.remembered_s or told < -self.settings.skew_s:
-            return 1.0
+            return alone
         if age < -self.settings.skew_s:
             full *= self.settings.within_hold
         quick = 0.5 ** (max(age, 0.0) / (self.settings.half_life_s + fault.onset_s / 2))
         slow = 0.5 ** (max(age, 0.0) / (self.settings.slow_half_life_s + fault.onset_s))
         left = (1 - self.settings.slow_part) * quick + self.settings.slow_part * slow
-        return float(1 + (full - 1) * left)
+        return float(alone + (full - alone) * left)
+
+    def _fits(self, fault: FaultMode, change: Change) -> bool:
+        return bool(fault.detail and re.search(fault.detail, change.detail))
 
     def _count_states(self, scored: Scored) -> None:
         if scored.entity.properties.get("used_by") == "nobody known":
             self._add(scored, math.log(self.settings.nobody_known), "nobody is known to have used it")
         for name, value in sorted(scored.fault.states.items()):
-            if name == "exists" and scored.change is not None:
+            # The graph may have been written down before the change.
+            if scored.change is not None and (name == "exists" or self._fits(scored.fault, scored.change)):
                 continue
             if name in scored.entity.properties:
                 found = scored.entity.properties[name]

@@ -39,17 +39,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """After this long the quick part of what a change raises the odds by is half as much."""
     slow_half_life_s: float = 5400.0
     """The same for the slow part: some changes do harm only hours later."""
-    slow_part: float = 0.15
+    slow_part: float = 0.08
     remembered_s: float = 21600.0
     """Changes older than this before the onset bring nothing about."""
     skew_s: float = 45.0
     """A change this long after the onset may still be its cause: alerts and changes are stamped by different clocks."""
     within_hold: float = 0.7
     """Factor on what a change counts that came after the onset but before the alert had waited out its `for`."""
-    without_change: float = 0.3
-    """Factor on the odds of a fault that mostly changes bring about, when changes are known and none fits."""
-    mostly: float = 10.0
-    """A fault is mostly brought about by changes when one raises its odds this much."""
+    change_missed: float = 0.1
+    """Share of changes that are not recorded where changes are recorded at all."""
+    changes_unrecorded: float = 0.4
+    """The same when no change of anything is known: perhaps nobody records them."""
     fitting: float = 3.0
     """Factor on what a change counts whose detail fits the fault; its inverse when the detail does not."""
     other_change: float = 0.6
