@@ -21,7 +21,7 @@ BURST_GAP_S = 600.0
 """What begins further apart than this need not belong together."""
 BEFOREHAND = 3.0
 """Factor on how probable a signal is by itself that began well before most of the others did."""
-IDLE = 2.0
+IDLE = 3.0
 """The same for alerts that whoever wrote them calls mere information."""
 MOST_LEAK = 0.25
 HELD = 0.5
@@ -57,11 +57,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {unit.key: unit for unit in self.units}
 
     @cached_property
-    def showing(self) -> dict[str, float]:
-        """Entity → how surely it shows anything at all."""
-        found: dict[str, float] = {}
+    def showing(self) -> dict[str, dict[str, float]]:
+        """Entity → symptom → how surely it shows it."""
+        found: dict[str, dict[str, float]] = {}
         for unit in self.units:
-            found[unit.entity] = max(found.get(unit.entity, 0.0), unit.confidence)
+            found.setdefault(unit.entity, {})[unit.symptom] = unit.confidence
         return found
 
 
@@ -88,15 +88,22 @@ def gather(signals: Iterable[Signal], now: datetime, stray: Callable[[str], floa
 
 
 def _burst(units: Sequence[Unit]) -> datetime | None:
-    """When the strongest burst of signals begins: those before it were there already. `units` in order of onset."""
+    """When the strongest burst of signals begins, the last one of equals: what was before it was there already.
+
+    `units` in order of onset.
+    """
     best, strongest, strength = None, 0.0, 0.0
     for place, unit in enumerate(units):
         if place == 0 or (unit.onset - units[place - 1].onset).total_seconds() > BURST_GAP_S:
             begins, strength = unit.onset, 0.0
         strength += unit.confidence
-        if strength > strongest + 1e-9:
-            best, strongest = begins, strength
+        if strength >= strongest - 1e-9:
+            best, strongest = begins, max(strength, strongest)
     return best
+
+
+def _since(begins: datetime | None, units: Sequence[Unit]) -> list[Unit]:
+    return [unit for unit in units if begins is not None and unit.onset >= begins]
 
 
 def _beforehand(unit: Unit) -> Unit:
@@ -116,7 +123,7 @@ def _unit(entity: str, symptom: str, signals: tuple[Signal, ...], stray: float) 
     )
 
 
-def _onset(units: list[Unit], now: datetime) -> datetime:
+def _onset(units: Sequence[Unit], now: datetime) -> datetime:
     """The earliest beginning; a weak signal counts as if it had begun later, so that its strength matters smoothly."""
     strongest = max((unit.confidence for unit in units), default=0.0)
     if strongest <= 0:

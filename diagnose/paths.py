@@ -8,7 +8,7 @@ products of shares; among equally strong ways the one of fewer steps, then of sm
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +21,9 @@ WEAKEST = 0.05
 MOST_STATES = 6000
 """A search ends after this many (entity, mode): what is left is the weakest."""
 
+ASKED = frozenset({"errors", "latency", "unavailable", "traffic_drop", "traffic_surge"})
+"""Symptoms of how requests fare: told of a workload they are those of the Service before it, and the other way round."""
+FACE = 0.97
 Key = tuple[str, str]
 """(entity, mode)"""
 
@@ -74,10 +77,17 @@ class Paths:
         The modes `self` and `beside` stand for an own symptom of the entity and for one of what rests on it.
         """
         if (entity, symptom) not in self._found:
-            shown = self._ontology.shown(self._entities[entity].kind)
-            starts = {mode: row[symptom] for mode, row in shown.items() if symptom in row}
-            self._found[entity, symptom] = self._search(entity, {**starts, SELF: 1.0})
+            starts = [(entity, mode, strength) for mode, strength in self._modes(entity, symptom)]
+            starts.append((entity, SELF, 1.0))
+            if symptom in ASKED and self._ontology.workload(self._entities[entity].kind):
+                for face in self._wiring.faces(entity)[:1]:
+                    starts += [(face, mode, FACE * strength) for mode, strength in self._modes(face, symptom)]
+            self._found[entity, symptom] = self._search(entity, starts)
         return self._found[entity, symptom]
+
+    def _modes(self, entity: str, symptom: str) -> Iterable[tuple[str, float]]:
+        shown = self._ontology.shown(self._entities[entity].kind)
+        return ((mode, row[symptom]) for mode, row in shown.items() if symptom in row)
 
     def of(self, entity: str, effects: Mapping[str, float], weakest: float) -> dict[Key, tuple[float, int]]:
         """Where a fault with these effects shows: (entity, mode) → (strength, hops), down to `weakest`."""
@@ -105,14 +115,16 @@ class Paths:
                     heapq.heappush(heap, (-strength, steps + 1 + len(via), other, out, part_to_whole))
         return best
 
-    def _search(self, start: str, modes: Mapping[str, float]) -> dict[Key, Reach]:
+    def _search(self, start: str, starts: Sequence[tuple[str, str, float]]) -> dict[Key, Reach]:
         best: dict[Key, Reach] = {}
         seen: set[tuple[str, str, bool]] = set()
         offered: dict[tuple[str, str, bool], float] = {}
         heap: list[tuple[float, int, str, str, bool, int, _Back]] = []
         count = 0
-        for mode, strength in sorted(modes.items()):
-            heap.append((-strength, 0, start, mode, False, count, _Back(start, (), None)))
+        end = _Back(start, (), None)
+        for entity, mode, strength in sorted(starts):
+            way = end if entity == start else _Back(entity, (), end)
+            heap.append((-strength, int(entity != start), entity, mode, False, count, way))
             count += 1
         heapq.heapify(heap)
         while heap and len(seen) < MOST_STATES:

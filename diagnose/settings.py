@@ -22,6 +22,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same for a cause's own face and workload."""
     watched_node: float = 0.7
     """The same for nodes, for which rules come with every collection."""
+    watched_workload: float = 0.55
+    """The same for what Kubernetes says of workloads: rules for it come with the usual collections, too."""
     watched_by_rule: float = 0.75
     """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
     sibling: float = 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from diagnose.paths import ASKED
 from diagnose.score import Scored, Weighing, Where
 from graph_schema.model import Entity, Evidence
 
@@ -26,7 +27,6 @@ class Silence:
         """Take off for what should be sick by this hypothesis, is watched, and shows nothing."""
         settings, fault, me = self._settings, scored.fault, scored.entity.id
         trust = settings.blind if self._seen.blind else 1.0
-        showing = self._seen.showing
         losses: list[tuple[float, str, str]] = []
         shown_sure = max((self._confidence(key) for key in scored.own if key[1] in fault.sure), default=0.0)
         if fault.sure and shown_sure < 1:
@@ -43,8 +43,8 @@ class Silence:
                     expected[entity] = effect * share, symptom
         faces = set(self._wiring.faces(me)) if self._ontology.workload(scored.entity.kind) else set()
         for entity, (seen, symptom) in expected.items():
-            usual = settings.watched_node if self._piece.entities[entity].kind == NODE else settings.watched
-            silent = 1 - showing.get(entity, 0.0)
+            usual = self._usually(self._piece.entities[entity].kind, symptom)
+            silent = 1 - self._shows(entity, symptom)
             if entity in faces:
                 # Its own face is silent only when nothing of its own complains.
                 usual, silent = settings.watched_self, silent * (1 - 0.6 * own_shown)
@@ -57,6 +57,27 @@ class Silence:
             scored.missing += lost
             if lost < -0.02:
                 scored.evidence_against.append(Evidence(text=text, weight=lost, entity=entity))
+
+    def _usually(self, kind: str, symptom: str) -> float:
+        """How probable it is that somebody watches for it, when the rules are not known."""
+        if kind == NODE:
+            return self._settings.watched_node
+        if self._ontology.workload(kind) and symptom not in ASKED:
+            return self._settings.watched_workload
+        return self._settings.watched
+
+    def _shows(self, entity: str, symptom: str) -> float:
+        """How surely an entity complains, about anything; of a Service and what is behind it one may speak for both."""
+        found = max(self._seen.showing.get(entity, {}).values(), default=0.0)
+        if symptom in ASKED and found < 1:
+            for other in (*self._wiring.faces(entity), *self._wiring.behind(entity)):
+                shown = self._seen.showing.get(other, {})
+                found = max(found, max((shown[each] for each in shown if each in ASKED), default=0.0))
+        elif self._ontology.workload(self._piece.entities[entity].kind):
+            front = self._wiring.parts(entity)
+            for part in (*front, *(below for each in front for below in self._wiring.parts(each))):
+                found = max(found, max(self._seen.showing.get(part, {}).values(), default=0.0))
+        return found
 
     def _siblings(self, scored: Scored) -> list[tuple[float, str, str]]:
         """Pods that should be as sick as those that complain, when the fault is the workload's."""

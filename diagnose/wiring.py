@@ -217,6 +217,14 @@ class Wiring:
             self._faces[entity] = self._find_faces(entity)
         return self._faces[entity]
 
+    def behind(self, service: str) -> list[str]:
+        """What owns the pods that a Service selects."""
+        found: set[str] = set()
+        for kind, pods in self._out.get(service, {}).items():
+            if self._ontology.relation(kind).own == {"target"}:
+                found.update(chain[0] for pod in pods[:MOST_TAKEN] for chain in self._chains(pod))
+        return sorted(found)
+
     def _find_faces(self, entity: str) -> list[str]:
         front, found = [entity], set()
         for _ in range(3):
