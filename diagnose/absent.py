@@ -121,6 +121,9 @@ def _guessed(gone: Entity, entities: Mapping[str, Entity], ontology: Ontology) -
             return [Relation(gone.id, each, "OWNS") for each in owned] + [
                 Relation(each, gone.id, "SELECTS") for each in faces
             ]
+    if gone.kind not in ("Service", "Namespace", "NetworkPolicy", "MeshPolicy") and akin:
+        # What is named like them is mostly theirs.
+        return [Relation(each.id, gone.id, "DEPENDS_ON") for each in akin]
     found = [Relation(each.id, gone.id, MAY_USE) for each in beside[:MOST_NEAR]]
     if gone.kind == "Service":
         found += [Relation(gone.id, each.id, "SELECTS") for each in akin if ontology.workload(each.kind)]

@@ -22,7 +22,7 @@ MOST_STATES = 6000
 """A search ends after this many (entity, mode): what is left is the weakest."""
 
 ASKED = frozenset({"errors", "latency", "unavailable", "traffic_drop", "traffic_surge"})
-"""Symptoms of how requests fare: told of a workload they are those of the Service before it, and the other way round."""
+"""Symptoms of how requests fare: told of a workload they are those of the Service before it, and the reverse."""
 FACE = 0.97
 Key = tuple[str, str]
 """(entity, mode)"""

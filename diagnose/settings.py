@@ -20,9 +20,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Probability that an expected symptom would have raised an alert: silence weighs only as much as this."""
     watched_self: float = 0.5
     """The same for a cause's own face and workload."""
-    watched_node: float = 0.7
+    watched_node: float = 0.8
     """The same for nodes, for which rules come with every collection."""
-    watched_workload: float = 0.55
+    watched_workload: float = 0.65
     """The same for what Kubernetes says of workloads: rules for it come with the usual collections, too."""
     watched_by_rule: float = 0.75
     """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
@@ -37,11 +37,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What silence counts while the monitoring itself is sick."""
     seen_blind: float = 0.8
     """What other signals count while the monitoring itself is sick."""
-    half_life_s: float = 480.0
+    half_life_s: float = 300.0
     """After this long the quick part of what a change raises the odds by is half as much."""
     slow_half_life_s: float = 5400.0
     """The same for the slow part: some changes do harm only hours later."""
-    slow_part: float = 0.08
+    slow_part: float = 0.05
     remembered_s: float = 21600.0
     """Changes older than this before the onset bring nothing about."""
     skew_s: float = 45.0

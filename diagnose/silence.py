@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 from diagnose.paths import ASKED
 from diagnose.score import Scored, Weighing, Where
+from graph_schema.catalogue import FaultMode
 from graph_schema.model import Entity, Evidence
 
 NODE = "Node"
+AKIN = 0.7
+"""How far a symptom of the same class stands for a sure one."""
 COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 
@@ -28,7 +31,7 @@ class Silence:
         settings, fault, me = self._settings, scored.fault, scored.entity.id
         trust = settings.blind if self._seen.blind else 1.0
         losses: list[tuple[float, str, str]] = []
-        shown_sure = max((self._confidence(key) for key in scored.own if key[1] in fault.sure), default=0.0)
+        shown_sure = max((self._confidence(key) * self._as_sure(key[1], fault) for key in scored.own), default=0.0)
         if fault.sure and shown_sure < 1:
             surest = max(sorted(fault.sure), key=lambda symptom: fault.symptoms.get(symptom, 0.0))
             usual = settings.watched_node if scored.entity.kind == NODE else settings.watched_self
@@ -57,6 +60,13 @@ class Silence:
             scored.missing += lost
             if lost < -0.02:
                 scored.evidence_against.append(Evidence(text=text, weight=lost, entity=entity))
+
+    def _as_sure(self, symptom: str, fault: FaultMode) -> float:
+        """How far a symptom stands for the sure ones of a fault: one of the same class says much the same."""
+        if symptom in fault.sure:
+            return 1.0
+        of = self._ontology.symptoms[symptom].of if symptom in fault.symptoms else ""
+        return AKIN if any(self._ontology.symptoms[sure].of == of for sure in fault.sure) else 0.0
 
     def _usually(self, kind: str, symptom: str) -> float:
         """How probable it is that somebody watches for it, when the rules are not known."""

@@ -68,7 +68,7 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     changes: dict[str, float] = {}
     """Kind of change → factor on the odds right after it."""
     unprompted: float | None = None
-    """Share of its cases that no change of the entity brings about; None: few if changes raise its odds much, else all."""
+    """Share of its cases that no change of the entity brings about; None: few if changes raise its odds much."""
     detail: str = ""
     """A regular expression: a change whose detail it is found in counts more, another one with a detail less."""
     probes: tuple[Probe, ...] = ()
