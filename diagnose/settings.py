@@ -24,7 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same for nodes, for which rules come with every collection."""
     watched_workload: float = 0.65
     """The same for what Kubernetes says of workloads: rules for it come with the usual collections, too."""
-    watched_by_rule: float = 0.75
+    watched_by_rule: float = 0.85
     """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
     sibling: float = 0.5
     """Probability that a sick sibling of a pod that complains would have complained, too."""
@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A hypothesis explains a signal from this strength on."""
     news: float = 0.7
     """A further cause must make at least one signal likelier by this much (in log-probability)."""
-    next_cause: float = 0.5
+    next_cause: float = 0.6
     """What is left unexplained makes a further cause when its best hypothesis is at least this probable."""
     enough: float = 0.4
     """Below this probability of the best hypothesis the answer is: not enough evidence."""
@@ -78,12 +78,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A symptom is expected where at least this much of the fault arrives."""
     calibration: tuple[tuple[float, float], ...] = (
         (0.0, 0.0),
-        (0.25, 0.38),
-        (0.41, 0.55),
-        (0.55, 0.68),
-        (0.65, 0.76),
-        (0.82, 0.85),
-        (0.97, 0.94),
-        (1.0, 0.985),
+        (0.2, 0.4),
+        (0.345, 0.575),
+        (0.46, 0.74),
+        (0.65, 0.825),
+        (0.83, 0.92),
+        (0.93, 0.965),
+        (1.0, 0.99),
     )
     """From the score's probability to how often it was right on the tuning seeds of bench/offline.py: a rising line."""
