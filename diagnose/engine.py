@@ -87,7 +87,7 @@ def consider(
     wiring = Wiring(piece, ontology)
     weighing = Weighing(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules,
-        paths=Paths(piece, ontology, wiring, settings.hops), changes=_changes(piece, wiring),
+        paths=Paths(piece, ontology, wiring, settings.hops, len(seen.units)), changes=_changes(piece, wiring),
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue), seen.units, settings)
     unexplained = tuple(

@@ -28,7 +28,7 @@ HELD = 0.5
 """Share of an alert's usual `for` by which its condition is taken to have begun before it: sites set their own."""
 
 
-class Unit(msgspec.Struct, frozen=True, kw_only=True):
+class Unit(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One symptom on one entity, however many signals report it: repeating it makes it no surer."""
 
     entity: str
@@ -41,7 +41,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True):
     leak: float
     """How probable it is without any of the causes considered."""
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, str]:
         return self.entity, self.symptom
 

@@ -18,8 +18,8 @@ from graph_schema.ontology import Ontology
 
 WEAKEST = 0.05
 """Ways weaker than this are not followed."""
-MOST_STATES = 6000
-"""A search ends after this many (entity, mode): what is left is the weakest."""
+MOST_STATES, LEAST_STATES, ALL_STATES = 2000, 200, 200_000
+"""A search ends after this many (entity, mode), in storms after fewer, so many in all: what is left is the weakest."""
 
 ASKED = frozenset({"errors", "latency", "unavailable", "traffic_drop", "traffic_surge"})
 """Symptoms of how requests fare: told of a workload they are those of the Service before it, and the reverse."""
@@ -42,11 +42,13 @@ class Reach(msgspec.Struct, frozen=True):
     strength: float
     hops: int
     way: _Back
+    before: Reach | None = None
+    """The way that this one goes on from, to where it begins."""
 
     @property
     def path(self) -> tuple[str, ...]:
         """Entity ids, the cause first."""
-        found: list[str] = []
+        found: list[str] = list(self.before.path[:-1]) if self.before else []
         step: _Back | None = self.way
         while step is not None:
             found += [step.entity, *step.via]
@@ -55,19 +57,14 @@ class Reach(msgspec.Struct, frozen=True):
 
     def after(self, first: Reach) -> Reach:
         """This way, gone after another one that ends where it begins."""
-        return Reach(self.strength * first.strength, self.hops + first.hops, _joined(first.way, self.way.next))
-
-
-def _joined(first: _Back, then: _Back | None) -> _Back:
-    if first.next is None:
-        return _Back(first.entity, first.via, then)
-    return _Back(first.entity, first.via, _joined(first.next, then))
+        return Reach(self.strength * first.strength, self.hops + first.hops, self.way, first)
 
 
 class Paths:
     """The ways through a piece of the graph. Answers are kept: asking again costs nothing."""
 
-    def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring, hops: int) -> None:
+    def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring, hops: int, searches: int = 1) -> None:
+        self._most = max(LEAST_STATES, min(MOST_STATES, ALL_STATES // max(1, searches)))
         self._entities, self._ontology, self._wiring, self._hops = piece.entities, ontology, wiring, hops
         self._found: dict[Key, dict[Key, Reach]] = {}
 
@@ -96,7 +93,7 @@ class Paths:
         heapq.heapify(heap)
         seen: set[tuple[str, str, bool]] = set()
         offered: dict[tuple[str, str, bool], float] = {}
-        while heap and len(seen) < MOST_STATES:
+        while heap and len(seen) < self._most:
             negative, steps, here, mode, up = heapq.heappop(heap)
             if (here, mode, up) in seen:
                 continue
@@ -127,7 +124,7 @@ class Paths:
             heap.append((-strength, int(entity != start), entity, mode, False, count, way))
             count += 1
         heapq.heapify(heap)
-        while heap and len(seen) < MOST_STATES:
+        while heap and len(seen) < self._most:
             negative, steps, here, mode, down, _, way = heapq.heappop(heap)
             if (here, mode, down) in seen:
                 continue

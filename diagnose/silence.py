@@ -24,6 +24,7 @@ class Silence:
         self._piece, self._ontology, self._wiring = weighing.piece, weighing.ontology, weighing.wiring
         self._rules = weighing.rules
         self._expecting: dict[tuple[str, str], Mapping[str, tuple[float, str]]] = {}
+        self._complaints: dict[tuple[str, bool], float] = {}
         self._showing: dict[tuple[str, str], tuple[float, str]] = {}
 
     def count_missing(self, scored: Scored) -> None:
@@ -78,8 +79,14 @@ class Silence:
 
     def _shows(self, entity: str, symptom: str) -> float:
         """How surely an entity complains, about anything; of a Service and what is behind it one may speak for both."""
+        key = entity, symptom in ASKED
+        if key not in self._complaints:
+            self._complaints[key] = self._find_complaint(entity, asked=key[1])
+        return self._complaints[key]
+
+    def _find_complaint(self, entity: str, *, asked: bool) -> float:
         found = max(self._seen.showing.get(entity, {}).values(), default=0.0)
-        if symptom in ASKED and found < 1:
+        if asked and found < 1:
             for other in (*self._wiring.faces(entity), *self._wiring.behind(entity)):
                 shown = self._seen.showing.get(other, {})
                 found = max(found, max((shown[each] for each in shown if each in ASKED), default=0.0))

@@ -76,6 +76,7 @@ class Wiring:
         self._forth: dict[tuple[str, str], tuple[Move, ...]] = {}
         self._parts: dict[str, list[str]] = {}
         self._faces: dict[str, list[str]] = {}
+        self._owned_by: dict[str, list[str]] = {}
         self._resolver = self._find_resolver()
 
     def causes(self, entity: str) -> tuple[Steps, ...]:
@@ -219,11 +220,13 @@ class Wiring:
 
     def behind(self, service: str) -> list[str]:
         """What owns the pods that a Service selects."""
-        found: set[str] = set()
-        for kind, pods in self._out.get(service, {}).items():
-            if self._ontology.relation(kind).own == {"target"}:
-                found.update(chain[0] for pod in pods[:MOST_TAKEN] for chain in self._chains(pod))
-        return sorted(found)
+        if service not in self._owned_by:
+            found: set[str] = set()
+            for kind, pods in self._out.get(service, {}).items():
+                if self._ontology.relation(kind).own == {"target"}:
+                    found.update(chain[0] for pod in pods[:MOST_TAKEN] for chain in self._chains(pod))
+            self._owned_by[service] = sorted(found)
+        return self._owned_by[service]
 
     def _find_faces(self, entity: str) -> list[str]:
         front, found = [entity], set()
