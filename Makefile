@@ -57,14 +57,12 @@ bench-overhead: $(STAMP)
 bench-offline: $(STAMP)
 	$(BIN)/python -m bench.offline
 
-<<<<<<< HEAD
 bench-termination: $(STAMP)
 	$(BIN)/python -m bench.termination
-=======
+
 # With KT_TEST_NEO4J_URI on Neo4j as well: what is in that database is lost.
 bench-scale: $(STAMP)
 	$(BIN)/python -m bench.scale
->>>>>>> main
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt
