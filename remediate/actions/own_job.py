@@ -9,6 +9,8 @@ from remediate.actions.base import ACTION, CannotAct, Mark, Outcome, called, dif
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.plan import Step
 
+FOR = "kt.io/for"
+"""Label of a Job: the uid of what it is to help."""
 LONGEST_S = 600
 """A Job is ended after so long unless its template says when."""
 KEPT_S = 3600
@@ -18,7 +20,7 @@ KEPT_S = 3600
 class RunJob:
     name = "run-job"
     rules = (
-        ("batch", "jobs", "get create delete"),
+        ("batch", "jobs", "get list create delete"),
         *(("apps", resource, "get") for resource in ("deployments", "statefulsets", "daemonsets")),
         ("", "pods", "get"),
     )
@@ -65,9 +67,15 @@ class RunJob:
         return Outcome(ok=True, detail="found done after an interruption", undo={"job": name})
 
     def settled(self, cluster: Cluster, step: Step) -> str:
-        """The target alone is known here; whether the Job has ended its symptoms tell."""
+        """A Job that failed never settles: the fix has not arrived, and is undone when the patience with it is over."""
         fetch(cluster, step)
-        return ""
+        made = cluster.list("Job", step.target.namespace, labels=f"{FOR}={step.target.uid}")
+        if not made:
+            return ""
+        last = max(made, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"]))
+        if why := _failed(last):
+            return why
+        return "" if _has(last, "Complete") else f"Job {last['metadata']['name']} still runs"
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         name = _name(action_id)
@@ -94,10 +102,16 @@ def _name(action_id: str) -> str:
 
 
 def _job(step: Step, mark: Mark) -> Object:
-    return {"metadata": {"name": _name(mark.action), "annotations": mark.annotations}, "spec": step.parameters["job"]}
+    meta = {"name": _name(mark.action), "annotations": mark.annotations, "labels": {FOR: step.target.uid}}
+    return {"metadata": meta, "spec": step.parameters["job"]}
 
 
 def _failed(job: Object) -> str:
-    conditions = (job.get("status") or {}).get("conditions") or []
-    found = next((each for each in conditions if each["type"] == "Failed" and each["status"] == "True"), None)
+    found = _has(job, "Failed")
     return f"Job {job['metadata']['name']} failed: {found.get('reason', 'no reason given')}" if found else ""
+
+
+def _has(job: Object, condition: str) -> Object | None:
+    """The condition, if it is true."""
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == condition and each["status"] == "True"), None)

@@ -252,6 +252,16 @@ def test_a_job_of_ones_own_is_made_once_and_taken_away_by_an_undo(place: Place) 
     until(lambda: not place.cluster.list("Job", place.namespace), "the Job is gone")
 
 
+def test_a_job_of_ones_own_is_waited_for_and_its_failing_is_told(place: Place) -> None:
+    target, run, own = web(place), ACTIONS["run-job"], of_a_job(place)
+    own["job"] |= {"activeDeadlineSeconds": 2}
+    step = run.prepare(place.cluster, target, own)
+    assert not run.settled(place.cluster, step)
+    run.apply(place.cluster, step, MARK)
+    assert run.settled(place.cluster, step)
+    until(lambda: "failed: DeadlineExceeded" in run.settled(place.cluster, step), "the Job is out of time")
+
+
 def test_only_addresses_that_operators_allow_are_asked(place: Place) -> None:
     target, call = web(place), ACTIONS["call-webhook"]
     for url in ("http://127.0.0.1:1/do", f"{hook().url}/../do", "file:///etc/passwd", f"{hook().url}0/do"):
