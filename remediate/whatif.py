@@ -58,7 +58,8 @@ def look_ahead(cluster: Cluster, steps: Sequence[Step]) -> Forecast:
             lines.append(f"{fits} of {total} {pods.what} fit: {rooms.why_not(left[0], pods.not_on)}")
         elif total:
             name, share = rooms.fullest()
-            lines.append(f"all {total} {pods.what} fit; the fullest node ({name}) then has {share:.0%} asked for")
+            full = f"; the fullest node ({name}) then has {share:.0%} asked for" if share else ""
+            lines.append(f"all {total} {pods.what} fit{full}")
         if quota:
             lines.append(quota)
         # Pods on a node that is not ready serve nobody there: where they wait for a place makes nothing worse.
