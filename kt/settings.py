@@ -131,6 +131,10 @@ class Approval(Section, frozen=True):
     low: Literal[0, 1, 2] = 0
     medium: Literal[0, 1, 2] = 1
     high: Literal[0, 1, 2] = 2
+    undo: Literal[0, 1, 2] = 0
+    """How many people must agree before `kt undo` takes something back."""
+    own_requests: bool = False
+    """Whether whoever asked for something (`kt undo`) counts among those who agree to it."""
     expires_s: Positive = 3600.0
     require_tokens: bool = False
     """Whether whoever decides has to show an operator's token (`kt tokens create`). Otherwise names are taken on trust,

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-OutcomeOf = Literal["", "held", "ineffective"]
+OutcomeOf = Literal["", "held", "ineffective", "taken back"]
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     playbook: str
     outcome: OutcomeOf = ""
-    """What the verification found; empty until then."""
+    """What the verification found, or that a person took it back; empty until then."""
 
 
 class Brakes(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from remediate.actions import ACTIONS
-from remediate.actions.base import ACTED_AT, CannotAct, marks_of
+from remediate.actions.base import ACTED_AT, ACTION, CannotAct, marks_of
 from remediate.actions.pods import controller_of, ready, serving, siblings_of, workload_of
 from remediate.brakes import Brakes, Spent
 from remediate.cluster import Cluster, Object
@@ -30,11 +30,14 @@ class Guard:
         spaces = self._cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
         return sorted(space["metadata"]["name"] for space in spaces)
 
-    def review(self, playbook: str, steps: Sequence[Step], objects: Iterable[Object]) -> list[Finding]:
-        """What every rule says of a plan. `objects`: the targets of the steps as they are now.
+    def review(
+        self, playbook: str, steps: Sequence[Step], objects: Iterable[Object], *, aside: frozenset[str] = frozenset()
+    ) -> list[Finding]:
+        """What every rule says of a plan. `objects`: the targets of the steps as they are now; `aside`: actions that
+        start no cooldown, since it is they that are taken back.
 
         Raises `ClusterError`, and the store's error when it cannot tell what was done lately."""
-        return review(self.facts(playbook, steps, objects), self.limits)
+        return review(self.facts(playbook, steps, objects, aside), self.limits)
 
     def spend(self, action: str, playbook: str, step: Step) -> str:
         """Count an action that is about to begin; why it must not, when that would be one too many."""
@@ -54,7 +57,9 @@ class Guard:
                 return _key(workload["kind"], target.namespace, workload["metadata"]["name"])
         return key_of(target)
 
-    def facts(self, playbook: str, steps: Sequence[Step], objects: Iterable[Object]) -> Facts:
+    def facts(
+        self, playbook: str, steps: Sequence[Step], objects: Iterable[Object], aside: frozenset[str] = frozenset()
+    ) -> Facts:
         things = {(each["kind"], each["metadata"]["name"]): each for each in objects}
         on_nodes = any(step.target.kind == "Node" for step in steps)
         nodes = self._cluster.list("Node") if on_nodes else []
@@ -74,7 +79,11 @@ class Guard:
                 )
                 for node in nodes
             ),
-            acted_at={_name(each): at for each in things.values() if (at := _acted_at(each))},
+            acted_at={
+                _name(each): at
+                for each in things.values()
+                if marks_of(each).get(ACTION) not in aside and (at := _acted_at(each))
+            },
             disturbed=tuple(self._disturbed(steps, things)),
             owned={
                 key_of(step.target): by

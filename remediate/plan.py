@@ -34,6 +34,18 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unified diff of the object, from the API server's dry run where it has one."""
 
 
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A field of an object that is not as an action left it."""
+
+    target: str
+    """`Deployment shop/cart`."""
+    field: str
+    """JSON pointer."""
+    left: Any
+    """What the action set; None: the field was taken away, or what was set is not known any more."""
+    now: Any
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A playbook applied to a hypothesis."""
 

@@ -15,7 +15,7 @@ from remediate.cluster import PATHS, Cluster, ClusterError, Object
 from remediate.guard import Guard, key_of
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
-from remediate.rules import Finding, Verdict, verdict_of
+from remediate.rules import Finding, Verdict, against, verdict_of
 
 Attempts = frozenset[tuple[str, str, str]]
 """(entity, fault, playbook) that were tried before."""
@@ -84,7 +84,7 @@ class Remediator:
             findings = [] if changed else self.guard.review(plan.playbook, plan.steps, objects)
         except ClusterError as error:
             return f"the cluster does not answer: {error}"
-        return changed or _against(findings) or None
+        return changed or against(findings) or None
 
     def explain(self, plan: Plan) -> tuple[str, list[Finding]]:
         """What has changed since the plan was made, if anything, and what every rule says of it now.
@@ -152,7 +152,7 @@ class Remediator:
             findings = self.guard.review(playbook.name, steps, prepared)
         except (CannotAct, ClusterError) as error:
             return Refusal(why=str(error), later=error.later)
-        verdict, why = verdict_of(findings), _against(findings)
+        verdict, why = verdict_of(findings), against(findings)
         if verdict in (Verdict.LATER, Verdict.REFUSE):
             return Refusal(why=why, later=verdict is Verdict.LATER)
         return Plan(
@@ -196,12 +196,6 @@ class Remediator:
 
 def _not_done(error: CannotAct | ClusterError) -> Outcome:
     return Outcome(ok=False, detail=str(error), later=error.later)
-
-
-def _against(findings: Sequence[Finding]) -> str:
-    """What speaks against a plan, the hardest first."""
-    hard = sorted((each for each in findings if each.verdict), key=lambda each: -each.verdict)
-    return "; ".join(each.why for each in hard)
 
 
 def _touched(steps: Sequence[Step]) -> tuple[str, ...]:

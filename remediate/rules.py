@@ -91,6 +91,12 @@ def verdict_of(findings: Sequence[Finding]) -> Verdict:
     return max((each.verdict for each in findings), default=Verdict.ALLOW)
 
 
+def against(findings: Sequence[Finding]) -> str:
+    """What speaks against a plan, the hardest first."""
+    hard = sorted((each for each in findings if each.verdict), key=lambda each: -each.verdict)
+    return "; ".join(each.why for each in hard)
+
+
 def stop(facts: Facts, limits: Limits) -> Finding:
     if facts.stop is None:
         return Finding(rule="stop", value="running", limit="`kt stop` holds everything")

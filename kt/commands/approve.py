@@ -49,7 +49,7 @@ def _decides(command: Callable[..., Any]) -> Callable[..., Any]:
 def approve(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
     """Agree to the plan of INCIDENT. It acts as soon as enough people agreed and it still fits.
 
-    With --plan only to exactly the plan that `kt incidents show` showed; without it, to the one that waits now.
+    With --plan only to exactly the plan that `kt show` showed; without it, to the one that waits now.
     """
     _answer(config, incident, approving, why, **how)
 
@@ -104,7 +104,7 @@ def _answer(
             raise click.ClickException(reply.said)
         click.echo(_machine_readable(journey.state, reply) if as_json else reply.said)
         return
-    raise click.ClickException(f"incident {whole} keeps moving; look at it again: kt incidents show {whole}")
+    raise click.ClickException(f"incident {whole} keeps moving; look at it again: kt show {whole}")
 
 
 def _machine_readable(state: State, reply: Reply) -> str:

@@ -23,7 +23,7 @@ from kt.incident.events import Escalated
 from kt.incident.log import SWEEP, LogUnavailable, VersionConflict
 from kt.incident.state import State
 from kt.pipeline.journey import Held, Journey, held
-from kt.pipeline.stages import diagnose, remediate, sense, verify
+from kt.pipeline.stages import diagnose, remediate, sense, undo, verify
 from kt.runtime import Runtime
 
 MOST_FAILURES = 5
@@ -105,7 +105,11 @@ class Pipeline:
         self._step("diagnose", incident, lambda journey, lease: diagnose.run(self.runtime, journey))
 
     def remediate(self, incident: str) -> None:
-        self._step("remediate", incident, lambda journey, lease: remediate.run(self.runtime, journey, lease))
+        self._step("remediate", incident, lambda journey, lease: self._remediate(journey, lease))
+
+    def _remediate(self, journey: Journey, lease: Held) -> None:
+        stage = remediate.run if journey.state.undo is None else undo.run
+        stage(self.runtime, journey, lease)
 
     def verify(self, incident: str) -> None:
         self._step("verify", incident, lambda journey, lease: verify.run(self.runtime, journey, lease))

@@ -12,13 +12,11 @@ from rich.text import Text
 
 from graph_schema.model import Evidence, Hypothesis, Signal
 from kt.incident.log import Record
-from kt.incident.state import State
-from kt.views.words import COLOURS, colour, event_words, span, unmapped, waiting
+from kt.incident.state import State, Undoing
+from kt.views.words import COLOURS, SEAL, colour, event_words, span, unmapped, waiting
 from remediate.plan import Plan
 
 LONGEST_NAME = len("VerificationStarted")
-SEAL = 8
-"""Digits of a plan's digest that a person hands back to say which plan was meant."""
 MOST_SIGNALS, MOST_PATHS, MOST_RUNNERS_UP, MOST_DIFF, MOST_EVENTS, MOST_TOUCHED = 4, 2, 3, 10, 10, 8
 
 
@@ -146,6 +144,8 @@ def _plan(state: State, short: str, now: datetime, full: bool) -> Iterable[tuple
         yield "touches", Text(", ".join(touched) + more)
     yield "undo", Text(plan.undo)
     yield "after", Text(f"must hold: {', '.join(plan.steady_state)}; then a Chaos Toolkit experiment attacks it")
+    if state.undo is not None:
+        yield "Undo", _wish(state.undo)
     if state.plan is plan:
         yield "Consent", _consent(state, plan, short, now)
 
@@ -166,19 +166,25 @@ def _diff(diff: str, full: bool) -> Text | None:
 def _consent(state: State, plan: Plan, short: str, now: datetime) -> Text:
     if not state.approvals_needed:
         return Text(f"risk {plan.risk}: automatic")
-    given = ", ".join(sorted({each.by for each in state.approvals})) or "nobody yet"
+    given = ", ".join(sorted(state.agreed)) or "nobody yet"
     text = f"risk {plan.risk}: {state.approvals_needed} must agree; agreed: {given}"
     if state.phase != "awaiting approval" or state.approved or state.expires_at is None:
         return Text(text)
     if state.expires_at <= now:
         return Text(f"{text}; the time to decide is over", style="yellow")
-    seal = f"--plan {plan.digest[:SEAL]}"
+    seal = f"--plan {state.digest[:SEAL]}"
     return Text.assemble(
         f"{text}; until {state.expires_at:%H:%M} UTC ({span((state.expires_at - now).total_seconds())} left)\n",
         (f"kt approve {short} {seal}", "bold yellow"),
         "   or   ",
         (f"kt reject {short} --why …", "bold yellow"),
     )
+
+
+def _wish(undo: Undoing) -> Text:
+    asked = undo.asked
+    others = "; somebody else has to agree" if asked.others_only and asked.approvals_needed else ""
+    return Text(f"{asked.by} wants the state before back{': ' + asked.why if asked.why else ''}{others}", style="bold")
 
 
 def _ending(state: State) -> Iterable[tuple[str, Text]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import yaml
 
 from remediate.cluster import Cluster, Object
-from remediate.plan import Step, Target
+from remediate.plan import Difference, Step, Target
 
 ACTION = "kt.io/action"
 """Annotation with the id of the action that last changed the object: how a crash in between is resolved by looking."""
@@ -49,8 +49,29 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     undo: dict[str, object] = {}
     """What undoing needs to know."""
+    left: bool = False
+    """Of an undo: the object is not as the action left it, so nothing was touched."""
     later: bool = False
     """Begun and not at its end: the same step is to be applied again, in a while. Not a failure yet."""
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """How an object stands to what an action left there. All empty: just so, it can be taken back."""
+
+    differences: tuple[Difference, ...] = ()
+    undone: bool = False
+    """It was taken back already."""
+    nothing: str = ""
+    """Why there is nothing to go back to."""
+
+
+@runtime_checkable
+class Revertible(Protocol):
+    """An action that can tell beforehand whether it can be taken back; of others the undo itself tells."""
+
+    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
+        """How the step's object stands to what the action left there."""
+        ...
 
 
 class Action(Protocol):

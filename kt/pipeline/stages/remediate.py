@@ -56,6 +56,12 @@ def stopped(runtime: Runtime, journey: Journey) -> bool:
     return True
 
 
+def wait_for(runtime: Runtime, journey: Journey, why: str) -> None:
+    """Look again in a while."""
+    now = runtime.clock()
+    journey.append(Postponed(at=now, until=now + timedelta(seconds=runtime.settings.pipeline.retry_s), why=why))
+
+
 def _wait(runtime: Runtime, journey: Journey, why: str) -> None:
     """Leave it due, so that each sweep looks again; told once in the log."""
     last = journey.records[-1].event if journey.records else None
@@ -187,8 +193,7 @@ def _begin(runtime: Runtime, journey: Journey) -> None:
     step = next(index for index in range(len(state.plan.steps)) if index not in done)
     token = reserve(runtime, journey.incident, state.plan.steps[step].target)
     if token is None:
-        until = now + timedelta(seconds=runtime.settings.pipeline.retry_s)
-        journey.append(Postponed(at=now, until=until, why=f"Another incident acts on {_name(state.plan, step)}."))
+        wait_for(runtime, journey, f"Another incident acts on {_name(state.plan, step)}.")
         return
     action = uuid.uuid4().hex
     # Counted before it is begun, once for a plan: after a crash in between one too many is counted, never one too few.
@@ -209,8 +214,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
     plan, step = open_action.plan, open_action.step
     token = reserve(runtime, journey.incident, plan.steps[step].target)
     if token is None:
-        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
-        journey.append(Postponed(at=runtime.clock(), until=until, why=f"Another incident acts on {_name(plan, step)}."))
+        wait_for(runtime, journey, f"Another incident acts on {_name(plan, step)}.")
         return
     outcome = runtime.remediator.observe(plan, step, open_action.id)
     if outcome is None:
@@ -218,8 +222,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
     if outcome.later:
         outcome = _or_too_late(runtime, open_action, outcome)
     if outcome.later:
-        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
-        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+        wait_for(runtime, journey, outcome.detail)
         return
     runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
     journey.record(
@@ -254,9 +257,8 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
     runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)
-    if outcome.later and runtime.clock() < _undo_deadline(runtime, journey, action):
-        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
-        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+    if outcome.later and runtime.clock() < undo_deadline(runtime, journey, action):
+        wait_for(runtime, journey, outcome.detail)
         return
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:
@@ -266,7 +268,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     journey.record(rolled, Escalated(at=runtime.clock(), why=why))
 
 
-def _undo_deadline(runtime: Runtime, journey: Journey, action: Action) -> datetime:
+def undo_deadline(runtime: Runtime, journey: Journey, action: Action) -> datetime:
     """Until when an undo is asked for again that the cluster cannot do now."""
     begun = (
         record.event.at
