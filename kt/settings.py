@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from remediate.limits import Freeze, Limits, Maintenance
+from remediate.limits import Limits, Window
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -114,10 +113,11 @@ class Guard(Section, frozen=True):
     """After so many times in a day that a playbook did not help a target, a person is asked instead."""
     drain_deadline_s: Positive = 600.0
     """How long disruption budgets may hold an eviction back before it is given up and a person is asked."""
-    freezes: tuple[Freeze, ...] = ()
-    """`[[guard.freezes]]` with start, end, namespaces, why: nothing is done then, only proposed."""
-    maintenance: tuple[Maintenance, ...] = ()
-    """`[[guard.maintenance]]` with cron (UTC), duration_s, namespaces, why: KT waits until it is over."""
+    freezes: tuple[Window, ...] = ()
+    """`[[guard.freezes]]` with start and end, or cron, duration_s and zone; namespaces, why: nothing is done then, only
+    proposed, and no chaos runs."""
+    maintenance: tuple[Window, ...] = ()
+    """`[[guard.maintenance]]`, said in the same way: KT waits until it is over."""
     playbooks: str = ""
     """A folder with playbooks of your own, added to the built-in ones."""
 
@@ -141,25 +141,6 @@ class Approval(Section, frozen=True):
     which is right only where everybody who can run `kt` may decide."""
 
 
-class ChaosFreeze(Section, frozen=True, rename={"from_": "from"}):
-    """A time without chaos: `from` and `to`, or `cron`, which says when it begins, and `hours`, how long it lasts."""
-
-    why: str = ""
-    from_: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    to: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    cron: str = ""
-    hours: Seconds = 0.0
-    zone: str = "UTC"
-
-    def __post_init__(self) -> None:
-        if bool(self.cron and self.hours) == bool(self.from_ and self.to):
-            raise ValueError("a freeze has either `from` and `to`, or `cron` and `hours`")
-        if self.cron:
-            from kt.chaos.times import check  # only who uses it pays for it
-
-            check(self.cron, self.zone)
-
-
 class Chaos(Section, frozen=True):
     """Scheduled chaos. What a guard refuses is in the history with its reason."""
 
@@ -170,8 +151,9 @@ class Chaos(Section, frozen=True):
     """Whether runs may begin while an incident is open."""
     cluster_wide: bool = False
     """Whether actions on nodes, which belong to no namespace, may run."""
-    freeze: tuple[ChaosFreeze, ...] = ()
-    """Times without chaos, such as `{cron = "0 16 * * FRI", hours = 64, zone = "Europe/Berlin", why = "weekend"}`."""
+    freeze: tuple[Window, ...] = ()
+    """Times without chaos beside guard.freezes, such as
+    `{cron = "0 16 * * FRI", duration_s = 230400, zone = "Europe/Berlin", why = "weekend"}`."""
     timeout_s: Positive = 900.0
     """A run that takes longer is stopped and rolled back."""
     late_s: Seconds = 120.0

@@ -119,8 +119,9 @@ def opt_in(facts: Facts, limits: Limits) -> Finding:
 
 def freeze(facts: Facts, limits: Limits) -> Finding:
     for each in limits.freezes:
-        if each.start <= facts.now < each.end and _concerns(each.namespaces, facts):
-            why = f"changes are frozen until {each.end:%Y-%m-%d %H:%M} UTC" + (f": {each.why}" if each.why else "")
+        until = each.until(facts.now)
+        if until is not None and _concerns(each.namespaces, facts):
+            why = f"changes are frozen until {until:%Y-%m-%d %H:%M %Z}" + (f": {each.why}" if each.why else "")
             return Finding(
                 rule="freeze", value="frozen", limit=f"{len(limits.freezes)} freezes",
                 verdict=Verdict.PROPOSE, why=why,
@@ -133,7 +134,7 @@ def maintenance(facts: Facts, limits: Limits) -> Finding:
     for each in limits.maintenance:
         until = each.until(facts.now)
         if until is not None and _concerns(each.namespaces, facts):
-            why = f"maintenance until {until:%H:%M} UTC" + (f": {each.why}" if each.why else "")
+            why = f"maintenance until {until:%H:%M %Z}" + (f": {each.why}" if each.why else "")
             return msgspec.structs.replace(made, value="window open", verdict=Verdict.LATER, why=why)
     return made
 

@@ -30,7 +30,7 @@ from kt.runtime import Runtime
 from kt.settings import Approval
 from remediate.brakes import Stop
 from remediate.cluster import ClusterError, Object
-from remediate.limits import Freeze
+from remediate.limits import Window
 from remediate.remediator import Refusal
 from tests.unit.pipeline.desk import CART, T0, Desk
 from twin.server import Twin
@@ -246,7 +246,7 @@ class TestProposing:
         assert desk.replicas() == 2
 
     def test_in_a_freeze_it_is_proposed(self, desk: Desk) -> None:
-        freeze = Freeze(start=T0 - timedelta(hours=1), end=T0 + timedelta(hours=1), why="sale")
+        freeze = Window(start=T0 - timedelta(hours=1), end=T0 + timedelta(hours=1), why="sale")
         desk.guard["freezes"] = [msgspec.to_builtins(freeze)]
         desk.open()
         assert "sale" in desk.visit().state.ended_why

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediate.brakes import Spent, Stop
-from remediate.limits import Freeze, Limits, Maintenance
+from remediate.limits import Limits, Window
 from remediate.rules import RULES, Disturbance, Facts, NodeFact, Verdict, review, verdict_of
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -78,7 +78,7 @@ def test_a_target_is_left_alone_after_an_action() -> None:
 
 
 def test_in_a_freeze_it_only_proposes() -> None:
-    limits = Limits(freezes=(Freeze(start=NOW, end=NOW + timedelta(hours=1), namespaces=("shop",), why="sale"),))
+    limits = Limits(freezes=(Window(start=NOW, end=NOW + timedelta(hours=1), namespaces=("shop",), why="sale"),))
     assert verdict(facts(), limits) is Verdict.PROPOSE
     assert "sale" in why(facts(), limits)
     assert verdict(facts(namespaces=("mail",), opted_in=frozenset({"mail"})), limits) is Verdict.ALLOW
@@ -86,22 +86,40 @@ def test_in_a_freeze_it_only_proposes() -> None:
 
 
 def test_lesson_maintenance_windows_are_honoured() -> None:
-    limits = Limits(maintenance=(Maintenance(cron="0 12 * * *", duration_s=3600, why="patching"),))
+    limits = Limits(maintenance=(Window(cron="0 12 * * *", duration_s=3600, why="patching"),))
     assert verdict(facts(), limits) is Verdict.LATER
     assert "until 13:00 UTC: patching" in why(facts(), limits)
     assert verdict(facts(now=NOW + timedelta(minutes=30)), limits) is Verdict.ALLOW
     assert verdict(facts(now=NOW - timedelta(minutes=31)), limits) is Verdict.ALLOW
 
 
-@pytest.mark.parametrize("cron", ["", "every day", "61 * * * *"])
+@pytest.mark.parametrize("cron", ["every day", "61 * * * *"])
 def test_a_cron_expression_that_cannot_be_read_is_told(cron: str) -> None:
     with pytest.raises(ValueError, match="no cron expression"):
-        Maintenance(cron=cron, duration_s=60)
+        Window(cron=cron, duration_s=60)
 
 
-def test_a_freeze_that_ends_before_it_starts_is_told() -> None:
-    with pytest.raises(ValueError, match="ends after it starts"):
-        Freeze(start=NOW, end=NOW)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"start": NOW, "end": NOW}, "ends after it starts"),
+        ({}, "either `start` and `end`, or `cron` and `duration_s`"),
+        ({"start": NOW}, "either"),
+        ({"cron": "0 2 * * *"}, "either"),
+        ({"start": NOW, "end": NOW + timedelta(hours=1), "cron": "0 2 * * *", "duration_s": 60}, "either"),
+        ({"cron": "0 2 * * *", "duration_s": 60, "zone": "Middle/Earth"}, "no time zone"),
+    ],
+)
+def test_a_window_that_cannot_be_meant_is_told(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Window(**given)
+
+
+def test_a_freeze_that_comes_again_holds_in_its_own_time_zone() -> None:
+    limits = Limits(freezes=(Window(cron="0 13 * * SUN", duration_s=3600, zone="Europe/Berlin", why="weekend"),))
+    assert verdict(facts(), limits) is Verdict.PROPOSE, "12:30 UTC is 13:30 in Berlin"
+    assert "until 2026-03-01 14:00 CET: weekend" in why(facts(), limits)
+    assert verdict(facts(now=NOW + timedelta(minutes=30)), limits) is Verdict.ALLOW
 
 
 def test_lesson_storm_many_sick_nodes_are_no_node_fault() -> None:
@@ -200,8 +218,8 @@ SOME_FACTS = st.builds(
     spent=st.lists(SOME_SPENT, max_size=12).map(tuple),
     stop=st.none() | st.just(Stop(at=NOW, by="ada")),
 )  # fmt: skip
-FREEZE = Freeze(start=NOW - timedelta(hours=1), end=NOW + timedelta(hours=1))
-WINDOW = Maintenance(cron="0 12 * * *", duration_s=3600)
+FREEZE = Window(start=NOW - timedelta(hours=1), end=NOW + timedelta(hours=1))
+WINDOW = Window(cron="0 12 * * *", duration_s=3600)
 SOME_LIMITS = st.builds(
     Limits,
     cooldown_s=st.integers(0, 600).map(float),
