@@ -109,8 +109,23 @@ class Guard(Section, frozen=True):
     max_actions_per_hour_per_namespace: Annotated[int, msgspec.Meta(ge=0)] = 15
     max_actions_per_hour_per_target: Annotated[int, msgspec.Meta(ge=0)] = 3
     """Beyond these a person is asked. Pods count for their workload."""
+    max_actions_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 6
+    """Of all workers together; what is more waits."""
     max_ineffective: Annotated[int, msgspec.Meta(ge=1)] = 2
     """After so many times in a day that a playbook did not help a target, a person is asked instead."""
+    breaker_failures: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """After so many actions in a row that failed or did not help, the circuit breaker opens: KT only proposes."""
+    breaker_share: Share = 0.5
+    """It also opens when a smaller share of the last actions helped, once there are `breaker_sample` of them."""
+    breaker_sample: Annotated[int, msgspec.Meta(ge=2)] = 6
+    breaker_window_s: Positive = 3600.0
+    """How far back outcomes count."""
+    breaker_open_s: Positive = 1800.0
+    """How long it stays open; then the first bad outcome opens it again. `kt resume --breaker` closes it."""
+    max_api_latency_s: Positive = 3.0
+    """An API server whose answers take longer (90th percentile of the last minute) opens it too."""
+    tier_label: str = "kt.io/tier"
+    """Label of a workload or its namespace: what is of tier 0 is never touched without approval."""
     drain_deadline_s: Positive = 600.0
     """How long disruption budgets may hold an eviction back before it is given up and a person is asked."""
     freezes: tuple[Window, ...] = ()
@@ -131,6 +146,8 @@ class Approval(Section, frozen=True):
     low: Literal[0, 1, 2] = 0
     medium: Literal[0, 1, 2] = 1
     high: Literal[0, 1, 2] = 2
+    tier0: Literal[1, 2] = 1
+    """How many must agree at least to what touches a workload of tier 0 (guard.tier_label)."""
     undo: Literal[0, 1, 2] = 0
     """How many people must agree before `kt undo` takes something back."""
     own_requests: bool = False
@@ -207,19 +224,32 @@ class Settings(Section, frozen=True):
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Settings of a file (`path`, else KT_CONFIG, else none) under those of the environment. Raises `BadSettings`."""
-    given = path or (Path(environ["KT_CONFIG"]) if environ.get("KT_CONFIG") else None)
+    given = settings_file(path, environ)
     values = _read(given) if given else {}
-    _convert(values, str(given))
+    if given:
+        _convert(values, given)
     _override(values, environ)
     return _convert(values, "the environment")
 
 
-def _convert(values: dict[str, Any], where: str) -> Settings:
+def settings_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that settings come from, if they come from one."""
+    return path or (Path(environ["KT_CONFIG"]) if environ.get("KT_CONFIG") else None)
+
+
+def _convert(values: dict[str, Any], where: str | Path) -> Settings:
     try:
         # Not strict: values of the environment are text.
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise BadSettings(f"{where}: {error}. `kt doctor --settings` lists every key with its meaning.") from error
+        place = f"{where}:{_line(where, str(error))}" if isinstance(where, Path) else where
+        raise BadSettings(f"{place}: {error}. `kt doctor --settings` lists every key with its meaning.") from error
+
+
+def _line(file: Path, message: str) -> int:
+    from kt.toml_lines import line_of, path_of  # only who made a mistake needs it
+
+    return line_of(file.read_text(), path_of(message))
 
 
 def _read(path: Path) -> dict[str, Any]:

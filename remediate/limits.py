@@ -68,7 +68,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_actions_per_hour: int = 30
     max_actions_per_hour_per_namespace: int = 15
     max_actions_per_hour_per_target: int = 3
+    max_actions_per_minute: int = 6
+    """In all; what is more waits."""
     max_ineffective: int = 2
     """After so many times in a day that a playbook did not help a target, a person is asked instead."""
+    breaker_failures: int = 3
+    """So many actions in a row that failed or did not help open the circuit breaker."""
+    breaker_share: float = 0.5
+    """So many of the last actions have to help, once there are `breaker_sample`."""
+    breaker_sample: int = 6
+    breaker_window_s: float = 3600.0
+    """How far back outcomes count."""
+    breaker_open_s: float = 1800.0
+    """How long it stays open."""
+    max_api_latency_s: float = 3.0
+    """An API server whose answers take longer (90th percentile of a minute) opens it too."""
+    tier_label: str = "kt.io/tier"
+    """Label of a workload or namespace: 0 is the most important."""
     freezes: tuple[Window, ...] = ()
     maintenance: tuple[Window, ...] = ()

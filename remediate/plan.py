@@ -46,6 +46,16 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     now: Any
 
 
+class RuleSaid(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one rule of the guard said, in words: the verdict is allow, ask, later, propose or refuse."""
+
+    rule: str
+    verdict: str = "allow"
+    value: str = ""
+    limit: str = ""
+    why: str = ""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A playbook applied to a hypothesis."""
 
@@ -62,10 +72,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How it is undone, in words."""
     propose_only: str = ""
     """Why a person has to carry it out; empty when KT may."""
+    ask: str = ""
+    """Why somebody has to agree, whatever the risk; empty when the risk alone tells."""
+    policy: str = ""
+    """The version of the policy that it was made under."""
+    guard: tuple[RuleSaid, ...] = ()
+    """What the guard said when it was made."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over exact actions, targets and parameters: what an approval is bound to."""
+        """SHA-256 over exact actions, targets, parameters and the policy: what an approval is bound to."""
         what = [
             (
                 step.action,
@@ -78,4 +94,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             )
             for step in self.steps
         ]
-        return hashlib.sha256(msgspec.json.encode((self.playbook, what), order="deterministic")).hexdigest()
+        whole = (self.playbook, what, *([self.policy] if self.policy else []))
+        return hashlib.sha256(msgspec.json.encode(whole, order="deterministic")).hexdigest()

@@ -15,7 +15,7 @@ from remediate.cluster import PATHS, Cluster, ClusterError, Object
 from remediate.guard import Guard, key_of
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
-from remediate.rules import Finding, Verdict, against, verdict_of
+from remediate.rules import Finding, Verdict, against, in_words, verdict_of
 
 Attempts = frozenset[tuple[str, str, str]]
 """(entity, fault, playbook) that were tried before."""
@@ -29,8 +29,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Remediator:
-    """`risks`: risk → how many people must agree (0, 1, 2). `config_versions`: (namespace, name) → what a ConfigMap
-    held, newest first."""
+    """`risks`: risk → how many people must agree (0, 1, 2), and `tier0` → to what touches the most important.
+    `config_versions`: (namespace, name) → what a ConfigMap held, newest first."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Remediator:
         playbooks: Mapping[str, Playbook],
         catalogue: Catalogue,
         guard: Guard,
-        risks: Mapping[str, int],
+        risks: Callable[[], Mapping[str, int]],
         clock: Callable[[], datetime],
         config_versions: Callable[[str, str], Sequence[ConfigVersion]],
     ) -> None:
@@ -75,7 +75,8 @@ class Remediator:
 
     def approvals(self, plan: Plan) -> int:
         """How many different people must agree."""
-        return self._risks[plan.risk]
+        risks = self._risks()
+        return max(risks[plan.risk], risks["tier0"] if plan.ask else 0)
 
     def current(self, plan: Plan) -> str | None:
         """Why the plan does not fit any more what is there, or what the guard has against it now; None when it does."""
@@ -84,7 +85,14 @@ class Remediator:
             findings = [] if changed else self.guard.review(plan.playbook, plan.steps, objects)
         except ClusterError as error:
             return f"the cluster does not answer: {error}"
-        return changed or against(findings) or None
+        return changed or self._newly_against(plan, findings) or None
+
+    def _newly_against(self, plan: Plan, findings: Sequence[Finding]) -> str:
+        """What speaks against a plan that those who had to agreed to, as it was made; empty when nothing does."""
+        if plan.policy and plan.policy != self.guard.policy:
+            return f"the policy is another one now ({self.guard.policy}); the plan was made under {plan.policy}"
+        asked = bool(plan.ask) or self._risks()[plan.risk] > 0
+        return against([each for each in findings if each.verdict > Verdict.ASK or not asked])
 
     def explain(self, plan: Plan) -> tuple[str, list[Finding]]:
         """What has changed since the plan was made, if anything, and what every rule says of it now.
@@ -141,6 +149,7 @@ class Remediator:
         return next((why for why in waiting if why), None)
 
     def _plan(self, hypothesis: Hypothesis, playbook: Playbook) -> Plan | Refusal:
+        policy = self.guard.policy
         try:
             target = self._object(hypothesis.entity)
             if target is None:
@@ -163,7 +172,10 @@ class Remediator:
             steady_state=playbook.steady_state,
             blast_radius=_touched(steps),
             undo=playbook.undo,
-            propose_only=why,
+            propose_only=why if verdict is Verdict.PROPOSE else "",
+            ask=why if verdict is Verdict.ASK else "",
+            policy=policy,
+            guard=in_words(findings),
         )
 
     def _prepared(self, target: Object, playbook: Playbook) -> tuple[Step, ...]:
@@ -195,7 +207,7 @@ class Remediator:
 
 
 def _not_done(error: CannotAct | ClusterError) -> Outcome:
-    return Outcome(ok=False, detail=str(error), later=error.later)
+    return Outcome(ok=False, detail=str(error), later=error.later, stood_back=isinstance(error, CannotAct))
 
 
 def _touched(steps: Sequence[Step]) -> tuple[str, ...]:

@@ -122,6 +122,10 @@ class Pipeline:
     def _sweep(self) -> None:
         runtime = self.runtime
         runtime.pulses.beat(SWEEP)
+        runtime.policy()  # a change of its file is told also while nothing is decided
+        trip = runtime.brakes.tripped()
+        open_ = trip is not None and trip.until > runtime.clock()
+        runtime.telemetry.held(stopped=runtime.brakes.stopped() is not None, breaker_open=open_)
         if runtime.log.unsettled(1):
             self.enqueue("sense")
         for incident in runtime.log.due(runtime.clock()):

@@ -17,6 +17,8 @@ from kt.views.words import COLOURS, SEAL, colour, event_words, span, unmapped, w
 from remediate.plan import Plan
 
 LONGEST_NAME = len("VerificationStarted")
+NEAR = ("tier", "actions per hour", "workload share", "nodes")
+"""Rules whose value a person wants to know also when they allow it."""
 MOST_SIGNALS, MOST_PATHS, MOST_RUNNERS_UP, MOST_DIFF, MOST_EVENTS, MOST_TOUCHED = 4, 2, 3, 10, 10, 8
 
 
@@ -143,11 +145,30 @@ def _plan(state: State, short: str, now: datetime, full: bool) -> Iterable[tuple
     if touched:
         yield "touches", Text(", ".join(touched) + more)
     yield "undo", Text(plan.undo)
+    if plan.guard:
+        yield "guard", _guard(plan, full)
     yield "after", Text(f"must hold: {', '.join(plan.steady_state)}; then a Chaos Toolkit experiment attacks it")
     if state.undo is not None:
         yield "Undo", _wish(state.undo)
     if state.plan is plan:
         yield "Consent", _consent(state, plan, short, now)
+
+
+VERDICTS = {"allow": "green", "ask": "yellow", "later": "yellow", "propose": "yellow", "refuse": "red"}
+
+
+def _guard(plan: Plan, full: bool) -> Text:
+    """What the rules said when the plan was made: those that object, and how near the others were to it."""
+    objecting = [each for each in plan.guard if each.verdict != "allow"]
+    lines = [
+        Text.assemble((each.verdict, VERDICTS[each.verdict]), f" by {each.rule}: {each.why}") for each in objecting
+    ]
+    near = [
+        f"{each.rule}: {each.value}" for each in plan.guard if each.verdict == "allow" and (full or each.rule in NEAR)
+    ]
+    count = len(plan.guard) - len(objecting)
+    lines.append(Text.assemble(("allow", "green"), f" by {count} rules ({'; '.join(near)}) under policy {plan.policy}"))
+    return Text("\n").join(lines)
 
 
 def _diff(diff: str, full: bool) -> Text | None:

@@ -51,6 +51,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What undoing needs to know."""
     left: bool = False
     """Of an undo: the object is not as the action left it, so nothing was touched."""
+    stood_back: bool = False
+    """Not done because it does not fit what is there now: nothing of KT or the cluster failed."""
     later: bool = False
     """Begun and not at its end: the same step is to be applied again, in a while. Not a failure yet."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from datetime import datetime, timedelta
 
+import structlog
+
 from kt.incident.events import (
     ActionFinished,
     ActionStarted,
@@ -23,6 +25,7 @@ from remediate.actions import Outcome
 from remediate.plan import Plan, Target
 from remediate.remediator import Refusal
 
+_log = structlog.get_logger(__name__)
 TARGET_TTL_S = 60.0
 """How long a target stays reserved without a sign of life of its incident; every visit of a stage renews it."""
 
@@ -71,6 +74,7 @@ def _wait(runtime: Runtime, journey: Journey, why: str) -> None:
 
 def _propose(runtime: Runtime, journey: Journey) -> None:
     state, now, settings = journey.state, runtime.clock(), runtime.settings
+    policy = runtime.policy()
     if not state.firing:
         journey.append(Healed(at=now, why="What was seen ended by itself."))
         return
@@ -84,15 +88,16 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     if not likely:
         _wait_for_evidence(runtime, journey)
         return
+    look_at_breaker(runtime)
     answer = runtime.remediator.propose(likely, tried=frozenset(state.attempts))
     if isinstance(answer, Refusal):
         _refused(runtime, journey, answer)
         return
-    expires = now + timedelta(seconds=settings.approval.expires_s)
+    expires = now + timedelta(seconds=policy.approval.expires_s)
     proposed = PlanProposed(
         at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires
     )
-    if settings.guard.enabled and not answer.propose_only:
+    if policy.guard.enabled and not answer.propose_only:
         journey.append(proposed)
         return
     if answer.propose_only:
@@ -100,6 +105,13 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
         return
     why = "KT only observes (guard.enabled is off). The plan above is what it would have done."
     journey.append(proposed, Escalated(at=now, why=why))
+
+
+def look_at_breaker(runtime: Runtime) -> None:
+    """Open the circuit breaker if there is reason to, and say so once."""
+    trip = runtime.remediator.guard.watch()
+    if trip is not None:
+        _log.error("circuit breaker opened: KT only proposes", until=trip.until.isoformat(), why=trip.why)
 
 
 def _for_a_person(plan: Plan) -> str:
@@ -198,7 +210,12 @@ def _begin(runtime: Runtime, journey: Journey) -> None:
     action = uuid.uuid4().hex
     # Counted before it is begun, once for a plan: after a crash in between one too many is counted, never one too few.
     first = state.phase == "awaiting approval"
-    over = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step]) if first else ""
+    over, soon = "", False
+    if first:
+        over, soon = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step])
+    if soon:
+        wait_for(runtime, journey, over)
+        return
     if over:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=over), Escalated(at=now, why=over))
         return
@@ -225,6 +242,10 @@ def _act(runtime: Runtime, journey: Journey) -> None:
         wait_for(runtime, journey, outcome.detail)
         return
     runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
+    if not outcome.ok and not outcome.stood_back:
+        first = next(each for each in reversed(journey.state.actions) if each.plan == plan and each.step == 0)
+        runtime.brakes.conclude(first.id, "failed")
+        look_at_breaker(runtime)
     journey.record(
         ActionFinished(
             at=runtime.clock(), action_id=open_action.id, ok=outcome.ok, detail=outcome.detail, undo=outcome.undo
@@ -234,7 +255,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
 
 def _or_too_late(runtime: Runtime, action: Action, outcome: Outcome) -> Outcome:
     """What disruption budgets or an API server hold back is asked for until a deadline; then it has failed."""
-    patience = timedelta(seconds=runtime.settings.guard.drain_deadline_s)
+    patience = timedelta(seconds=runtime.policy().guard.drain_deadline_s)
     if runtime.clock() < action.started_at + patience:
         return outcome
     detail = f"not done {patience.total_seconds():.0f} s after it was begun: {outcome.detail}"
@@ -254,6 +275,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     reserve(runtime, journey.incident, action.plan.steps[action.step].target)
     if state.verdict is not None and state.verdict.outcome == "regressed":
         runtime.brakes.conclude(action.id, "ineffective")
+        look_at_breaker(runtime)
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
     runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)

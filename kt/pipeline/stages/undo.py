@@ -86,7 +86,9 @@ def _against(
     if verdict >= Verdict.LATER:
         return UndoDropped(at=now, why=f"The guard is against it: {against(findings)}")
     name, step = next(iter(to_do.items()))
-    over = runtime.remediator.guard.spend(f"{name}/undo", name_of(playbook), step)
+    over, soon = runtime.remediator.guard.spend(f"{name}/undo", name_of(playbook), step)
+    if soon:
+        return _later(runtime, over)
     return UndoDropped(at=now, why=f"The guard is against it: {over}") if over else None
 
 
