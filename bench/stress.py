@@ -31,7 +31,7 @@ import msgspec
 from bench.stress_worker import REGRESSED_OF, lot
 from graph_schema.model import Diagnosis, Hypothesis, Signal
 from kt.incident.consent import Answer
-from kt.incident.events import ActionStarted, AlertsReceived, Diagnosed, UndoAsked
+from kt.incident.events import ActionStarted, AlertsReceived, Diagnosed, Escalated, Healed, UndoAsked
 from kt.incident.log import Append, IncidentLog, VersionConflict
 from kt.incident.undoing import ask
 from kt.pipeline.journey import Journey
@@ -51,6 +51,7 @@ UNDO_OF = 5
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """KT changed a target: `action` took effect there, or was undone."""
 
+    at: datetime
     target: str
     action: str
     fencing: int
@@ -86,7 +87,8 @@ class Witness:
             for mark, undone in ((ACTION, False), (UNDONE, True)):
                 if after.get(mark) and after.get(mark) != before.get(mark):
                     fencing = int(after.get(FENCING, "0"))
-                    self.writes.append(Write(target=target, action=after[mark], fencing=fencing, undone=undone))
+                    now, action = datetime.now(UTC), after[mark]
+                    self.writes.append(Write(at=now, target=target, action=action, fencing=fencing, undone=undone))
 
 
 class Nursery:
@@ -264,6 +266,10 @@ def violations(journeys: Sequence[Journey], writes: Sequence[Write]) -> Iterator
         for record in journey.records
         if isinstance(record.event, ActionStarted)
     }
+    ends = {
+        journey.incident: next(each.event.at for each in journey.records if isinstance(each.event, Healed | Escalated))
+        for journey in journeys
+    }
     effects = [each for each in writes if not each.undone]
     for each in writes:
         if each.action not in owner:
@@ -275,7 +281,7 @@ def violations(journeys: Sequence[Journey], writes: Sequence[Write]) -> Iterator
     for each in writes:
         of_target[each.target].append(each)
     for target, theirs in of_target.items():
-        yield from _one_at_a_time(target, theirs, owner, journeys)
+        yield from _one_at_a_time(target, theirs, owner, ends)
         count = sum(not each.undone for each in theirs)
         if count > CAPS["PER_TARGET"]:
             yield f"{count} actions on {target}"
@@ -291,27 +297,20 @@ def violations(journeys: Sequence[Journey], writes: Sequence[Write]) -> Iterator
 
 
 def _one_at_a_time(
-    target: str, writes: Sequence[Write], owner: Mapping[str, str], journeys: Sequence[Journey]
+    target: str, writes: Sequence[Write], owner: Mapping[str, str], ends: Mapping[str, datetime]
 ) -> Iterator[str]:
-    """While an incident may still go back on what it did, nobody else acts there; rights only grow."""
-    asked = {
-        journey.incident
-        for journey in journeys
-        if any(isinstance(record.event, UndoAsked) for record in journey.records)
-    }
-    fencing = [each.fencing for each in writes if not each.undone]
+    """From its first effect on a target until it has ended, an incident has it for itself; rights only grow."""
+    effects = [each for each in writes if not each.undone]
+    fencing = [each.fencing for each in effects]
     if fencing != sorted(fencing):
         yield f"an older right acted after a newer one on {target}: {fencing}"
-    for place, each in enumerate(writes):
-        if not each.undone or owner.get(each.action) in asked:
-            continue
-        begun = next((at for at, other in enumerate(writes[:place]) if other.action == each.action), None)
-        if begun is None:
-            yield f"action {each.action} was undone on {target} and never done"
-            continue
-        between = {owner.get(other.action) for other in writes[begun:place]} - {owner.get(each.action)}
-        if between:
-            yield f"{between} acted on {target} in the middle of {owner.get(each.action)}"
+    begun: dict[str, datetime] = {}
+    for each in effects:
+        incident = owner.get(each.action, "")
+        begun.setdefault(incident, each.at)
+        for other, since in begun.items():
+            if other != incident and since < each.at < ends.get(other, each.at):
+                yield f"{incident} acted on {target} while {other} had it"
 
 
 def main() -> int:
