@@ -20,14 +20,13 @@ from kt.incident.events import (
 )
 from kt.incident.state import Action, State
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.targets import reserve
 from kt.runtime import Runtime
 from remediate.actions import Outcome
-from remediate.plan import Plan, Target
+from remediate.plan import Plan
 from remediate.remediator import Refusal
 
 _log = structlog.get_logger(__name__)
-TARGET_TTL_S = 60.0
-"""How long a target stays reserved without a sign of life of its incident; every visit of a stage renews it."""
 
 
 def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
@@ -306,16 +305,6 @@ def _why_undo(journey: Journey) -> str:
         return f"The fix did not hold: {state.verdict.why}"
     failed = next((action.finished for action in state.actions if action.finished and not action.finished.ok), None)
     return f"A step failed: {failed.detail}" if failed else "The plan is taken back."
-
-
-def reserve(runtime: Runtime, incident: str, target: Target) -> int | None:
-    """The fencing token of this incident for a target; None while another incident has it."""
-    return runtime.leases.acquire(target_lease(target), incident, ttl_s=TARGET_TTL_S)
-
-
-def target_lease(target: Target) -> str:
-    """The name of the lease of a target."""
-    return f"target/{target.kind}/{target.namespace}/{target.name}"
 
 
 def _name(plan: Plan, step: int) -> str:

@@ -12,7 +12,8 @@ from datetime import timedelta
 from kt.incident.events import Escalated, Postponed, RolledBack, UndoDropped, Undone, UndoStarted
 from kt.incident.state import Action, State, Undoing
 from kt.pipeline.journey import Held, Journey
-from kt.pipeline.stages.remediate import reserve, stopped, target_lease, undo_deadline, wait_for
+from kt.pipeline.stages.remediate import stopped, undo_deadline, wait_for
+from kt.pipeline.targets import reserve, target_lease
 from kt.runtime import Runtime
 from remediate.cluster import ClusterError
 from remediate.plan import Step

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from graph_schema.model import Hypothesis
-from kt.incident.events import ActionFinished, Approved, PlanDropped, Postponed, Verified
+from kt.incident.events import ActionFinished, Approved, Healed, PlanDropped, Postponed, Verified
+from kt.pipeline.targets import keep, reserve, target_lease
 from kt.policy import policy_of
 from kt.settings import Approval
 from remediate.brakes import OutcomeOf, Spent
@@ -173,3 +174,24 @@ class TestPolicy:
         desk.open()
         assert desk.visit().state.phase == "escalated"
         assert desk.replicas() == 2
+
+
+class TestReservation:
+    def test_what_an_incident_that_has_ended_did_not_give_back_is_taken_from_it(self, desk: Desk) -> None:
+        """Its worker was killed between the end and the giving back."""
+        desk.guard |= {"cooldown_s": 0.0}
+        desk.open()
+        desk.visit()
+        desk.open(incident="other")
+        assert "Another incident acts on" in str(desk.visit("other").records[-1].event)
+        desk.say(Healed(at=T0, why="it held"))
+        desk.clock.forward(6)
+        assert desk.visit("other").state.phase == "verifying"
+
+    def test_an_open_incident_keeps_its_target_through_its_verification(self, desk: Desk) -> None:
+        desk.open()
+        journey = desk.visit()
+        target = journey.state.actions[0].plan.steps[0].target
+        desk.runtime.leases.release(target_lease(target), "i", journey.state.actions[0].fencing)
+        keep(desk.runtime, journey, for_s=120)
+        assert reserve(desk.runtime, "other", target) is None

@@ -25,7 +25,7 @@ from kt.incident.events import (
     Verified,
 )
 from kt.pipeline.journey import Journey
-from kt.pipeline.stages import remediate
+from kt.pipeline.targets import reserve
 from kt.runtime import Runtime
 from kt.settings import Approval
 from remediate.brakes import Stop
@@ -170,7 +170,7 @@ class TestUnreachable:
         desk.open()
         plan = desk.visit().state.plan
         assert plan is not None
-        token = remediate.reserve(desk.runtime, "i", plan.steps[0].target)
+        token = reserve(desk.runtime, "i", plan.steps[0].target)
         assert token is not None
         begun = ActionStarted(at=T0, action_id="a", plan_digest=plan.digest, step=0, fencing=token)
         desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"), begun)
