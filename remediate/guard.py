@@ -5,6 +5,7 @@ Here is what it looks at; what follows from that is in `remediate.rules`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,9 @@ from remediate.rules import DAY, HOUR, OPT_IN, Disturbance, Facts, Finding, Node
 __all__ = ["OPT_IN", "Guard"]
 
 
+KNOWN_S = 5.0
+
+
 class Guard:
     """`limits`: those that hold now, by the policy of that version; asked anew each time."""
 
@@ -33,6 +37,7 @@ class Guard:
         clock: Callable[[], datetime],
     ) -> None:
         self._cluster, self._limits, self.brakes, self._clock = cluster, limits, brakes, clock
+        self._known: tuple[float, list[str]] = (-KNOWN_S, [])
 
     @property
     def limits(self) -> Limits:
@@ -44,12 +49,23 @@ class Guard:
         return self._limits()[1]
 
     def opted_in(self) -> list[str]:
-        """The namespaces whose owners let KT act in them."""
-        return sorted(self._opted_in())
+        """The namespaces whose owners let KT act in them, a few seconds old: enough to choose by, not to decide by."""
+        at, known = self._known
+        now = time.monotonic()
+        if now - at > KNOWN_S:
+            spaces = self._cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
+            known = sorted(space["metadata"]["name"] for space in spaces)
+            self._known = now, known
+        return known
 
-    def _opted_in(self) -> dict[str, Object]:
-        spaces = self._cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
-        return {space["metadata"]["name"]: space for space in spaces}
+    def _opted_in(self, names: Iterable[str]) -> dict[str, Object]:
+        """Those of these namespaces that are opted in, as they are now."""
+        found = {name: self._cluster.get("Namespace", name) for name in names}
+        return {
+            name: {**space, "kind": "Namespace"}
+            for name, space in found.items()
+            if space and (space["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"
+        }
 
     def watch(self) -> Trip | None:
         """Open the circuit breaker if there is reason to; the trip when it opened just now."""
@@ -106,7 +122,7 @@ class Guard:
         on_nodes = any(step.target.kind == "Node" for step in steps)
         nodes = self._cluster.list("Node") if on_nodes else []
         moved = {space for step in steps for space in _spaces(step)}
-        opted_in = self._opted_in()
+        opted_in = self._opted_in(sorted(moved))
         return Facts(
             now=self._clock(),
             playbook=playbook,
