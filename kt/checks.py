@@ -167,6 +167,14 @@ def breaker(runtime: Runtime) -> Finding:
     return Finding(state="odd", detail=f"open until {trip.until:%H:%M} UTC, KT only proposes: {trip.why}", fix=fix)
 
 
+def notify(runtime: Runtime) -> Finding:
+    names = [address.partition(":")[0] for address in runtime.settings.notify.urls.split()]
+    if names:
+        return Finding(detail=f"{', '.join(names)}: {', '.join(runtime.settings.notify.kinds)}; `kt notify` tries them")
+    fix = "set notify.urls, so that people need not look whether KT waits for them"
+    return Finding(state="odd", detail="nobody is told of anything", fix=fix)
+
+
 CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("incident log", log, "see store.* in the settings: the folder must be writable, or Neo4j must answer"),
     ("graph", graph, "see store.* in the settings"),
@@ -178,6 +186,7 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("guard", guard, "the cluster must answer first"),
     ("stop", stop, "the incident log must answer first"),
     ("breaker", breaker, "the incident log must answer first"),
+    ("notify", notify, "see notify.* in the settings"),
 )
 
 

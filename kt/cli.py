@@ -25,6 +25,7 @@ COMMANDS = {
     "tokens": ("kt.commands.tokens", "Who may decide: make, list and revoke operators' tokens."),
     "stop": ("kt.commands.brake", "Hold everything: nothing touches the cluster until you resume."),
     "resume": ("kt.commands.brake", "Let go of a stop."),
+    "notify": ("kt.commands.notify", "Send a test message to everybody who is told of things."),
     "guard": ("kt.commands.brake", "Why a plan may or may not act."),
     "demo": ("kt.commands.demo", "Break a simulated shop and watch it being healed."),
     "diagnose": ("kt.commands.diagnose", "Find the cause in files, without a cluster."),

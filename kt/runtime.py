@@ -15,6 +15,7 @@ from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
+from kt.notify import Messenger, services
 from kt.policy import Policy, policy_of
 from kt.settings import BadSettings, Settings
 from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses
@@ -63,6 +64,7 @@ class Runtime:
         folder = settings.guard.playbooks
         self.playbooks = load_playbooks(ACTIONS, Path(folder) if folder else None)
         self.symptoms = SymptomCheck(settings.prometheus.url)
+        self.messenger = Messenger(services(settings.notify.urls), settings.notify.kinds, self.telemetry.told)
 
     @cached_property
     def api_client(self) -> Any:
@@ -132,6 +134,7 @@ class Runtime:
             self.leases.release(name, state.id, action.fencing)
 
     def close(self) -> None:
+        self.messenger.close()
         self.log.close()
         self.brakes.close()
         self.pulses.close()

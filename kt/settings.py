@@ -158,6 +158,19 @@ class Approval(Section, frozen=True):
     which is right only where everybody who can run `kt` may decide."""
 
 
+Kind = Literal["proposed", "expired", "outcome", "escalated"]
+
+
+class Notify(Section, frozen=True):
+    """Messages to people through Apprise: Slack, Teams, mail, any webhook."""
+
+    urls: str = ""
+    """Addresses as Apprise writes them, separated by spaces or lines; secrets, so better in a file
+    (KT_NOTIFY__URLS_FILE)."""
+    kinds: tuple[Kind, ...] = ("proposed", "expired", "outcome", "escalated")
+    """Of what: a plan that waits for consent, one that nobody decided on, what became of one, what needs a person."""
+
+
 class Chaos(Section, frozen=True):
     """Scheduled chaos. What a guard refuses is in the history with its reason."""
 
@@ -216,6 +229,7 @@ class Settings(Section, frozen=True):
     approval: Approval = Approval()
     pipeline: Pipeline = Pipeline()
     chaos: Chaos = Chaos()
+    notify: Notify = Notify()
 
     @property
     def data(self) -> Path:

@@ -95,6 +95,9 @@ class Telemetry:
         self._policy = Gauge(
             "kt_policy_info", "1 for the version of the policy in force", ["version"], registry=registry
         )
+        self._messages = Counter(
+            "kt_messages_total", "Messages to people by service and outcome", ["service", "outcome"], registry=registry
+        )
         self._chaos = Counter("kt_chaos_runs_total", "Runs of chaos by outcome", ["outcome"], registry=registry)
 
     def kept(self) -> None:
@@ -138,6 +141,10 @@ class Telemetry:
         self._policy.clear()
         self._policy.labels(version).set(1)
         self._policy_refused.set(bool(problem))
+
+    def told(self, service: str, outcome: str) -> None:
+        """A message to people was sent, failed, or was dropped since too many waited."""
+        self._messages.labels(service, outcome).inc()
 
     def chaos(self, outcome: str) -> None:
         self._chaos.labels(outcome).inc()

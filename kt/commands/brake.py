@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from kt.commands.shadow import shadow
 from kt.settings import load
 from remediate.brakes import Brakes, Stop
 
@@ -101,6 +102,9 @@ def explain(config: Path | None, incident: str, as_json: bool) -> None:
             click.echo(f"           {each.why}")
     if changed:
         click.echo(f"  The plan does not fit any more: {changed}.")
+
+
+guard.add_command(shadow)
 
 
 def _policies(now: str, made_under: str) -> None:

@@ -43,6 +43,8 @@ class PlanProposed(Happened, frozen=True):
     approvals_needed: int
     """0: automatic, 1: one approver, 2: two different ones."""
     expires_at: datetime
+    shadow: bool = False
+    """It is only shown: the guard is off."""
 
 
 class Approved(Happened, frozen=True):

@@ -182,6 +182,7 @@ class Pipeline:
             journey = Journey(self.runtime.log, incident)
             why = f"KT itself failed {MOST_FAILURES} times at “{stage}”: {error}"
             journey.append(Escalated(at=self.runtime.clock(), why=why))
+            self.runtime.messenger.tell(journey.records[-1:], journey.state)
             self.runtime.ended(journey.state)
             self.runtime.telemetry.ended(journey.state)
             state = journey.state
@@ -194,8 +195,11 @@ class Pipeline:
         if journey.state.next_step != stage:
             return journey.state
         before = journey.state.version
-        with self.runtime.telemetry.stage(stage):
-            work(journey, lease)
+        try:
+            with self.runtime.telemetry.stage(stage):
+                work(journey, lease)
+        finally:
+            self.runtime.messenger.tell(journey.records[before:], journey.state)
         if journey.state.ended:
             self.runtime.ended(journey.state)
             self.runtime.telemetry.ended(journey.state)

@@ -94,8 +94,9 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
         return
     expires = now + timedelta(seconds=policy.approval.expires_s)
     proposed = PlanProposed(
-        at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires
-    )
+        at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires,
+        shadow=not policy.guard.enabled,
+    )  # fmt: skip
     if policy.guard.enabled and not answer.propose_only:
         journey.append(proposed)
         return
