@@ -54,9 +54,10 @@ def messages(records: Sequence[Record], state: State) -> Iterator[Message]:
         match event:
             case PlanProposed() if event.approvals_needed and state.phase != "escalated":
                 steps = "; ".join(step.summary or step.action for step in event.plan.steps)
-                touched = ", ".join(event.plan.blast_radius)
+                touched = ", ".join((*event.plan.blast_radius, *event.plan.affects[:5]))
                 until = f"Until {event.expires_at:%Y-%m-%d %H:%M} UTC; {event.approvals_needed} must agree."
-                body = f"For {summary(state)}.\nTouches {touched}. Risk: {event.plan.risk}. {event.plan.ask}\n{until}"
+                risk = f"Risk: {event.plan.risk}. {event.plan.ask}"
+                body = f"For {summary(state)}.\nTouches or affects {touched}. {risk}\n{until}"
                 yield _message("proposed", f"KT asks: {steps}", body, state, event.plan.digest)
             case UndoAsked() if event.approvals_needed:
                 body = f"{event.by} asks for it: {event.why or 'no reason given'}.\nFor {summary(state)}."

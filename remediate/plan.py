@@ -67,7 +67,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     steady_state: tuple[str, ...]
     """Selectors or checks that must hold afterwards, as the verify package reads them."""
     blast_radius: tuple[str, ...] = ()
-    """Entities that the actions touch or that depend on what they touch."""
+    """Entities that the actions touch."""
+    affects: tuple[str, ...] = ()
+    """Services and workloads that depend on what it touches, the nearest first."""
     undo: str = ""
     """How it is undone, in words."""
     propose_only: str = ""

@@ -81,9 +81,9 @@ def _asked(state: State, short: str) -> Text:
     return Text.assemble(
         (f"{steps}\n", "bold"),
         (f"for {summary(state)}; {len(state.agreed)} of {state.approvals_needed} agreed ({agreed})\n", "dim"),
-        (f"kt show {short}", "cyan"), "   ",
-        (f"kt approve {short} --plan {state.digest[:SEAL]}", "yellow"), "   ",
-        (f"kt reject {short} --why …", "yellow"),
+        (f"kt approve {short} --plan {state.digest[:SEAL]}", "yellow"),
+        (f"\nkt reject {short} --why …", "yellow"),
+        (f"   kt show {short}", "cyan"),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 
 from kt.incident.events import (
@@ -19,6 +20,7 @@ from kt.incident.events import (
     UndoStarted,
 )
 from kt.incident.state import Action, State
+from kt.pipeline.dependants import dependants
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.targets import reserve
 from kt.runtime import Runtime
@@ -92,6 +94,7 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     if isinstance(answer, Refusal):
         _refused(runtime, journey, answer)
         return
+    answer = msgspec.structs.replace(answer, affects=dependants(runtime.graph, answer.blast_radius))
     expires = now + timedelta(seconds=policy.approval.expires_s)
     proposed = PlanProposed(
         at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires,
