@@ -303,7 +303,8 @@ def _convert(values: dict[str, Any], where: str | Path) -> Settings:
 
 
 def _line(file: Path, message: str) -> int:
-    from kt.toml_lines import line_of, path_of  # only who made a mistake needs it
+    from graph_schema.located import path_of  # only who made a mistake needs these
+    from kt.toml_lines import line_of
 
     return line_of(file.read_text(), path_of(message))
 

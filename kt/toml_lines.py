@@ -34,16 +34,6 @@ def line_of(text: str, path: Path) -> int:
     return line
 
 
-def path_of(message: str) -> list[str | int]:
-    """Where msgspec says it is: “… - at `$.guard.freezes[0].end`”, and the field that it names."""
-    at = re.search(r"at `\$(.*?)`", message)
-    found: list[str | int] = [
-        int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", at[1] if at else "")
-    ]
-    unknown = re.search(r"unknown field `(.+?)`", message)
-    return [*found, unknown[1]] if unknown else found
-
-
 def _parts(name: str) -> list[str]:
     return [part.strip().strip("\"'") for part in name.split(".")]
 

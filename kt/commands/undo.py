@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from kt.commands.approve import MOST_TRIES, TOKEN, decider
+from kt.commands.approve import TOKEN, decider, settle
 from kt.commands.incidents import echo_json, whole_id
-from kt.incident.consent import Answer
+from kt.incident.consent import Answer, Reply
 from kt.incident.events import RolledBack, UndoDropped, Undone
-from kt.incident.log import IncidentLog, VersionConflict
+from kt.incident.log import IncidentLog
 from kt.incident.state import State
 from kt.incident.undoing import ask
 from kt.pipeline.journey import Journey
@@ -65,24 +65,19 @@ def undo(
 def _ask(settings: Settings, log: IncidentLog, incident: str, name: str, why: str) -> tuple[str, int]:
     """What is to be said, and the version of the log from which on its fate is told."""
     approval = settings.approval
-    for _ in range(MOST_TRIES):
-        journey, now = Journey(log, incident), datetime.now(UTC)
-        reply = ask(
-            journey.state,
+
+    def asked(state: State) -> Reply:
+        now = datetime.now(UTC)
+        return ask(
+            state,
             Answer(by=name, at=now, where=socket.gethostname(), why=why),
             needed=approval.undo,
             others_only=not approval.own_requests,
             expires_at=now + timedelta(seconds=approval.expires_s),
         )
-        try:
-            if reply.event is not None:
-                journey.append(reply.event)
-        except VersionConflict:
-            continue
-        if not reply.done:
-            raise click.ClickException(reply.said)
-        return reply.said, journey.state.version
-    raise click.ClickException(f"incident {incident} keeps moving; look at it again: kt show {incident}")
+
+    state, reply = settle(log, incident, asked)
+    return reply.said, state.version
 
 
 def _followed(log: IncidentLog, incident: str, wait_s: float) -> State:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import msgspec
-import pytest
 
 from graph_schema.model import Hypothesis
 from kt.incident.events import ActionFinished, Approved, Healed, PlanDropped, Postponed, Verified
@@ -18,18 +15,7 @@ from remediate.brakes import OutcomeOf, Spent
 from remediate.cluster import ClusterError
 from remediate.plan import Plan
 from tests.unit.pipeline.desk import CART, T0, Desk
-from twin.server import Twin
 from verify.verdict import Verdict
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    twin = Twin(speed=20).start()
-    desk = Desk(tmp_path, twin)
-    yield desk
-    if desk._runtime is not None:
-        desk._runtime.close()
-    twin.stop()
 
 
 def account(desk: Desk, *outcomes: OutcomeOf, seconds_ago: float = 600) -> None:

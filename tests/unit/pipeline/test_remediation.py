@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from graph_schema.config_versions import ConfigVersion, keep, kept
 from graph_schema.model import Hypothesis
@@ -33,18 +32,7 @@ from remediate.cluster import ClusterError, Object
 from remediate.limits import Window
 from remediate.remediator import Refusal
 from tests.unit.pipeline.desk import CART, T0, Desk
-from twin.server import Twin
 from verify.verdict import Verdict
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    twin = Twin(speed=20).start()
-    desk = Desk(tmp_path, twin)
-    yield desk
-    if desk._runtime is not None:
-        desk._runtime.close()
-    twin.stop()
 
 
 def test_a_place_without_a_fault_of_the_catalogue_is_told_and_left_alone(desk: Desk) -> None:

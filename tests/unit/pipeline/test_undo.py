@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,19 +14,8 @@ from kt.settings import Approval
 from remediate.brakes import Stop
 from remediate.cluster import Object
 from tests.unit.pipeline.desk import CART, T0, Desk
-from twin.server import Twin
 
 DAYS = 3 * 86400.0
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    twin = Twin(speed=20).start()
-    desk = Desk(tmp_path, twin)
-    yield desk
-    if desk._runtime is not None:
-        desk._runtime.close()
-    twin.stop()
 
 
 def healed(desk: Desk) -> Object:

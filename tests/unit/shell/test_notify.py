@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,6 +33,7 @@ from kt.incident.state import fold
 from kt.notify import AppriseService, Message, Messenger, messages, services
 from kt.settings import BadSettings
 from remediate.plan import Plan, Step, Target
+from tests.e2e.installation import until
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CAUSE = Hypothesis(entity="Deployment/shop/cart", fault="Workload.Overload", probability=0.9)
@@ -115,20 +116,11 @@ def receiver() -> Iterator[Receiver]:
     one.server.server_close()
 
 
-def until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(400):
-        if condition():
-            return
-        pause.wait(0.05)
-    raise AssertionError("it did not come about within 20 s")
-
-
 def test_a_message_arrives_through_apprise(receiver: Receiver) -> None:
     counts: Counter[tuple[str, str]] = Counter()
     messenger = Messenger(services(receiver.url), ["outcome"], lambda *what: counts.update([what]))
     messenger.send(MESSAGE)
-    until(lambda: counts["json", "sent"] == 1)
+    until(lambda: counts["json", "sent"] == 1, "it is so")
     messenger.close()
     assert [(each["title"], each["message"]) for each in receiver.got] == [("Healed", "it held")]
 
@@ -142,7 +134,7 @@ def test_a_service_that_hangs_holds_nobody_and_keeps_no_other_waiting(receiver: 
         messenger = Messenger(services(f"{hanging}\n{receiver.url}"), ["outcome"], lambda *what: counts.update([what]))
         for _ in range(3):
             messenger.send(MESSAGE)
-        until(lambda: len(receiver.got) == 3)
+        until(lambda: len(receiver.got) == 3, "it is so")
         assert counts["json", "failed"] == 0, "the other one still hangs"
 
 
@@ -151,7 +143,7 @@ def test_what_fails_is_tried_again_then_counted_and_no_address_is_logged(capfd: 
     counts: Counter[tuple[str, str]] = Counter()
     messenger = Messenger(services(failing.url), ["outcome"], lambda *what: counts.update([what]), pause_s=0.01)
     messenger.send(MESSAGE)
-    until(lambda: counts["json", "failed"] == 1)
+    until(lambda: counts["json", "failed"] == 1, "it is so")
     messenger.close()
     assert len(failing.got) == 3
     failing.server.shutdown()
@@ -174,7 +166,7 @@ def test_when_too_many_wait_the_newest_are_dropped_and_counted(monkeypatch: pyte
         messenger.send(MESSAGE)
     assert counts["slow", "dropped"] >= 49
     held.set()
-    until(lambda: counts["slow", "sent"] + counts["slow", "dropped"] == 250)
+    until(lambda: counts["slow", "sent"] + counts["slow", "dropped"] == 250, "it is so")
     messenger.close()
 
 
