@@ -121,6 +121,10 @@ class Guard(Section, frozen=True):
     """How long a target is left alone after KT acted on it."""
     max_share_of_nodes: Share = 0.34
     """Nodes that may be cordoned or not ready at once, the target of the action among them."""
+    node_groups: tuple[str, ...] = ("topology.kubernetes.io/zone",)
+    """Labels of nodes by which they belong together: the zone, and whatever tells your node pools apart."""
+    max_share_of_node_group: Share = 0.5
+    """Nodes of one zone or pool that may be out at once; one may be, but of several never the last."""
     storm_nodes: Annotated[int, msgspec.Meta(ge=1)] = 3
     """So many nodes not ready at once are no node fault: no node remedies then."""
     max_replicas: Annotated[int, msgspec.Meta(ge=1)] = 20

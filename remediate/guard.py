@@ -135,6 +135,7 @@ class Guard:
                     name=node["metadata"]["name"],
                     ready=ready(node),
                     unschedulable=bool(node["spec"].get("unschedulable")),
+                    groups=tuple(self._groups(node)),
                 )
                 for node in nodes
             ),
@@ -157,6 +158,12 @@ class Guard:
             trip=self.brakes.tripped(),
             api_s=self._cluster.latency.p90_s,
         )
+
+    def _groups(self, node: Object) -> Iterator[str]:
+        labels = node["metadata"].get("labels") or {}
+        for label in self.limits.node_groups:
+            if label in labels:
+                yield f"{label.rpartition('/')[2]} {labels[label]}"
 
     def _tiers(
         self, steps: Sequence[Step], things: Mapping[tuple[str, str], Object], spaces: Iterable[Object]

@@ -58,6 +58,10 @@ def _check(cron: str, zone: str) -> None:
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     cooldown_s: float = 300.0
     max_share_of_nodes: float = 0.34
+    node_groups: tuple[str, ...] = ("topology.kubernetes.io/zone",)
+    """Labels of nodes by which they belong together: zones, pools."""
+    max_share_of_node_group: float = 0.5
+    """Nodes of one group that may be out at once; one may always be, unless it is the last."""
     storm_nodes: int = 3
     """So many nodes not ready at once are no node fault: no node remedies then."""
     max_replicas: int = 20

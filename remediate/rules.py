@@ -51,6 +51,8 @@ class NodeFact(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     ready: bool
     unschedulable: bool = False
+    groups: tuple[str, ...] = ()
+    """What it belongs to, as `zone eu-1`."""
 
 
 class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +201,27 @@ def nodes(facts: Facts, limits: Limits) -> Finding:
     return made
 
 
+def node_groups(facts: Facts, limits: Limits) -> Finding:
+    """No more than a share of a zone or a pool; one node of each may go, but of several never the last that stands."""
+    made = Finding(rule="node groups", value="no node touched", limit=f"{limits.max_share_of_node_group:.0%}")
+    if not facts.node_targets:
+        return made
+    made = msgspec.structs.replace(made, value="none told")
+    touched = {group for node in facts.nodes if node.name in facts.node_targets for group in node.groups}
+    for group in sorted(touched):
+        members = [node for node in facts.nodes if group in node.groups]
+        out = sorted(
+            node.name for node in members
+            if node.unschedulable or not node.ready or node.name in facts.node_targets
+        )  # fmt: skip
+        allowed = max(1, int(limits.max_share_of_node_group * len(members)))
+        made = msgspec.structs.replace(made, value=f"{len(out)} of {len(members)} of {group}")
+        if len(out) > allowed or (len(members) > 1 and len(out) == len(members)):
+            why = f"{len(out)} of {len(members)} nodes of {group} would be out ({', '.join(out)})"
+            return msgspec.structs.replace(made, verdict=Verdict.REFUSE, why=f"{why}; the limit is {allowed}")
+    return made
+
+
 def workload_share(facts: Facts, limits: Limits) -> Finding:
     """Ending a pod that does not serve takes nothing away; one that serves may go while enough others do."""
     made = Finding(rule="workload share", value="no serving pod taken", limit=f"{limits.max_share_of_workload:.0%}")
@@ -332,5 +355,5 @@ def _counts(
 
 RULES: tuple[Rule, ...] = (
     stop, breaker, opt_in, tier, freeze, maintenance, ownership, cooldown, ineffective, taken_back, rate, windows,
-    workload_share, nodes, storm,
+    workload_share, nodes, node_groups, storm,
 )  # fmt: skip

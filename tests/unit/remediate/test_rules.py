@@ -140,6 +140,25 @@ def test_the_last_node_that_stands_is_never_taken() -> None:
     assert verdict(node_facts(ready=1, sick=1, target="n1")) is Verdict.REFUSE
 
 
+@pytest.mark.parametrize(
+    ("members", "out", "expected"),
+    [
+        (4, 1, Verdict.ALLOW),
+        (4, 2, Verdict.REFUSE),
+        (2, 1, Verdict.REFUSE),
+        (1, 0, Verdict.ALLOW),
+        (2, 0, Verdict.ALLOW),
+    ],
+)
+def test_a_zone_or_pool_never_loses_more_than_its_share(members: int, out: int, expected: Verdict) -> None:
+    """`out` of its members are out already, and one more is to go; there are plenty of nodes elsewhere."""
+    zone = [NodeFact(name=f"n{at}", ready=not 1 <= at <= out, groups=("zone a",)) for at in range(members)]
+    rest = [NodeFact(name=f"r{at}", ready=True, groups=("zone b",)) for at in range(20)]
+    given = facts(nodes=(*zone, *rest), node_targets=("n0",), targets=("Node/n0",))
+    assert verdict(given) is expected
+    assert ("nodes of zone a would be out" in why(given)) == (expected is Verdict.REFUSE)
+
+
 @pytest.mark.parametrize(("pods", "missing", "expected"), [
     (3, 0, Verdict.ALLOW), (3, 1, Verdict.LATER), (6, 1, Verdict.ALLOW), (6, 2, Verdict.LATER), (1, 0, Verdict.ALLOW),
 ])  # fmt: skip
@@ -269,7 +288,10 @@ SOME_FACTS = st.builds(
     targets=st.sets(st.sampled_from((CART, "Deployment/mail/web", "Node/n0"))).map(lambda each: tuple(sorted(each))),
     node_targets=st.sampled_from(((), ("n0",), ("n1",))),
     nodes=st.lists(st.booleans(), max_size=8).map(
-        lambda states: tuple(NodeFact(name=f"n{number}", ready=ready) for number, ready in enumerate(states))
+        lambda states: tuple(
+            NodeFact(name=f"n{number}", ready=ready, groups=(f"zone {number % 2}",))
+            for number, ready in enumerate(states)
+        )
     ),
     acted_at=st.dictionaries(st.just(CART), st.integers(0, 900).map(lambda ago: NOW - timedelta(seconds=ago))),
     disturbed=st.lists(
@@ -290,6 +312,7 @@ SOME_LIMITS = st.builds(
     Limits,
     cooldown_s=st.integers(0, 600).map(float),
     max_share_of_nodes=st.floats(0, 1),
+    max_share_of_node_group=st.floats(0, 1),
     storm_nodes=st.integers(1, 9),
     max_share_of_workload=st.floats(0, 1),
     max_actions_per_hour=st.integers(0, 40),
@@ -310,7 +333,8 @@ def stricter(one: Limits, other: Limits) -> Limits:
     """The tighter of two limits, each by each."""
     fewer = ("max_share_of_nodes", "storm_nodes", "max_share_of_workload", "max_actions_per_hour",
              "max_actions_per_hour_per_namespace", "max_actions_per_hour_per_target", "max_ineffective",
-             "max_actions_per_minute", "breaker_failures", "breaker_sample", "max_api_latency_s")  # fmt: skip
+             "max_share_of_node_group", "max_actions_per_minute",
+             "breaker_failures", "breaker_sample", "max_api_latency_s")  # fmt: skip
     tight: dict[str, Any] = {field: min(getattr(one, field), getattr(other, field)) for field in fewer}
     return Limits(
         breaker_share=max(one.breaker_share, other.breaker_share),
@@ -342,7 +366,7 @@ def test_more_that_speaks_against_a_plan_never_allows_more(given: Facts, limits:
         {"api_s": 10.0},
         {"tiers": {CART: 0}},
         {"opted_in": frozenset(list(given.opted_in)[1:])},
-        {"nodes": tuple(NodeFact(name=each.name, ready=False) for each in given.nodes)},
+        {"nodes": tuple(NodeFact(name=each.name, ready=False, groups=each.groups) for each in given.nodes)},
     ]
     for change in harder:
         assert verdict(msgspec.structs.replace(given, **change), limits) >= before, change
