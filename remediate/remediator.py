@@ -78,21 +78,25 @@ class Remediator:
         risks = self._risks()
         return max(risks[plan.risk], risks["tier0"] if plan.ask else 0)
 
-    def current(self, plan: Plan) -> str | None:
+    def current(self, plan: Plan) -> Refusal | None:
         """Why the plan does not fit any more what is there, or what the guard has against it now; None when it does."""
         try:
             changed, objects = self._targets(plan)
-            findings = [] if changed else self.guard.review(plan.playbook, plan.steps, objects)
+            if changed:
+                return Refusal(why=changed)
+            findings = self.guard.review(plan.playbook, plan.steps, objects)
         except ClusterError as error:
-            return f"the cluster does not answer: {error}"
-        return changed or self._newly_against(plan, findings) or None
+            return Refusal(why=f"the cluster does not answer: {error}", later=error.later)
+        return self._newly_against(plan, findings)
 
-    def _newly_against(self, plan: Plan, findings: Sequence[Finding]) -> str:
-        """What speaks against a plan that those who had to agreed to, as it was made; empty when nothing does."""
+    def _newly_against(self, plan: Plan, findings: Sequence[Finding]) -> Refusal | None:
+        """What speaks against a plan that those who had to agreed to, as it was made; None when nothing does."""
         if plan.policy and plan.policy != self.guard.policy:
-            return f"the policy is another one now ({self.guard.policy}); the plan was made under {plan.policy}"
+            now = self.guard.policy
+            return Refusal(why=f"the policy is another one now ({now}); the plan was made under {plan.policy}")
         asked = bool(plan.ask) or self._risks()[plan.risk] > 0
-        return against([each for each in findings if each.verdict > Verdict.ASK or not asked])
+        left = [each for each in findings if each.verdict > (Verdict.ASK if asked else Verdict.ALLOW)]
+        return Refusal(why=against(left), later=verdict_of(left) is Verdict.LATER) if left else None
 
     def explain(self, plan: Plan) -> tuple[str, list[Finding]]:
         """What has changed since the plan was made, if anything, and what every rule says of it now.

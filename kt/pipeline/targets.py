@@ -8,25 +8,25 @@ from kt.pipeline.journey import Journey, held
 from kt.runtime import Runtime
 from remediate.plan import Target
 
-TARGET_TTL_S = 60.0
-"""How long a target stays reserved without a sign of life of its incident; every visit of a stage renews it."""
+TARGET_TTL_S = 7 * 86400.0
+"""A target belongs to its incident until that has ended, however long nobody comes to visit it: workers may be down, or
+far behind. Whoever wants the target looks whether that incident has ended; this is only for what nobody looks at."""
 
 
-def reserve(runtime: Runtime, incident: str, target: Target, *, ttl_s: float = TARGET_TTL_S) -> int | None:
+def reserve(runtime: Runtime, incident: str, target: Target) -> int | None:
     """The fencing token of this incident for a target; None while another incident has it."""
     name = target_lease(target)
-    token = runtime.leases.acquire(name, incident, ttl_s=ttl_s)
+    token = runtime.leases.acquire(name, incident, ttl_s=TARGET_TTL_S)
     if token is None and _freed(runtime, name):
-        token = runtime.leases.acquire(name, incident, ttl_s=ttl_s)
+        token = runtime.leases.acquire(name, incident, ttl_s=TARGET_TTL_S)
     return token
 
 
-def keep(runtime: Runtime, journey: Journey, *, for_s: float = 0.0) -> None:
-    """A sign of life for all that the incident has acted on; `for_s`: how long none will come."""
-    for action in journey.state.actions:
-        if not action.undone:
-            target = action.plan.steps[action.step].target
-            reserve(runtime, journey.incident, target, ttl_s=TARGET_TTL_S + for_s)
+def give_back(runtime: Runtime, journey: Journey, target: Target, token: int) -> None:
+    """What was reserved and not acted on; a target that the incident has acted on stays its own until its end."""
+    acted = {target_lease(action.plan.steps[action.step].target) for action in journey.state.actions}
+    if target_lease(target) not in acted:
+        runtime.leases.release(target_lease(target), journey.incident, token)
 
 
 def target_lease(target: Target) -> str:
@@ -37,12 +37,18 @@ def target_lease(target: Target) -> str:
 def _freed(runtime: Runtime, name: str) -> bool:
     """Take a target from an incident that has ended: whoever ended it was killed before it gave the target back."""
     grant = runtime.leases.held_by(name)
-    if grant is None or not Journey(runtime.log, grant.holder).state.ended:
+    if grant is None or not _over(runtime, grant.holder):
         return False
     # Under the lease of that incident nobody asks for its target anew in between.
     ttl_s = runtime.settings.pipeline.lease_ttl_s
     with held(runtime.leases, f"incident/{grant.holder}", f"freeing/{uuid.uuid4().hex}", ttl_s=ttl_s) as lease:
-        if lease is None or not Journey(runtime.log, grant.holder).state.ended:
+        if lease is None or not _over(runtime, grant.holder):
             return False
         runtime.leases.release(name, grant.holder, grant.token)
     return True
+
+
+def _over(runtime: Runtime, incident: str) -> bool:
+    """Whether it has ended, or nobody knows it."""
+    journey = Journey(runtime.log, incident)
+    return journey.state.ended or not journey.records

@@ -12,6 +12,7 @@ from kt.incident.events import (
     ActionFinished,
     ActionStarted,
     Escalated,
+    Event,
     Healed,
     PlanDropped,
     PlanProposed,
@@ -22,13 +23,17 @@ from kt.incident.events import (
 from kt.incident.state import Action, State
 from kt.pipeline.dependants import dependants
 from kt.pipeline.journey import Held, Journey
-from kt.pipeline.targets import reserve
+from kt.pipeline.targets import give_back, reserve
 from kt.runtime import Runtime
 from remediate.actions import Outcome
 from remediate.plan import Plan
 from remediate.remediator import Refusal
 
 _log = structlog.get_logger(__name__)
+
+
+MOST_PATIENT = 12
+"""At most so many times `pipeline.retry_s` passes between two looks at what lasts."""
 
 
 def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
@@ -60,10 +65,17 @@ def stopped(runtime: Runtime, journey: Journey) -> bool:
     return True
 
 
-def wait_for(runtime: Runtime, journey: Journey, why: str) -> None:
-    """Look again in a while."""
-    now = runtime.clock()
-    journey.append(Postponed(at=now, until=now + timedelta(seconds=runtime.settings.pipeline.retry_s), why=why))
+def wait_for(runtime: Runtime, journey: Journey, why: str, *, patient: bool = True) -> None:
+    """Look again in a while; with patience, what lasts is looked at less often, so that it does not fill the log."""
+    now, waited = runtime.clock(), 0
+    while patient and waited < MOST_PATIENT - 1 and isinstance(_event(journey, waited + 1), Postponed):
+        waited += 1
+    pause = timedelta(seconds=runtime.settings.pipeline.retry_s * (1 + waited))
+    journey.append(Postponed(at=now, until=now + pause, why=why))
+
+
+def _event(journey: Journey, back: int) -> Event | None:
+    return journey.records[-back].event if back <= len(journey.records) else None
 
 
 def _wait(runtime: Runtime, journey: Journey, why: str) -> None:
@@ -183,9 +195,13 @@ def _consented(runtime: Runtime, journey: Journey) -> bool:
     if _quiet(runtime, state):
         _wait(runtime, journey, "Prometheus has none of its alerts any more; nothing is done unless they come back.")
         return False
-    changed = runtime.remediator.current(state.plan)
-    if changed:
-        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=changed))
+    refusal = runtime.remediator.current(state.plan)
+    if refusal is not None and refusal.later:
+        # What was agreed to stays so: it is not for this that people would have to be asked again.
+        wait_for(runtime, journey, refusal.why)
+        return False
+    if refusal is not None:
+        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=refusal.why))
         return False
     return True
 
@@ -216,6 +232,8 @@ def _begin(runtime: Runtime, journey: Journey) -> None:
     over, soon = "", False
     if first:
         over, soon = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step])
+    if over:
+        give_back(runtime, journey, state.plan.steps[step].target, token)
     if soon:
         wait_for(runtime, journey, over)
         return
@@ -242,7 +260,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
     if outcome.later:
         outcome = _or_too_late(runtime, open_action, outcome)
     if outcome.later:
-        wait_for(runtime, journey, outcome.detail)
+        wait_for(runtime, journey, outcome.detail, patient=False)
         return
     runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
     if not outcome.ok and not outcome.stood_back:
@@ -283,7 +301,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
     runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)
     if outcome.later and runtime.clock() < undo_deadline(runtime, journey, action):
-        wait_for(runtime, journey, outcome.detail)
+        wait_for(runtime, journey, outcome.detail, patient=False)
         return
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:

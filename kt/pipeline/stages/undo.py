@@ -26,12 +26,15 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
     while not lease.lost.is_set() and (undo := journey.state.undo) is not None:
         if (journey.state.phase == "undoing" or journey.state.approved) and stopped(runtime, journey):
             return
+        more = True
         if journey.state.phase == "undoing":
             _carry_on(runtime, journey, undo)
-        elif not _begin(runtime, journey, undo):
-            return
+        else:
+            more = _begin(runtime, journey, undo)
         if journey.state.undo is None:
             _let_go(runtime, journey, undo)
+        if not more:
+            return
         if journey.state.due_at and journey.state.due_at > runtime.clock():
             return
 

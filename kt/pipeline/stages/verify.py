@@ -11,7 +11,6 @@ from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
 from kt.pipeline.attack import experiment_of
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages.remediate import stopped
-from kt.pipeline.targets import keep
 from kt.runtime import Runtime
 from verify import runner
 from verify.judge import judge
@@ -27,7 +26,6 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
     state = journey.state
     if state.phase != "verifying" or state.plan is None or state.acted_at is None:
         return
-    keep(runtime, journey)
     if state.verification is None:
         waiting_for = _not_yet(runtime, journey, lease)
         if waiting_for:
@@ -89,7 +87,6 @@ def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str) -> None:
 
 def _attack(runtime: Runtime, journey: Journey) -> None:
     looked_at = must_end(journey)
-    keep(runtime, journey, for_s=runtime.settings.pipeline.experiment_timeout_s)
     experiment = experiment_of(runtime, journey, looked_at)
     attempt = journey.state.verifications + 1
     journey.append(VerificationStarted(at=runtime.clock(), attempt=attempt, experiment=experiment))

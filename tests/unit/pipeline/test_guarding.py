@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from graph_schema.model import Hypothesis
 from kt.incident.events import ActionFinished, Approved, Healed, PlanDropped, Postponed, Verified
-from kt.pipeline.targets import keep, reserve, target_lease
+from kt.pipeline.targets import reserve, target_lease
 from kt.policy import policy_of
 from kt.settings import Approval
+from kt.stores.places import open_leases
 from remediate.brakes import OutcomeOf, Spent
 from remediate.cluster import ClusterError
 from remediate.plan import Plan
@@ -100,7 +101,9 @@ class TestTiers:
         plan = desk.runtime.remediator.propose([cause], tried=frozenset())
         assert isinstance(plan, Plan)
         self.label(desk, "0")
-        assert "tier 0" in (desk.runtime.remediator.current(plan) or "")
+        refusal = desk.runtime.remediator.current(plan)
+        assert refusal is not None
+        assert "tier 0" in refusal.why
 
     def test_the_tier_of_a_namespace_and_of_pods_on_a_drained_node_count(self, desk: Desk) -> None:
         desk.open("Node/kt-node-1", "Node.MemoryPressure")
@@ -127,9 +130,11 @@ def test_more_actions_than_a_minute_allows_wait_their_turn(desk: Desk) -> None:
     desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"))
     over, soon = desk.runtime.remediator.guard.spend("a", "scale-out", plan.steps[0])
     assert (soon, "in the last minute" in over) == (True, True)
+    assert desk.visit().state.phase == "awaiting approval"
+    assert desk.runtime.leases.held_by(target_lease(plan.steps[0].target)) is None, "what waits holds nothing"
     desk.clock.forward(31)
-    assert desk.visit().state.phase == "verifying"
-    assert desk.events(Postponed) == []
+    assert desk.visit().state.phase == "verifying", "and the consent to it stands"
+    assert "in the last minute" in desk.events(Postponed)[0].why
 
 
 class TestPolicy:
@@ -174,10 +179,11 @@ class TestReservation:
         desk.clock.forward(6)
         assert desk.visit("other").state.phase == "verifying"
 
-    def test_an_open_incident_keeps_its_target_through_its_verification(self, desk: Desk) -> None:
+    def test_an_open_incident_keeps_its_target_however_long_nobody_comes(self, desk: Desk) -> None:
+        desk.guard |= {"cooldown_s": 0.0}
         desk.open()
-        journey = desk.visit()
-        target = journey.state.actions[0].plan.steps[0].target
-        desk.runtime.leases.release(target_lease(target), "i", journey.state.actions[0].fencing)
-        keep(desk.runtime, journey, for_s=120)
+        target = desk.visit().state.actions[0].plan.steps[0].target
+        day = datetime.now(UTC) + timedelta(days=1)
+        desk.runtime.leases = open_leases(desk.runtime.settings, lambda: day)
         assert reserve(desk.runtime, "other", target) is None
+        assert reserve(desk.runtime, "i", target) is not None

@@ -10,6 +10,7 @@ from kt.incident.consent import Answer, approve, reject
 from kt.incident.events import Approved, Healed, RolledBack, UndoAsked, UndoDropped, UndoStarted
 from kt.incident.state import State
 from kt.incident.undoing import ask
+from kt.pipeline.targets import target_lease
 from kt.settings import Approval
 from remediate.brakes import Stop
 from remediate.cluster import Object
@@ -83,6 +84,16 @@ def test_what_somebody_changed_since_is_told_field_by_field_and_nothing_is_touch
     assert (difference.target, difference.field) == ("Deployment shop/cart", "/spec/replicas")
     assert (difference.left, difference.now) == (4, 7)
     assert desk.replicas() == 7
+
+
+def test_a_target_that_was_only_looked_at_is_free_again(desk: Desk) -> None:
+    healed(desk)
+    desk.edit({"spec": {"replicas": 7}})
+    target = desk.journey().state.actions[0].plan.steps[0].target
+    for _ in range(2):
+        wish(desk)
+        desk.visit()
+        assert desk.runtime.leases.held_by(target_lease(target)) is None
 
 
 def test_fields_deep_in_a_pod_template_are_named(desk: Desk) -> None:
