@@ -10,11 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-<<<<<<< HEAD
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-stress bench-guard
-=======
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-campaign record-campaign
->>>>>>> main
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-scale bench-campaign record-campaign bench-stress bench-guard
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -60,6 +56,10 @@ bench-overhead: $(STAMP)
 
 bench-offline: $(STAMP)
 	$(BIN)/python -m bench.offline
+
+# With KT_TEST_NEO4J_URI on Neo4j as well: what is in that database is lost.
+bench-scale: $(STAMP)
+	$(BIN)/python -m bench.scale
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt
