@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
+from graph_schema.located import path_of
 from remediate import parameters
 
 STEADY = frozenset({"symptoms-gone", "dependants-gone", "replicas-ready"})
@@ -105,7 +105,7 @@ def _playbook(file: str, text: str, actions: Collection[str]) -> Playbook:
     try:
         playbook = msgspec.convert(content, Playbook)
     except msgspec.ValidationError as error:
-        raise wrong(str(error), *_path(str(error))) from error
+        raise wrong(str(error), *path_of(str(error))) from error
     if not playbook.steps:
         raise wrong("it has no steps", "steps")
     for number, step in enumerate(playbook.steps):
@@ -116,22 +116,12 @@ def _playbook(file: str, text: str, actions: Collection[str]) -> Playbook:
             parameters.check(step.action, step.parameters)
         except msgspec.ValidationError as error:
             what = f"{step.action}: {error}"
-            raise wrong(what, "steps", number, "parameters", *_path(str(error))) from error
+            raise wrong(what, "steps", number, "parameters", *path_of(str(error))) from error
     for number, state in enumerate(playbook.steady_state):
         if state not in STEADY:
             what = f"“{state}” is no steady state; {', '.join(sorted(STEADY))} are"
             raise wrong(what, "steady_state", number)
     return playbook
-
-
-def _path(message: str) -> list[str | int]:
-    """Where msgspec says it is: “… - at `$.steps[0].action`”, and the field that it names."""
-    at = re.search(r"at `\$(.*?)`", message)
-    path: list[str | int] = [
-        int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", at[1] if at else "")
-    ]
-    unknown = re.search(r"unknown field `(\w+)`", message)
-    return [*path, unknown[1]] if unknown else path
 
 
 def _line(node: yaml.Node | None, path: Sequence[str | int]) -> int:

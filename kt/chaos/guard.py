@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kt.chaos.model import Run
-from kt.chaos.times import next_due
 from kt.runtime import Runtime
-from kt.settings import BadSettings, ChaosFreeze
+from kt.settings import BadSettings
 from remediate.cluster import ClusterError
+from remediate.limits import Window
 from verify import plain
 
 OPT_IN = "kt.io/chaos"
@@ -23,7 +23,8 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     settings = runtime.settings.chaos
     if not settings.enabled:
         return "chaos is off: nothing is disturbed until chaos.enabled is set"
-    frozen = freeze_at(settings.freeze, runtime.clock())
+    # A freeze of the guard says that nothing changes: chaos would.
+    frozen = freeze_at((*settings.freeze, *runtime.settings.guard.freezes), runtime.clock())
     if frozen:
         return frozen
     others = [each.id for each in runtime.chaos.open_runs() if each.id != run.id and each.phase != "claimed"]
@@ -37,23 +38,14 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     return _out_of_bounds(runtime, run, experiment)
 
 
-def freeze_at(freezes: Iterable[ChaosFreeze], now: datetime) -> str:
+def freeze_at(freezes: Iterable[Window], now: datetime) -> str:
     """Why `now` is a time without chaos; empty if it is not."""
     for freeze in freezes:
-        until = _frozen_until(freeze, now)
+        until = freeze.until(now)
         if until is not None:
             why = f" ({freeze.why})" if freeze.why else ""
             return f"a freeze{why} lasts until {until:%Y-%m-%d %H:%M %Z}"
     return ""
-
-
-def _frozen_until(freeze: ChaosFreeze, now: datetime) -> datetime | None:
-    if freeze.from_ is not None and freeze.to is not None:
-        return freeze.to if freeze.from_ <= now < freeze.to else None
-    lasts = timedelta(hours=freeze.hours)
-    # Whatever began within the last `hours` is not over yet.
-    begun = next_due(freeze.cron, freeze.zone, now - lasts)
-    return begun + lasts if begun is not None and begun <= now else None
 
 
 def _out_of_bounds(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
