@@ -16,9 +16,10 @@ from pathlib import Path
 
 import msgspec
 
+from bench.alert_rankers import RANKINGS
 from bench.campaign.faults import Truth
 from bench.campaign.record import INTO
-from bench.offline import BASELINES, Case, Tally, calibration_error, figures, judge
+from bench.offline import Case, Tally, calibration_error, figures, judge
 from bench.worlds.incident import Incident
 from bench.worlds.incident import Truth as Named
 from graph_schema.catalogue import load_catalogue
@@ -49,7 +50,7 @@ def main() -> int:
         print(f"no recorded incident under {given.folder}; python -m bench.campaign.record makes them", file=sys.stderr)
         return 2
     found = {"with_metrics": Tally(), "without_metrics": Tally()}
-    others = {name: Tally() for name in (*BASELINES, "label_prior")}
+    others = {name: Tally() for name in (*RANKINGS, "label_prior")}
     kinds: dict[str, Tally] = defaultdict(Tally)
     told = {each: msgspec.json.decode((each / "truth.json").read_bytes(), type=Told) for each in folders}
     prior = [
@@ -66,8 +67,8 @@ def main() -> int:
                 judge(kinds["+".join(truth.kinds)], case.told, ranked, faults)
                 if given.misses:
                     _miss(truth, answer)
-        for name, ranking in BASELINES.items():
-            judge(others[name], case.told, ranking(case))
+        for name, ranking in RANKINGS.items():
+            judge(others[name], case.told, ranking(case.piece, case.signals))
         judge(others["label_prior"], case.told, prior)
     for kind, tally in sorted(kinds.items()):
         print(f"  {kind:32s} n {tally.count:3d}  top1 {tally.top1}  top3 {tally.top3}  fault {tally.fault}")
