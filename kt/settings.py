@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from remediate.limits import Freeze, Limits, Maintenance
+from verify.stop_when import StopWhen
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -168,6 +169,9 @@ class Chaos(Section, frozen=True):
     """Whether actions on nodes, which belong to no namespace, may run."""
     freeze: tuple[ChaosFreeze, ...] = ()
     """Times without chaos, such as `{cron = "0 16 * * FRI", hours = 64, zone = "Europe/Berlin", why = "weekend"}`."""
+    stop_when: tuple[StopWhen, ...] = ()
+    """Limits on every run, such as `{query = "kt:error_ratio", above = 0.2, for_s = 3}`: beyond one it is ended, with its
+    rollbacks. Looked at each second; an experiment may bring more of its own."""
     timeout_s: Positive = 900.0
     """A run that takes longer is stopped and rolled back."""
     late_s: Seconds = 120.0

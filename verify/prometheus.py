@@ -13,10 +13,10 @@ class PrometheusUnavailable(Exception):
     """Prometheus did not answer, or did not understand."""
 
 
-def instant(url: str, query: str) -> list[tuple[dict[str, str], float]]:
+def instant(url: str, query: str, *, timeout_s: float = TIMEOUT_S) -> list[tuple[dict[str, str], float]]:
     """(labels, value) of each series of an instant query. Raises `PrometheusUnavailable`."""
     try:
-        response = httpx.get(f"{url.rstrip('/')}/api/v1/query", params={"query": query}, timeout=TIMEOUT_S)
+        response = httpx.get(f"{url.rstrip('/')}/api/v1/query", params={"query": query}, timeout=timeout_s)
         answer: Any = response.json()
     except (httpx.HTTPError, ValueError) as error:
         raise PrometheusUnavailable(f"{url}: {error}") from error

@@ -34,13 +34,18 @@ Journal = dict[str, Any]
 
 
 def run(
-    experiment: Mapping[str, Any], workdir: Path, *, timeout_s: float, environment: Mapping[str, str]
+    experiment: Mapping[str, Any],
+    workdir: Path,
+    *,
+    timeout_s: float,
+    environment: Mapping[str, str],
+    stop: Callable[[], str] = lambda: "",
 ) -> Journal:
-    """The journal of one run. A run that leaves none gives one with `status` aborted and why."""
+    """The journal of one run. A run that leaves none gives one with `status` aborted and why. `stop`: see `run_file`."""
     workdir.mkdir(parents=True, exist_ok=True)
     file = workdir / "experiment.json"
     file.write_text(json.dumps(experiment, indent=2))
-    return run_file(file, experiment, workdir, timeout_s=timeout_s, environment=environment)
+    return run_file(file, experiment, workdir, timeout_s=timeout_s, environment=environment, stop=stop)
 
 
 def run_file(
@@ -161,9 +166,7 @@ def _start(
         )
 
 
-def _wait(
-    process: subprocess.Popen[bytes], noted: Path, timeout_s: float, stop: Callable[[], str], mark: str
-) -> str:
+def _wait(process: subprocess.Popen[bytes], noted: Path, timeout_s: float, stop: Callable[[], str], mark: str) -> str:
     """Wait for the end; why it had to be asked for, empty if it came by itself."""
     deadline = time.monotonic() + timeout_s
     why = ""

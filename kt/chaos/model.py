@@ -73,6 +73,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     undo_tries: int = 0
     abort_asked: str = ""
     """Why it shall end, by whom; empty: nobody asked."""
+    breach: str = ""
+    """The stop condition that ended it."""
 
     @property
     def open(self) -> bool:

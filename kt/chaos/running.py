@@ -22,13 +22,13 @@ from kt.chaos import guard
 from kt.chaos.model import Outcome, Run
 from kt.chaos.store import ChaosStore
 from kt.incident.log import LogUnavailable, VersionConflict
+from kt.pipeline.halted import ASK_EVERY_S, halted
 from kt.pipeline.journey import Held, held
 from kt.runtime import Runtime
 from verify import plain, progress, runner
 from verify.judge import judge
+from verify.stopper import Stopper
 
-ASK_EVERY_S = 0.5
-"""How often a runner looks whether somebody asked for the end of its run."""
 MOST_UNDO_TRIES = 3
 LONGEST_TEXT = 20_000
 """Characters of one output that are kept in a journal."""
@@ -152,22 +152,25 @@ class _OneRun:
         self._workdir.mkdir(parents=True, exist_ok=True)
         file = self._workdir / f"experiment.{self._run.what.plain.format}"
         file.write_bytes(self._run.what.plain.text.encode())
-        journal = runner.run_file(
-            file,
-            experiment,
-            self._workdir,
-            timeout_s=self._runtime.settings.chaos.timeout_s,
-            environment=self._runtime.experiment_environment(),
-            folder=self._folder,
-            options=self._options(),
-            stop=_Watch(self._runtime, self._run.id, self._lease),
-        )
+        conditions = guard.stop_conditions(self._runtime, self._run, experiment)
+        with guard.stopper(self._runtime, conditions) as stopper:
+            journal = runner.run_file(
+                file,
+                experiment,
+                self._workdir,
+                timeout_s=self._runtime.settings.chaos.timeout_s,
+                environment=self._runtime.experiment_environment(),
+                folder=self._folder,
+                options=self._options(),
+                stop=_Watch(self._runtime, self._run.id, self._lease, stopper),
+            )
         self._runtime.chaos.keep(self._run.id, "run", _short(journal))
         verdict = judge(journal)
         outcome: Outcome = "refused" if journal.get("status") == "refused" else verdict.outcome
         ran, declared = journal.get("rollbacks") or [], experiment.get("rollbacks") or []
         undone = outcome == "aborted" and declared and all(each.get("status") == "succeeded" for each in ran)
-        self.end(outcome, verdict.why + ("; its rollbacks ran" if undone and len(ran) >= len(declared) else ""))
+        whole = "; its rollbacks ran" if undone and len(ran) >= len(declared) else ""
+        self.end(outcome, verdict.why + whole, breach=stopper.breach)
         if verdict.outcome == "held":
             shutil.rmtree(self._workdir, ignore_errors=True)
 
@@ -198,11 +201,11 @@ class _OneRun:
                     return
         yield False
 
-    def end(self, outcome: Outcome, why: str) -> None:
+    def end(self, outcome: Outcome, why: str, *, breach: str = "") -> None:
         """Note how it ended."""
         self._change(
             phase="ended", ended_at=self._runtime.clock(), outcome=outcome, why=why, to_undo="",
-            fencing=self._lease.token,
+            fencing=self._lease.token, breach=breach,
         )  # fmt: skip
         self._runtime.telemetry.chaos(outcome)
         _log.info("chaos run ended", run=self._run.id, name=self._run.what.name, outcome=outcome, why=why)
@@ -222,24 +225,29 @@ class _OneRun:
 class _Watch:
     """Asked many times a second whether a run shall end; why, empty while it shall go on."""
 
-    def __init__(self, runtime: Runtime, id_: str, lease: Held) -> None:
-        self._runtime, self._id, self._lease = runtime, id_, lease
+    def __init__(self, runtime: Runtime, id_: str, lease: Held, stopper: Stopper) -> None:
+        self._runtime, self._id, self._lease, self._stopper = runtime, id_, lease, stopper
         self._asked_at = self._answered_at = time.monotonic()
 
     def __call__(self) -> str:
         now = time.monotonic()
         if self._lease.lost.is_set():
             return "the lease of the run was lost"
+        if self._stopper.breach:
+            return self._stopper.breach
         if now - self._asked_at < ASK_EVERY_S:
             return ""
         self._asked_at = now
         try:
             run = self._runtime.chaos.run(self._id)
+            stopped = halted(self._runtime.brakes)
         except LogUnavailable as error:
             # Nobody could stop this run now, and another process may believe it dead.
             away_s = now - self._answered_at
             return f"the store is away: {error}" if away_s > self._runtime.settings.pipeline.lease_ttl_s else ""
         self._answered_at = now
+        if stopped:
+            return stopped
         return run.abort_asked if run else "the run is not in the store any more"
 
 

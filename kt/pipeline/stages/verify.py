@@ -9,6 +9,7 @@ from datetime import timedelta
 from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
 from kt.pipeline.attack import experiment_of
+from kt.pipeline.halted import Halt
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages.remediate import stopped
 from kt.runtime import Runtime
@@ -38,7 +39,7 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         return
     if stopped(runtime, journey):
         return
-    _attack(runtime, journey)
+    _attack(runtime, journey, lease)
 
 
 def _not_yet(runtime: Runtime, journey: Journey, lease: Held) -> str:
@@ -85,7 +86,7 @@ def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str) -> None:
         journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
 
 
-def _attack(runtime: Runtime, journey: Journey) -> None:
+def _attack(runtime: Runtime, journey: Journey, lease: Held) -> None:
     looked_at = must_end(journey)
     experiment = experiment_of(runtime, journey, looked_at)
     attempt = journey.state.verifications + 1
@@ -95,6 +96,7 @@ def _attack(runtime: Runtime, journey: Journey) -> None:
         runtime.workdir / journey.incident / str(attempt),
         timeout_s=runtime.settings.pipeline.experiment_timeout_s,
         environment=runtime.experiment_environment(),
+        stop=Halt(runtime.brakes, lease),
     )
     verdict = judge(journal)
     kept = {name: journal[name] for name in KEPT_OF_JOURNAL if name in journal}
