@@ -170,7 +170,7 @@ class Chaos(Section, frozen=True):
     freeze: tuple[ChaosFreeze, ...] = ()
     """Times without chaos, such as `{cron = "0 16 * * FRI", hours = 64, zone = "Europe/Berlin", why = "weekend"}`."""
     stop_when: tuple[StopWhen, ...] = ()
-    """Limits on every run, such as `{query = "kt:error_ratio", above = 0.2, for_s = 3}`: beyond one it is ended, with its
+    """Limits on every run, such as `{query = "kt:error_ratio", above = 0.2, for_s = 3}`: beyond one it ends, with its
     rollbacks. Looked at each second; an experiment may bring more of its own."""
     timeout_s: Positive = 900.0
     """A run that takes longer is stopped and rolled back."""

@@ -41,7 +41,7 @@ def run(
     environment: Mapping[str, str],
     stop: Callable[[], str] = lambda: "",
 ) -> Journal:
-    """The journal of one run. A run that leaves none gives one with `status` aborted and why. `stop`: see `run_file`."""
+    """The journal of one run. A run that leaves none gives one with `status` aborted and why. `stop`: as there."""
     workdir.mkdir(parents=True, exist_ok=True)
     file = workdir / "experiment.json"
     file.write_text(json.dumps(experiment, indent=2))

@@ -87,6 +87,7 @@ class Place(NamedTuple):
     cluster: Cluster
     namespace: str
     images: Images
+    kubeconfig: str
 
     @property
     def core(self) -> str:
@@ -157,7 +158,7 @@ def place_in(kubeconfig: Path | str, images: Images) -> Iterator[Place]:
     api.must("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {"kt.io/remediate": "enabled"}}})
     before = {node["metadata"]["name"]: node for node in api.must("GET", "/api/v1/nodes")["items"]}
     try:
-        yield Place(api, Cluster(api.client), name, images)
+        yield Place(api, Cluster(api.client), name, images, str(kubeconfig))
     finally:
         for node in api.must("GET", "/api/v1/nodes")["items"]:
             _as_before(api, node, before)

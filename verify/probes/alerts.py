@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
+from verify.kubernetes import Api, Refused
 from verify.prometheus import instant
 
 __all__ = ["firing_alerts", "settled_alerts", "workload_ready"]
@@ -29,17 +29,15 @@ def settled_alerts(prometheus_url: str, selectors: list[str], within_s: float = 
 
 def workload_ready(kind: str, name: str, namespace: str, within_s: float = 60.0) -> bool:
     """Whether all wanted replicas of a Deployment or StatefulSet are updated and ready within this time."""
-    from kubernetes import client, config  # slow to import; experiments run in a process of their own
-
-    config.load_config()  # type: ignore[no-untyped-call]  # the client ships no types for it
-    apps = client.AppsV1Api()
-    read = {"Deployment": apps.read_namespaced_deployment, "StatefulSet": apps.read_namespaced_stateful_set}[kind]
+    api = Api()
     deadline = time.monotonic() + within_s
     while True:
-        found: Any = read(name, namespace)
-        wanted, status = found.spec.replicas, found.status
-        whole = (status.ready_replicas or 0) >= wanted and (status.updated_replicas or 0) >= wanted
-        if whole and (status.observed_generation or 0) >= found.metadata.generation:
+        found = api.get(kind, namespace, name)
+        if found is None:
+            raise Refused(f"{kind} {namespace}/{name} is not there", 404)
+        wanted, status = found["spec"].get("replicas", 1), found.get("status") or {}
+        whole = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0)) >= wanted
+        if whole and status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0):
             return True
         if time.monotonic() >= deadline:
             return False

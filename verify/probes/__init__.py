@@ -1,0 +1,14 @@
+"""Probes for Chaos Toolkit experiments (`"module": "verify.probes"`), with or without KT. All only read."""
+
+from verify.probes.alerts import firing_alerts, settled_alerts, workload_ready
+from verify.probes.measures import condition, http_percentile, kt_incident, worst_value
+
+__all__ = [
+    "condition",
+    "firing_alerts",
+    "http_percentile",
+    "kt_incident",
+    "settled_alerts",
+    "workload_ready",
+    "worst_value",
+]
