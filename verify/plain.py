@@ -175,7 +175,7 @@ def undoing(experiment: Mapping[str, Any]) -> Experiment | None:
 
 def scope(experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: Mapping[str, str]) -> Scope:
     """What its actions name: their namespaces, with the variables of its configuration filled in."""
-    known = _configuration(experiment, variables, environ)
+    known = configuration(experiment, variables, environ)
     namespaces: set[str] = set()
     unknown: list[str] = []
     cluster_wide: list[str] = []
@@ -211,7 +211,7 @@ def _activities(experiment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (activity for activity in each or () if isinstance(activity, dict))
 
 
-def _configuration(
+def configuration(
     experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: Mapping[str, str]
 ) -> dict[str, Any]:
     """The values known before a run; what a probe will tell is left out."""
@@ -226,9 +226,14 @@ def _configuration(
     return known | dict(variables)
 
 
-def _filled(value: Any, known: Mapping[str, Any]) -> str | None:
-    """The text with its `${variables}` filled in, as Chaos Toolkit does it; None when one is not known."""
+def filled(value: Any, known: Mapping[str, Any]) -> Any:
+    """The value (text, list or mapping) with its `${variables}` filled in, as Chaos Toolkit does it."""
     from chaoslib import substitute  # loads much; only runs that name a namespace pay for it
 
-    filled = str(substitute(value, dict(known), {})) if isinstance(value, str) and "${" in value else str(value)
-    return None if "${" in filled else filled
+    return substitute(value, dict(known), {})
+
+
+def _filled(value: Any, known: Mapping[str, Any]) -> str | None:
+    """None when a variable is not known."""
+    text = str(filled(value, known)) if isinstance(value, str) and "${" in value else str(value)
+    return None if "${" in text else text

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+import msgspec
+
 from kt.chaos.model import Run
 from kt.chaos.times import next_due
 from kt.pipeline.halted import halted
@@ -45,8 +47,12 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
 
 
 def stop_conditions(runtime: Runtime, run: Run, experiment: plain.Experiment) -> tuple[StopWhen, ...]:
-    """Those of all runs and those of this experiment. Raises `BadExperiment`."""
-    return (*runtime.settings.chaos.stop_when, *extension(experiment, run.what.plain.source).stop_when)
+    """Those of all runs and those of this experiment, with its variables filled in. Raises `BadExperiment`."""
+    own = extension(experiment, run.what.plain.source).stop_when
+    given, environ = plain.variables(run.what.variables), plain.surroundings(runtime.experiment_environment())
+    known = plain.configuration(experiment, given, environ)
+    filled = [msgspec.structs.replace(each, query=str(plain.filled(each.query, known))) for each in own]
+    return (*runtime.settings.chaos.stop_when, *filled)
 
 
 def stopper(runtime: Runtime, conditions: tuple[StopWhen, ...]) -> Stopper:

@@ -16,6 +16,7 @@ from kt.chaos import times
 from kt.chaos.model import Run, Schedule, What
 from kt.chaos.store import ChaosStore, NameTaken
 from kt.commands import chaos_words as words
+from kt.commands.chaos_templates import templates
 from kt.incident.log import VersionConflict
 from kt.settings import Settings, load
 from verify import plain
@@ -27,6 +28,9 @@ DRY = ("probes", "actions", "activities", "pause")
 @click.group()
 def chaos() -> None:
     """Chaos Toolkit experiments on schedule: add, run, history, abort."""
+
+
+chaos.add_command(templates)
 
 
 @chaos.group()

@@ -8,7 +8,15 @@ from verify.actions.load import load_service
 from verify.actions.network import cut_traffic, restore_traffic, start_proxy, stop_proxy
 from verify.actions.service import misroute, switch_fault, wrong_port
 from verify.actions.stress import burn_cpu, fill_memory, remove_pod
-from verify.actions.workload import await_ready, change_container, change_field, restore_object, scale, set_environment
+from verify.actions.workload import (
+    await_ready,
+    change_container,
+    change_field,
+    hold,
+    restore_object,
+    scale,
+    set_environment,
+)
 
 __all__ = [
     "await_ready",
@@ -17,6 +25,7 @@ __all__ = [
     "change_field",
     "cut_traffic",
     "fill_memory",
+    "hold",
     "load_service",
     "misroute",
     "remove_pod",

@@ -17,12 +17,14 @@ LONGEST_CHUNK = 65536
 
 
 def cut_traffic(
-    namespace: str, name: str, to: dict[str, str], from_other_than: dict[str, str] | None = None
+    namespace: str, name: str, to: dict[str, str] | str, from_other_than: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """Let pods with the labels `to` take no traffic at all, or only from pods that lack the labels `from_other_than`.
 
-    `name` is that of the NetworkPolicy that does it, for `restore_traffic`. Needs a network plugin that enforces them.
+    `to` may be a selector, such as app=cart. `name` is that of the NetworkPolicy that does it, for `restore_traffic`. Needs a network plugin that enforces them.
     """
+    if isinstance(to, str):
+        to = {key: value for key, _, value in (part.partition("=") for part in to.split(","))}
     ingress = []
     if from_other_than:
         others = [{"key": key, "operator": "NotIn", "values": [value]} for key, value in from_other_than.items()]

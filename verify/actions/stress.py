@@ -43,7 +43,12 @@ def _create(
     namespace: str, name: str, line: str, resources: dict[str, Any], seconds: int, node: str, image: str,
     *, memory: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    container = {"name": "stress", "image": image, "command": ["sh", "-c", line], "resources": resources}
+    container: dict[str, Any] = {
+        "name": "stress",
+        "image": image,
+        "command": ["sh", "-c", line],
+        "resources": resources,
+    }
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "activeDeadlineSeconds": int(seconds),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from verify.actions.changing import REMOVED, change, failed, reach, restore
 from verify.kubernetes import Api, Refused
 
-__all__ = ["await_ready", "change_container", "change_field", "restore_object", "scale", "set_environment"]
+__all__ = ["await_ready", "change_container", "change_field", "hold", "restore_object", "scale", "set_environment"]
 CONTAINERS = "/spec/template/spec/containers"
 
 
@@ -47,6 +48,12 @@ def change_field(kind: str, namespace: str, name: str, pointer: str, value: Any 
 def restore_object(kind: str, namespace: str, name: str) -> dict[str, Any]:
     """Take back what was changed, from any process; what somebody else changed since is left alone."""
     return restore(kind, namespace, name)
+
+
+def hold(seconds: float = 30.0) -> float:
+    """Let what was disturbed last: wait. An abort ends it at once."""
+    time.sleep(max(0.0, float(seconds)))
+    return float(seconds)
 
 
 def await_ready(kind: str, name: str, namespace: str, within_s: float = 60.0) -> bool:

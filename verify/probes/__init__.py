@@ -1,6 +1,6 @@
 """Probes for Chaos Toolkit experiments (`"module": "verify.probes"`), with or without KT. All only read."""
 
-from verify.probes.alerts import firing_alerts, settled_alerts, workload_ready
+from verify.probes.alerts import firing_alerts, settled_alerts, stays_quiet, workload_ready
 from verify.probes.measures import condition, http_percentile, kt_incident, worst_value
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "http_percentile",
     "kt_incident",
     "settled_alerts",
+    "stays_quiet",
     "workload_ready",
     "worst_value",
 ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from verify.kubernetes import Api, Refused
-from verify.prometheus import instant
+from verify.prometheus import PrometheusUnavailable, instant
 
-__all__ = ["firing_alerts", "settled_alerts", "workload_ready"]
+__all__ = ["firing_alerts", "settled_alerts", "stays_quiet", "workload_ready"]
+BLIND_S = 30.0
 
 
 def firing_alerts(prometheus_url: str, selectors: list[str]) -> int:
@@ -25,6 +27,30 @@ def settled_alerts(prometheus_url: str, selectors: list[str], within_s: float = 
         if now >= deadline or (quiet_since is not None and now - quiet_since >= quiet_s):
             return found
         time.sleep(0.25)
+
+
+def stays_quiet(prometheus_url: str, selectors: list[str], watch_s: float = 600.0) -> dict[str, Any]:
+    """Whether these selectors have no series for that long: `{"met", "why", "seconds"}`. Ends as soon as one has.
+
+    A Prometheus that does not answer for `BLIND_S` fails it: what was not watched did not stay quiet.
+    """
+    begun = answered = time.monotonic()
+    while (took := time.monotonic() - begun) < watch_s:
+        try:
+            back = firing_alerts(prometheus_url, selectors)
+            answered = time.monotonic()
+        except PrometheusUnavailable:
+            if time.monotonic() - answered > BLIND_S:
+                raise
+            back = 0
+        if back:
+            return {
+                "met": False,
+                "why": f"it came back after {took:.0f} s: {back} alerts fire",
+                "seconds": round(took, 1),
+            }
+        time.sleep(min(1.0, watch_s / 10))
+    return {"met": True, "why": f"no alert for {watch_s:.0f} s", "seconds": round(watch_s, 1)}
 
 
 def workload_ready(kind: str, name: str, namespace: str, within_s: float = 60.0) -> bool:
