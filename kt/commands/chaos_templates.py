@@ -1,4 +1,4 @@
-"""`kt chaos templates`: for each fault mode the experiment that repeats it, or the watch where it must not be repeated."""
+"""`kt chaos templates`: for each fault mode the experiment that repeats it, or the watch where it must not be."""
 
 from __future__ import annotations
 

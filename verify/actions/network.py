@@ -21,7 +21,8 @@ def cut_traffic(
 ) -> dict[str, Any]:
     """Let pods with the labels `to` take no traffic at all, or only from pods that lack the labels `from_other_than`.
 
-    `to` may be a selector, such as app=cart. `name` is that of the NetworkPolicy that does it, for `restore_traffic`. Needs a network plugin that enforces them.
+    `to` may be a selector, such as app=cart. `name` is that of the NetworkPolicy that does it, for `restore_traffic`.
+    Needs a network plugin that enforces them.
     """
     if isinstance(to, str):
         to = {key: value for key, _, value in (part.partition("=") for part in to.split(","))}
