@@ -3,8 +3,8 @@
 Three services answer the same customers. Requests arrive by a Poisson process whose rate swings with the hour and with
 slow random waves; waiting grows with load as in a queue (rho / (1 - rho)), failures are binomial. One of them was
 broken and repaired; truth is whether the fault comes back, at once or later. In the harder half load rises by up to a
-half while the verdict is sought, single samples are spoiled, and a replica is slow to come back. `--twin N` takes N more
-series from the simulated cluster.
+half while the verdict is sought, single samples are spoiled, and a replica is slow to come back. `--twin N` takes N
+more series from the simulated cluster.
 """
 
 from __future__ import annotations

@@ -190,6 +190,8 @@ class Pipeline(Section, frozen=True):
     group_window_s: Seconds = 120.0
     verify_quiet_s: Seconds = 3.0
     """How long the symptoms must be gone before the fix is attacked (wall clock)."""
+    watch_longest_s: Seconds = 900.0
+    """The fix of a fault that must not be repeated is watched for three times its onset, but no longer than this."""
     recovery_s: Positive = 180.0
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3
     """Experiments per fix before a person is asked."""

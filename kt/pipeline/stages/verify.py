@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
@@ -12,6 +12,7 @@ from kt.pipeline.attack import experiment_of
 from kt.pipeline.halted import Halt
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages.remediate import stopped
+from kt.pipeline.watching import begun_at, go_on_watching, watch_of
 from kt.runtime import Runtime
 from verify import runner
 from verify.judge import judge
@@ -29,8 +30,11 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         return
     if state.verification is None:
         waiting_for = _not_yet(runtime, journey, lease)
+        watch = watch_of(runtime, journey)
         if waiting_for:
-            _give_up_late(runtime, journey, waiting_for)
+            _give_up_late(runtime, journey, waiting_for, begun_at(journey, watch) if watch else None)
+            return
+        if watch and go_on_watching(runtime, journey, watch):
             return
     if state.verifications >= runtime.settings.pipeline.max_attempts:
         verdict = state.verdict.why if state.verdict else "it never came to an end"
@@ -77,9 +81,13 @@ def _left(journey: Journey) -> str:
     return f". Still there, for a person to look at: {', '.join(left)}" if left else ""
 
 
-def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str) -> None:
-    """A fix that has not arrived by the deadline did not work: the fold turns to undoing it."""
+def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str, watched_since: datetime | None) -> None:
+    """A fix that has not arrived by the deadline, or that did not last, did not work: the fold turns to undoing it."""
     state, now = journey.state, runtime.clock()
+    if watched_since is not None:
+        why = f"It came back {(now - watched_since).total_seconds():.0f} s after it was gone: {waiting_for}"
+        journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
+        return
     patience = timedelta(seconds=runtime.settings.pipeline.recovery_s)
     if state.acted_at and now >= state.acted_at + patience:
         why = f"{patience.total_seconds():.0f} s after the action still: {waiting_for}"
