@@ -73,6 +73,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     undo_tries: int = 0
     abort_asked: str = ""
     """Why it shall end, by whom; empty: nobody asked."""
+    targets: tuple[str, ...] = ()
+    """What it is about, as `namespace/name`."""
     breach: str = ""
     """The stop condition that ended it."""
 

@@ -19,6 +19,8 @@ import structlog
 import yaml
 
 from kt.chaos import guard
+from kt.chaos.findings import findings, open_incident
+from kt.chaos.measured import measured
 from kt.chaos.model import Outcome, Run
 from kt.chaos.store import ChaosStore
 from kt.incident.log import LogUnavailable, VersionConflict
@@ -28,6 +30,7 @@ from kt.runtime import Runtime
 from verify import plain, progress, runner
 from verify.judge import judge
 from verify.stopper import Stopper
+from verify.targets import targets
 
 MOST_UNDO_TRIES = 3
 LONGEST_TEXT = 20_000
@@ -148,6 +151,7 @@ class _OneRun:
             host=socket.gethostname(),
             fencing=self._lease.token,
             to_undo=plain.dump(undoing) if undoing else "",
+            targets=self._targets(experiment),
         )
         self._workdir.mkdir(parents=True, exist_ok=True)
         file = self._workdir / f"experiment.{self._run.what.plain.format}"
@@ -173,6 +177,21 @@ class _OneRun:
         self.end(outcome, verdict.why + whole, breach=stopper.breach)
         if verdict.outcome == "held":
             shutil.rmtree(self._workdir, ignore_errors=True)
+
+    def _measure(self) -> None:
+        """Keep what was measured meanwhile. It is for the report only: the run has its end without it."""
+        run = self._run
+        if run.started_at is None or run.ended_at is None or not run.targets:
+            return
+        kept = measured(self._runtime.settings.prometheus.url, run.targets, run.started_at, run.ended_at)
+        try:
+            self._runtime.chaos.keep(run.id, "series", kept)
+        except LogUnavailable as error:
+            _log.warning("what was measured is not kept", run=run.id, error=str(error))
+
+    def _targets(self, experiment: plain.Experiment) -> tuple[str, ...]:
+        environ = plain.surroundings(self._runtime.experiment_environment())
+        return targets(experiment, plain.variables(self._run.what.variables), environ)
 
     def _options(self) -> list[str]:
         what = self._run.what
@@ -202,12 +221,16 @@ class _OneRun:
         yield False
 
     def end(self, outcome: Outcome, why: str, *, breach: str = "") -> None:
-        """Note how it ended."""
+        """Note how it ended, after what it found."""
+        found = findings(outcome, why, breach, self._runtime.chaos.journals(self._run.id))
+        if found:
+            open_incident(self._runtime, self._run, found)
         self._change(
             phase="ended", ended_at=self._runtime.clock(), outcome=outcome, why=why, to_undo="",
             fencing=self._lease.token, breach=breach,
         )  # fmt: skip
         self._runtime.telemetry.chaos(outcome)
+        self._measure()
         _log.info("chaos run ended", run=self._run.id, name=self._run.what.name, outcome=outcome, why=why)
 
     def _change(self, **fields: Any) -> None:

@@ -46,26 +46,20 @@ def show(config: Path | None, fault: str, variables: tuple[str, ...], as_yaml: b
     \b
     kt chaos templates show Workload.ScaledToZero --var namespace=shop --var workload=cart > zero.json
     """
+    from kt.commands.knowledge import known_fault
     from kt.settings import load
     from verify import plain
     from verify.templates import experiment_of
 
     catalogue, book = _loaded()
-    if fault not in catalogue.faults:
-        import difflib
-
-        close = difflib.get_close_matches(fault, catalogue.faults, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(close)}?" if close else "; `kt chaos templates list` lists them"
-        raise click.UsageError(f"“{fault}” is no fault mode{hint}")
+    mode = known_fault(catalogue, fault, "kt chaos templates list")
     values = {"prometheus_url": load(config, os.environ).prometheus.url, **_values(variables)}
-    experiment = experiment_of(book, catalogue.faults[fault], values)
+    experiment = experiment_of(book, mode, values)
     click.echo(plain.dump(experiment) if as_yaml else json.dumps(experiment, indent=2, ensure_ascii=False))
-    unset = [name for name in experiment["configuration"] if name not in values]
-    if unset and not click.get_text_stream("stdout").isatty():
-        return
-    for name in unset:
-        about = book.variables[name]
-        click.echo(f"  --var {name}=…  {about.about} (now: {about.default})", err=True)
+    for name in experiment["configuration"]:
+        if name not in values:
+            about = book.variables[name]
+            click.echo(f"--var {name}=…  {about.about} (now: {about.default})", err=True)
 
 
 def _values(variables: tuple[str, ...]) -> dict[str, Any]:

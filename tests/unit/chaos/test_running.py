@@ -13,6 +13,7 @@ import pytest
 
 from graph_schema.model import Diagnosis
 from kt.chaos import running
+from kt.chaos.findings import open_incident
 from kt.chaos.model import Run, Schedule, What
 from kt.incident.events import AlertsReceived, Diagnosed, Escalated, PlanProposed, Postponed
 from kt.incident.log import Append, Notification
@@ -90,6 +91,25 @@ def test_a_run_that_holds_ends_so_with_its_journal(world: World) -> None:
 def test_one_without_a_steady_state_shows_nothing(world: World) -> None:
     world.claimed(steady=False)
     assert world.carry_on().outcome == "inconclusive"
+
+
+def test_a_run_that_regressed_opens_an_incident_for_a_person_once(world: World) -> None:
+    seen = world.folder / "seen"
+    probe = {"type": "probe", "name": "p", "tolerance": 0, "provider": shell("", f"test ! -e {seen}")["provider"]}
+    run = world.claimed(shell("act", f"touch {seen}"))
+    content = plain.parse(run.what.plain) | {"steady-state-hypothesis": {"title": "s", "probes": [probe]}}
+    content["extensions"] = [{"name": "kt", "targets": ["Service/shop/cart"]}]
+    what = msgspec.structs.replace(run.what, plain=plain.Plain(text=json.dumps(content), format="json", source="x"))
+    world.runtime.chaos.commit(msgspec.structs.replace(run, version=2, what=what))
+    run = world.carry_on()
+    assert (run.outcome, run.targets) == ("regressed", ("shop/cart",))
+    (entry,) = world.runtime.log.entries()
+    journey = Journey(world.runtime.log, entry.incident)
+    assert (entry.phase, journey.state.chaos_runs) == ("escalated", ("r",))
+    assert "kt chaos report r" in journey.state.ended_why
+    assert [signal.entity for signal in journey.signals] == ["Service/shop/cart"]
+    assert open_incident(world.runtime, run, ()) == entry.incident
+    assert len(Journey(world.runtime.log, entry.incident).records) == 2
 
 
 def test_one_that_chaos_toolkit_refuses_says_its_reason(world: World) -> None:
