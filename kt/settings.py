@@ -169,6 +169,12 @@ class Chaos(Section, frozen=True):
     """Whether actions on nodes, which belong to no namespace, may run."""
     freeze: tuple[ChaosFreeze, ...] = ()
     """Times without chaos, such as `{cron = "0 16 * * FRI", hours = 64, zone = "Europe/Berlin", why = "weekend"}`."""
+    approvals: Literal[0, 1, 2] = 0
+    """How many people have to agree to a run that fell due (`kt chaos approve`) before it begins."""
+    approvals_risky: Literal[0, 1, 2] = 0
+    """The same for a game day, and for a run that acts on nodes, where this is more."""
+    approval_expires_s: Positive = 3600.0
+    """How long after its time a run waits for them."""
     stop_when: tuple[StopWhen, ...] = ()
     """Limits on every run, such as `{query = "kt:error_ratio", above = 0.2, for_s = 3}`: beyond one it ends, with its
     rollbacks. Looked at each second; an experiment may bring more of its own."""

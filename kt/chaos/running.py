@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import msgspec
 import structlog
 import yaml
 
-from kt.chaos import guard
+from kt.chaos import consent, guard
 from kt.chaos.findings import findings, open_incident
 from kt.chaos.measured import measured
 from kt.chaos.model import Outcome, Run
@@ -78,16 +79,25 @@ class _OneRun:
 
     def begin(self) -> None:
         """Guard it, run it, judge it."""
+        if self._run.abort_asked:
+            self.end("aborted", f"{self._run.abort_asked}, before anything was disturbed")
+            return
+        try:
+            experiment = plain.parse(self._run.what.plain)
+            waits = consent.waiting(self._runtime, self._run, experiment)
+        except plain.BadExperiment as error:
+            self.end("refused", str(error))
+            return
+        if waits is not None:
+            if waits.over:
+                self.end("refused", waits.why)
+            return
         why = self._too_late()
         if why:
             self.end("skipped", why)
             return
-        if self._run.abort_asked:
-            self.end("aborted", f"{self._run.abort_asked}, before anything was disturbed")
-            return
         with self._slot() as free:
             try:
-                experiment = plain.parse(self._run.what.plain)
                 why = "another run is about to begin" if not free else ""
                 why = why or guard.objection(self._runtime, self._run, experiment)
             except plain.BadExperiment as error:
@@ -201,7 +211,8 @@ class _OneRun:
     def _too_late(self) -> str:
         """Why it is not begun any more, though it was claimed."""
         run, now = self._run, self._runtime.clock()
-        late_s = (now - run.due_at).total_seconds()
+        # What waited for people is not late.
+        late_s = (now - max([run.due_at, *(each.at for each in run.agreed)])).total_seconds()
         if run.asked_by or late_s <= self._runtime.settings.chaos.late_s:
             return ""
         schedule = self._runtime.chaos.schedule(run.schedule)
@@ -272,6 +283,20 @@ class _Watch:
         if stopped:
             return stopped
         return run.abort_asked if run else "the run is not in the store any more"
+
+
+def approve(store: ChaosStore, id_: str, by: str, at: datetime) -> Run | None:
+    """Note that somebody agrees to a run that has not begun; None when it has, or is unknown."""
+
+    def agreed(now: Run) -> Run:
+        if now.phase != "claimed":
+            raise NotOurs
+        return consent.agree(now, by, at)
+
+    try:
+        return _change(store, id_, agreed)
+    except NotOurs:
+        return None
 
 
 def ask_to_end(store: ChaosStore, id_: str, why: str) -> Run | None:

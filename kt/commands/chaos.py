@@ -16,6 +16,7 @@ from kt.chaos import times
 from kt.chaos.model import Run, Schedule, What
 from kt.chaos.store import ChaosStore, NameTaken
 from kt.commands import chaos_words as words
+from kt.commands.chaos_approve import approve
 from kt.commands.chaos_report import report
 from kt.commands.chaos_templates import templates
 from kt.incident.log import VersionConflict
@@ -33,6 +34,7 @@ def chaos() -> None:
 
 chaos.add_command(templates)
 chaos.add_command(report)
+chaos.add_command(approve)
 
 
 @chaos.group()
