@@ -23,6 +23,8 @@ NAMESPACE_ARGUMENTS = ("ns", "namespace", "namespaces")
 DEFAULT_NAMESPACE = "default"
 """Where an action of chaostoolkit-kubernetes acts when it names none."""
 CLUSTER_WIDE = ("chaosk8s.node.", "chaosk8s.chaosmesh.")
+CLUSTER_KINDS = ("Node", "Namespace", "PersistentVolume")
+"""As the `kind` that an action changes: what belongs to no namespace."""
 
 
 class BadExperiment(Exception):
@@ -188,7 +190,8 @@ def scope(experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: 
         given = (
             [arguments[key] for key in NAMESPACE_ARGUMENTS if arguments.get(key)] if isinstance(arguments, dict) else []
         )
-        if module.startswith(CLUSTER_WIDE):
+        on = arguments.get("kind") if isinstance(arguments, dict) else None
+        if module.startswith(CLUSTER_WIDE) or on in CLUSTER_KINDS:
             cluster_wide.append(name)
         elif module.startswith("chaosk8s.") and not given:
             given = [DEFAULT_NAMESPACE]

@@ -27,6 +27,12 @@ _SHORT: dict[str, dict[str, Any]] = {
     "hold": {"do": "verify.actions.hold", "name": "let it last", "with": {"seconds": "${seconds}"}},
     "restore": {"do": "verify.actions.restore_object", "name": "as it was before",
                 "with": {"kind": "${workload_kind}", "namespace": "${namespace}", "name": "${workload}"}},
+    # Not chaosk8s.node: its uncordon would also let go of a node that somebody else had cordoned before.
+    "cordoned": {"do": "verify.actions.change_field", "name": "cordon the node",
+                 "with": {"kind": "Node", "namespace": "", "name": "${node}", "pointer": "/spec/unschedulable",
+                          "value": True}},
+    "uncordoned": {"do": "verify.actions.restore_object", "name": "the node as it was before",
+                   "with": {"kind": "Node", "namespace": "", "name": "${node}"}},
     "ready": {"do": "verify.actions.await_ready", "name": "all replicas are there again",
               "with": {"kind": "${workload_kind}", "name": "${workload}", "namespace": "${namespace}",
                        "within_s": "${recover_s}"}},

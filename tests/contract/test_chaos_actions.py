@@ -33,7 +33,8 @@ def noted(place: Place, kind: str = "Deployment") -> bool:
 
 
 def test_scaled_to_zero_and_back_to_exactly_what_it_was(place: Place) -> None:
-    before = spec(place.deployment() and place)
+    place.deployment()
+    before = spec(place)
     actions.scale(place.namespace, "web")
     assert spec(place)["replicas"] == 0
     with pytest.raises(ActivityFailed, match="disturbed already"):
@@ -89,11 +90,11 @@ def test_a_service_that_selects_nothing_or_the_wrong_port_and_back(place: Place)
     service = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
     place.api.must("POST", f"{place.core}/services", service)
     before = spec(place, "Service")
-    for disturb in (
-        lambda: actions.misroute(place.namespace, "web", {"app": "nobody"}),
-        lambda: actions.wrong_port(place.namespace, "web", 9),
-    ):
-        disturb()
+    for number in range(2):
+        if number == 0:
+            actions.misroute(place.namespace, "web", {"app": "nobody"})
+        else:
+            actions.wrong_port(place.namespace, "web", 9)
         assert spec(place, "Service") != before
         actions.restore_object("Service", place.namespace, "web")
         assert (spec(place, "Service"), noted(place, "Service")) == (before, False)
@@ -127,7 +128,7 @@ def test_a_stress_pod_is_bounded_in_time_and_size_and_can_be_removed(place: Plac
 
 def test_conditions_of_objects_are_read_by_name(place: Place) -> None:
     place.deployment(replicas=1)
-    about = {"kind": "Deployment", "name": "web", "namespace": place.namespace}
+    about: dict[str, Any] = {"kind": "Deployment", "name": "web", "namespace": place.namespace}
     assert probes.condition(**about, type="Available", within_s=60) == "True"
     assert probes.condition(**about, type="NoSuch") == "missing"
     assert probes.condition("Deployment", "nobody", "Available", place.namespace) == "missing"

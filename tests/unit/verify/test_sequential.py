@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from chaoslib.exceptions import ActivityFailed
@@ -25,7 +26,7 @@ def noise(rng: random.Random, memory: float) -> itertools.accumulate[float]:
 
 
 def answers(memory: float, shift: float, delta: float = DELTA) -> list[tuple[str, int]]:
-    found = []
+    found: list[tuple[str, int]] = []
     for seed in range(TRIALS):
         series = noise(random.Random(seed), memory)
         before = list(itertools.islice(series, 200))
@@ -103,8 +104,8 @@ def test_the_probe_compares_a_service_of_the_twin_with_its_time_before() -> None
     try:
         until = (twin.now() - timedelta(seconds=1)).isoformat()
         cart, peer = 'kt:error_ratio{service="cart"}', 'kt:error_ratio{service="store"}'
-        about = {"prometheus_url": twin.prometheus_url, "query": cart, "peers": [peer], "until": until}
-        pace = {"before_s": 40.0, "every_s": 0.1, "at_least_s": 0.5, "at_most_s": 20.0}
+        about: dict[str, Any] = {"prometheus_url": twin.prometheus_url, "query": cart, "peers": [peer], "until": until}
+        pace: dict[str, Any] = {"before_s": 40.0, "every_s": 0.1, "at_least_s": 0.5, "at_most_s": 20.0}
         fine = probes.as_before(**about, **pace)
         assert fine["met"], fine
         twin.inject("bad-rollout")

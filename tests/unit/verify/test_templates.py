@@ -72,7 +72,7 @@ def test_an_attack_is_limited_and_taken_back(fault: str) -> None:
     if lasting:
         assert set(undoing) & {
             "verify.actions.restore_object", "verify.actions.restore_traffic", "verify.actions.remove_pod",
-            "verify.actions.stop_proxy", "chaosk8s.node.actions.uncordon_node",
+            "verify.actions.stop_proxy",
         }  # fmt: skip
     what = {str(each["provider"]["arguments"].get("name")) for each in lasting}
     taken_back = {str(each["provider"]["arguments"].get("name")) for each in experiment["rollbacks"]}
