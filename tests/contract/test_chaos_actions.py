@@ -14,7 +14,7 @@ from verify.actions.changing import NOTE
 
 @pytest.fixture(autouse=True)
 def found_by_experiments(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", place.kubeconfig)
+    monkeypatch.setenv("KUBECONFIG", place.api.kubeconfig)
     monkeypatch.delenv("KUBERNETES_CONTEXT", raising=False)
 
 
