@@ -230,6 +230,10 @@ class Pipeline(Section, frozen=True):
     """How far apart in time alerts may be that join one incident by being near in the graph."""
     verify_quiet_s: Seconds = 3.0
     """How long the symptoms must be gone before the fix is attacked (wall clock)."""
+    compare: bool = False
+    """Also compare the failures of the healed service, after the attack, with those before the fault and with services
+    that it does not touch (a sequential test). Needs five minutes of `kt:error_ratio` before the fault, or it is
+    inconclusive."""
     watch_longest_s: Seconds = 900.0
     """The fix of a fault that must not be repeated is watched for three times its onset, but no longer than this."""
     recovery_s: Positive = 180.0

@@ -38,7 +38,7 @@ class Case:
                 prometheus=Prometheus(url=twin.prometheus_url),
                 guard=Guard(enabled=True, cooldown_s=0),
                 approval=Approval(low=0, medium=0),
-                pipeline=Pipeline(verify_quiet_s=0.5, recovery_s=120, watch_longest_s=300),
+                pipeline=Pipeline(verify_quiet_s=0.5, recovery_s=120, watch_longest_s=300, compare=True),
             ),
             twin.now,
         )
@@ -103,7 +103,9 @@ def test_a_restart_for_a_leak_that_comes_back_is_caught_and_the_leak_is_rolled_b
     first, *_, last = case.events(Verified)
     assert (first.verdict.outcome, "It came back" in first.verdict.why) == ("regressed", True)
     assert case.events(RolledBack)[0].ok
-    assert last.verdict.outcome == "held"
+    assert (last.verdict.outcome, last.verdict.why) == ("held", last.verdict.why)
+    # Compared with the time before the leak, not only looked at for alerts.
+    assert "failures are as before the fault" in last.verdict.why
     assert len(case.events(Healed)) == 1
     assert not case.fires()
 
