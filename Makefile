@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-campaign record-campaign bench-verdict bench-abort
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-campaign record-campaign bench-verdict bench-abort bench-scale
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -64,6 +64,10 @@ bench-verdict: $(STAMP)
 
 bench-offline: $(STAMP)
 	$(BIN)/python -m bench.offline
+
+# With KT_TEST_NEO4J_URI on Neo4j as well: what is in that database is lost.
+bench-scale: $(STAMP)
+	$(BIN)/python -m bench.scale
 
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt

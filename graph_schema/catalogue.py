@@ -22,6 +22,10 @@ OTHER = "other"
 """Stands for kinds of thing that no other file knows a fault of."""
 FOLDER = "knowledge/faults"
 DAY_S = 86_400.0
+BROUGHT_ABOUT = 10.0
+"""A fault whose odds a change raises this much is mostly brought about by changes,"""
+SELDOM_ALONE = 0.05
+"""and this share of its cases is not, unless it says otherwise."""
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +67,8 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     """Properties of the entity that speak for the fault when they have this value, or one of these values."""
     changes: dict[str, float] = {}
     """Kind of change → factor on the odds right after it."""
+    unprompted: float | None = None
+    """Share of its cases that no change of the entity brings about; None: few if changes raise its odds much."""
     detail: str = ""
     """A regular expression: a change whose detail it is found in counts more, another one with a detail less."""
     probes: tuple[Probe, ...] = ()
@@ -72,6 +78,13 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """Where the facts come from."""
     file: str = ""
+
+    @property
+    def comes_alone(self) -> float:
+        """Share of its cases that no change of the entity brings about, in [0, 1]."""
+        if self.unprompted is not None:
+            return self.unprompted
+        return SELDOM_ALONE if max(self.changes.values(), default=0.0) >= BROUGHT_ABOUT else 1.0
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -149,6 +162,8 @@ def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) 
     except re.error as error:
         raise given["detail"].error(f"“{fault.detail}” is no regular expression: {error}") from error
     _probes(fault, given["probes"])
+    if fault.unprompted is not None and not 0 <= fault.unprompted <= 1:
+        raise given["unprompted"].error(f"{fault.unprompted} is not a share in [0, 1]")
     if not 0 < fault.prior < 1:
         raise given["prior"].error(f"{fault.prior} is not a probability in (0, 1)")
     return fault

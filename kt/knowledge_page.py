@@ -54,6 +54,7 @@ def section(fault: FaultMode, ontology: Ontology) -> list[str]:
     if fault.changes:
         lines.append(
             f"- brought about by: {', '.join(f'{kind} (odds × {factor:g})' for kind, factor in fault.changes.items())}"
+            f"; without a change in {fault.comes_alone:.0%} of its cases"
         )
     if fault.detail:
         lines.append(f"- most of all by a change whose detail has `{fault.detail}`")

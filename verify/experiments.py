@@ -38,7 +38,7 @@ class ExperimentRequest(msgspec.Struct, frozen=True, kw_only=True):
     entities: tuple[str, ...] = ()
     """What the incident is about: noted in the experiment, for whoever finds it later."""
     compare_until: str = ""
-    """The end of the time before the fault (ISO 8601), with which failures are compared afterwards; empty: not at all."""
+    """The end of the time before the fault (ISO 8601), with which failures are compared; empty: they are not."""
     peers: tuple[str, ...] = ()
     """Selectors of the same series of services that the fault did not touch."""
 

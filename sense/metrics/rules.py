@@ -28,6 +28,8 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unit: Literal["share"] | None = None
     floor: float = 0.0
     """Smallest change that counts, as a share of the level before; for a share: of one."""
+    otherwise: str = ""
+    """The symptom of a change of at least `FAR` into the direction that is not worse."""
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +59,7 @@ class MetricRules:
     @property
     def symptoms(self) -> frozenset[str]:
         """Every symptom that a rule can give."""
-        return frozenset(rule.symptom for _, rule in self._rules)
+        return frozenset(each for _, rule in self._rules for each in (rule.symptom, rule.otherwise) if each)
 
     def _meaning(self, metric: str) -> Meaning | None:
         """What is known of a metric of this name; None when no rule fits."""

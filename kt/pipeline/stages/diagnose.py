@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from diagnose import diagnose
 from diagnose.arising import refine
-from diagnose.attribution import attribute
+from diagnose.attribution import attribute, unavailable
 from graph_schema.model import Diagnosis, Signal
 from kt.incident.events import Diagnosed, Healed
 from kt.incident.state import State
@@ -44,5 +44,6 @@ def look(runtime: Runtime, signals: tuple[Signal, ...]) -> Diagnosis:
     if not more.burdens:
         return answer
     showing = {(each.entity, each.symptom) for each in signals if each.mapped}
-    shares = attribute(more.burdens, piece.relations, showing)
+    troubled = unavailable(piece.relations, piece.entities, every)
+    shares = attribute(more.burdens, piece.relations, showing, troubled)
     return refine(answer, shares, piece, runtime.catalogue, runtime.ontology)
