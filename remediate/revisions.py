@@ -14,6 +14,7 @@ from remediate.cluster import Cluster, Object
 from remediate.conditions import ready
 
 REVISION = "deployment.kubernetes.io/revision"
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
 POD_HASH = "controller-revision-hash"
 HELD = timedelta(seconds=60)
 """So long all replicas of a revision must have been ready for it to count as healthy then."""
@@ -125,6 +126,13 @@ def _owned(things: list[Object], uid: str) -> list[Object]:
 
 def _marks(thing: Object) -> dict[str, str]:
     return thing["metadata"].get("annotations") or {}
+
+
+def program(template: Object) -> Object:
+    """A template without the mark of a restart: one that differs in nothing else is no other program to go back to."""
+    meta = template["metadata"]
+    kept = {key: value for key, value in (meta.get("annotations") or {}).items() if key != RESTARTED}
+    return {**template, "metadata": {**meta, "annotations": kept}}
 
 
 def clean(template: Object) -> Object:

@@ -10,7 +10,7 @@ from remediate.actions.base import CannotAct
 from remediate.actions.field import ROLLED, FieldChange, Values, Wish
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
-from remediate.revisions import Revision, clean, known_healthy, revisions_of
+from remediate.revisions import Revision, clean, known_healthy, program, revisions_of
 
 TEMPLATE = "/spec/template"
 
@@ -34,10 +34,9 @@ class RollBack(FieldChange):
         if not revisions:
             raise CannotAct(f"no revision of {target['kind']} {target['metadata']['name']} is kept")
         current = max(revisions)
+        now = program(revisions[current].template)
         earlier = {
-            number: each
-            for number, each in revisions.items()
-            if number < current and each.template != revisions[current].template
+            number: each for number, each in revisions.items() if number < current and program(each.template) != now
         }
         if not earlier:
             raise CannotAct(f"there is no revision before {current} to go back to")

@@ -104,8 +104,8 @@ def _ended(draft: Object, code: int, now: datetime) -> None:
 def _status(draft: Object, started: bool, now: datetime) -> None:
     container = draft["spec"]["containers"][0]
     waiting = "ErrImagePull" if MISSING in container["image"] else "ContainerCreating"
-    draft["status"].setdefault("startTime", stamp(now))
-    state = {"running": {"startedAt": draft["status"]["startTime"]}} if started else {"waiting": {"reason": waiting}}
+    began = draft["status"].setdefault("startTime", stamp(now))
+    state = {"running": {"startedAt": began}} if started else {"waiting": {"reason": waiting}}
     draft["status"]["phase"] = "Running" if started else "Pending"
     draft["status"]["containerStatuses"] = [
         {
