@@ -13,12 +13,12 @@ import msgspec
 from diagnose.absent import with_absent
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths, Reach
-from diagnose.probes import next_probe
+from diagnose.probes import answered, next_probe
 from diagnose.score import Scored, Weighing, Where
 from diagnose.settings import Settings
 from diagnose.wiring import SELF, Wiring
 from graph_schema.catalogue import Catalogue, FaultMode
-from graph_schema.model import Change, Diagnosis, Entity, Evidence, Hypothesis, Signal, Subgraph
+from graph_schema.model import Change, Diagnosis, Entity, Evidence, Hypothesis, ProbeAnswer, Signal, Subgraph
 from graph_schema.ontology import Ontology
 
 DEFAULTS = Settings()
@@ -55,12 +55,14 @@ def diagnose(
     now: datetime,
     settings: Settings = DEFAULTS,
     rules: Collection[str] | None = None,
+    answers: Collection[ProbeAnswer] = (),
 ) -> Diagnosis:
     """Rank what may be behind these signals. `now` is the onset when no signal is firing on a known entity.
 
     `rules`: the symptoms that the alert rules in use watch for, if known; only those are missed when they are silent.
+    `answers`: what came of probes.
     """
-    found = consider(piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules)
+    found = consider(piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules, answers=answers)
     shown = found.ranked[: settings.most_hypotheses]
     hypotheses = tuple(_hypothesis(each, found, settings) for each in shown)
     enough = bool(hypotheses) and hypotheses[0].probability >= settings.enough
@@ -71,7 +73,9 @@ def diagnose(
         unmapped=found.unmapped,
         warnings=_warnings(piece, ontology),
         enough=enough or not found.seen.units,
-        next_probe=next_probe(hypotheses, found.piece.entities, catalogue),
+        next_probe=next_probe(
+            hypotheses, found.piece.entities, catalogue, asked={(each.question, each.confirms) for each in answers}
+        ),
     )
 
 
@@ -84,6 +88,7 @@ def consider(
     now: datetime,
     settings: Settings = DEFAULTS,
     rules: Collection[str] | None = None,
+    answers: Collection[ProbeAnswer] = (),
 ) -> Considered:
     """Weigh every fault of every entity that could have brought about at least one of the signals."""
     piece = with_absent(piece, ontology)
@@ -98,7 +103,7 @@ def consider(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules,
         paths=Paths(piece, ontology, wiring, settings.hops), changes=_changes(piece, wiring),
     )  # fmt: skip
-    candidates = _candidates(weighing, catalogue)
+    candidates = _candidates(weighing, catalogue, answers)
     ranked, causes, taken = _explain(candidates, seen.units, settings)
     unexplained = tuple(
         signal.fingerprint
@@ -125,7 +130,7 @@ SILENT = frozenset({"ReplicaSet", "Revision", "EndpointSlice", "Unmapped"})
 """Kinds that are parts of others' working; their faults are those of what owns them."""
 
 
-def _candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
+def _candidates(weighing: Weighing, catalogue: Catalogue, answers: Collection[ProbeAnswer]) -> list[Candidate]:
     reaches: dict[str, dict[Where, dict[str, Reach]]] = defaultdict(lambda: defaultdict(dict))
     entities, settings = weighing.piece.entities, weighing.settings
     for unit in weighing.seen.units:
@@ -137,6 +142,7 @@ def _candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
     for name in sorted(reaches):
         faults = faults_of(entities[name], catalogue, weighing.ontology, weighing.wiring)
         scored = weighing.weigh(entities[name], faults, reaches[name])
+        _count_answers(scored, answers)
         if scored:
             found.append(_candidate(scored, leaks, settings))
     found.sort(key=_order)
@@ -152,6 +158,16 @@ def _candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
     found = [_candidate(each.faults, leaks, settings) for each in found]
     found.sort(key=_order)
     return found
+
+
+def _count_answers(scored: Iterable[Scored], answers: Collection[ProbeAnswer]) -> None:
+    """What probes answered moves the odds of the faults that they were about."""
+    known = {(each.question, each.confirms): each for each in answers}
+    for each in scored if known else ():
+        for weight, text in answered(each.entity, each.fault, known):
+            each.prior += weight
+            found = Evidence(text=text, weight=weight, entity=each.entity.id)
+            (each.evidence_for if weight > 0 else each.evidence_against).append(found)
 
 
 def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]]:

@@ -85,10 +85,18 @@ class Diagnose(Section, frozen=True):
     hops: Annotated[int, msgspec.Meta(ge=1, le=12)] = 6
     min_probability: Share = 0.5
     """Below this no remedy is proposed; the incident waits for evidence, then for a person."""
-    metrics: bool = False
+    metrics: bool = True
     """Also ask Prometheus for the minutes around the onset and count what changed as evidence."""
-    events: bool = False
+    events: bool = True
     """Also read Warning events and conditions around the onset from Kubernetes."""
+    rules: bool = True
+    """Also ask Prometheus which alert rules there are: what they watch and do not complain of counts as sound."""
+    budget_s: Positive = 4.0
+    """How long all of that may take; what does not answer in time is left out, and the diagnosis says so."""
+    probes: Annotated[int, msgspec.Meta(ge=0)] = 3
+    """How many read-only questions of the catalogue are asked when the evidence is not enough; 0: none."""
+    probe_timeout_s: Positive = 2.0
+    """How long one of them may take."""
 
 
 class Guard(Section, frozen=True):

@@ -41,10 +41,10 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    """`api_client`: a configured `kubernetes.client.ApiClient`."""
+    """`api_client`: a configured `kubernetes.client.ApiClient`; `timeout_s`: for one request."""
 
-    def __init__(self, api_client: Any) -> None:
-        self._client = api_client
+    def __init__(self, api_client: Any, timeout_s: float = TIMEOUT_S) -> None:
+        self._client, self._timeout_s = api_client, timeout_s
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """The object, or None when there is none. Raises `ClusterError`."""
@@ -124,7 +124,7 @@ class Cluster:
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
-            response = self._client.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT_S)
+            response = self._client.call_api(method, url, headers, body=body, _request_timeout=self._timeout_s)
             data = response.read()
         except (ApiException, HTTPError, OSError) as error:
             raise ClusterError(f"{method} {path}: {error}") from error
