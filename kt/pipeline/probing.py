@@ -23,6 +23,8 @@ READ = frozenset(
      "HorizontalPodAutoscaler"}
 )  # fmt: skip
 """Kinds that are asked about: those that KT watches and that its client reads."""
+IN_VAIN = 2
+"""So many times as often as it may be answered, KT asks at most: what nobody can answer costs time, too."""
 MOST_PODS = 20
 LONGEST_ANSWER = 160
 
@@ -45,20 +47,27 @@ def following(
     `watching`: the metrics that alert rules ask for. What one of them asks all the time its alerts answer already.
     """
     options = runtime.settings.diagnose
-    if len(answers) >= options.probes or not wanting(answer, options.min_probability):
+    told = sum(each.confirmed is not None for each in answers)
+    if told >= options.probes or len(answers) >= IN_VAIN * options.probes:
         return None
+    if not wanting(answer, options.min_probability):
+        return None
+    # A metric that nobody collects for one thing is not collected for the next one either.
+    absent = {name for each in answers if each.confirmed is None for name in metrics_in(each.question)}
     entities = {each.entity: stand_in(each.entity, runtime.ontology) for each in answer.hypotheses} | piece.entities
     asked = {(each.question, each.confirms) for each in answers}
-    return next_probe(answer.hypotheses, entities, runtime.catalogue, asked=asked, may=_may(entities, watching))
+    return next_probe(
+        answer.hypotheses, entities, runtime.catalogue, asked=asked, may=_may(entities, absent.union(watching))
+    )
 
 
-def _may(entities: dict[str, Entity], watching: Collection[str]) -> Callable[[NextProbe], bool]:
+def _may(entities: dict[str, Entity], pointless: Collection[str]) -> Callable[[NextProbe], bool]:
     def may(probe: NextProbe) -> bool:
         asked = question(probe.promql, probe.kubernetes, probe.confirms)
         if asked is None:
             return False
         if asked.form == "promql":
-            return not (metrics_in(probe.promql) - COMMON) & set(watching)
+            return not (metrics_in(probe.promql) - COMMON) & set(pointless)
         # A question about another kind of thing than this one would find nothing, and take that for an answer.
         return asked.kind == entities[probe.entity].kind and (asked.kind in READ or asked.form == "events")
 
