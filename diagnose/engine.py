@@ -304,6 +304,7 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
         )
         for signal, unit in explained
     ]
+    taught = [Evidence(text=best.fault.learned)] if best.fault.learned else []
     return Hypothesis(
         entity=each.entity.id,
         fault=best.fault.name,
@@ -314,7 +315,9 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
         ),
         explains=tuple(signal.fingerprint for signal, _ in explained),
         paths=tuple(best.reaches[unit.key].path for _, unit in explained),
-        evidence_for=tuple(sorted([*seen, *best.evidence_for], key=lambda evidence: (-evidence.weight, evidence.text))),
+        evidence_for=tuple(
+            sorted([*seen, *best.evidence_for, *taught], key=lambda evidence: (-evidence.weight, evidence.text))
+        ),
         evidence_against=tuple(sorted(best.evidence_against, key=lambda evidence: (evidence.weight, evidence.text))),
         change=best.change,
     )

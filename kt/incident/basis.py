@@ -13,6 +13,7 @@ import msgspec
 from diagnose import diagnose
 from diagnose.arising import refine
 from diagnose.attribution import attribute
+from diagnose.learning import learned
 from diagnose.probes import next_probe
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Burden, Diagnosis, ProbeAnswer, Signal, Subgraph
@@ -34,6 +35,8 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     watched: tuple[str, ...] | None = None
     """Symptoms that alert rules watch for; None: not known."""
     answers: tuple[ProbeAnswer, ...] = ()
+    known: dict[str, int] = {}
+    """What had been learned and was used (`diagnose.learning.usable`)."""
 
 
 class BadBasis(Exception):
@@ -42,6 +45,7 @@ class BadBasis(Exception):
 
 def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     """The diagnosis of this basis: the same one for the same catalogue, ontology and version of KT."""
+    catalogue = learned(catalogue, basis.known)
     signals = (*basis.alerts, *basis.beside)
     answer = diagnose(
         basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=basis.answers
