@@ -28,7 +28,7 @@ COMMANDS = {
     "rbac": ("kt.commands.rbac", "Print what KT must be allowed in the cluster."),
     "health": ("kt.commands.health", "Ask a process of KT whether it is well."),
     "playbooks": ("kt.commands.playbooks", "List playbooks, show one, check a file of your own."),
-    "knowledge": ("kt.commands.knowledge", "Fault modes that KT knows; alert rules that nobody mapped."),
+    "knowledge": ("kt.commands.knowledge", "Fault modes that KT knows; unmapped alert rules; what was learned."),
     "doctor": ("kt.commands.doctor", "What is configured, what answers, what is missing."),
 }
 

@@ -16,7 +16,7 @@ from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses
+from kt.stores.places import open_brakes, open_chaos, open_graph, open_learned, open_leases, open_log, open_pulses
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
@@ -51,6 +51,7 @@ class Runtime:
         self.brakes = open_brakes(settings)
         self.pulses = open_pulses(settings, wall_clock)
         self.chaos = open_chaos(settings)
+        self.learned = open_learned(settings)
         self.graph = open_graph(settings, self.ontology)
         # Read now: a mistake in a playbook is told at the start, not when it is needed.
         folder = settings.guard.playbooks
@@ -126,4 +127,5 @@ class Runtime:
         self.brakes.close()
         self.pulses.close()
         self.chaos.close()
+        self.learned.close()
         self.graph.close()

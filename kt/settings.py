@@ -93,6 +93,9 @@ class Diagnose(Section, frozen=True):
     """Also ask Prometheus which alert rules there are: what they watch and do not complain of counts as sound."""
     budget_s: Positive = 4.0
     """How long all of that may take; what does not answer in time is left out, and the diagnosis says so."""
+    learning: Literal["off", "accepted", "all"] = "accepted"
+    """What confirmed causes may change of the catalogue's numbers: nothing, what a person accepted
+    (`kt knowledge diff|accept`), or everything; and nothing while fewer than 10 were confirmed."""
     probes: Annotated[int, msgspec.Meta(ge=0)] = 3
     """How many read-only questions of the catalogue are asked when the evidence is not enough; 0: none."""
     probe_timeout_s: Positive = 2.0

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from diagnose.absent import stand_in
+from diagnose.learning import usable
 from graph_schema.model import Diagnosis, NextProbe, Signal
 from kt.incident.basis import Basis, judge, pack
 from kt.incident.events import Diagnosed, Healed, Probed
@@ -66,6 +67,6 @@ def _gathered(runtime: Runtime, signals: Sequence[Signal]) -> tuple[Basis, tuple
     more = beside(runtime, piece, signals)
     basis = Basis(
         now=runtime.clock(), piece=piece, alerts=tuple(signals), beside=more.signals, burdens=more.burdens,
-        watched=more.watched,
+        watched=more.watched, known=usable(runtime.learned.counts(), runtime.settings.diagnose.learning),
     )  # fmt: skip
     return basis, more.warnings, more.watching
