@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-campaign record-campaign
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -37,6 +37,13 @@ bench-petshop: $(STAMP)
 # Real servers; a quarter of an hour.
 bench-loop: $(STAMP)
 	$(BIN)/python -m bench.loop
+
+# Incidents of a real cluster, recorded in bench/data/campaign; `record-campaign` records them anew, which takes an hour.
+bench-campaign: $(STAMP)
+	$(BIN)/python -m bench.campaign
+
+record-campaign: $(STAMP)
+	$(BIN)/python -m bench.campaign.record
 
 # What is made out of the code and kept beside it; tests hold it to be current.
 docs: $(STAMP)

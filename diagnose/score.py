@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -54,6 +55,13 @@ class Scored(msgspec.Struct, kw_only=True):
             for key, weight in self.weights.items()
             if key in seen
         }
+
+
+def fits(found: Any, wanted: Any) -> bool:
+    """Whether a state is the one that a fault has: one of several where the fault has several, among those that are
+    found where there are several (the pressures of a node)."""
+    possible = wanted if isinstance(wanted, list) else [wanted]
+    return any(each in possible for each in found) if isinstance(found, list) else found in possible
 
 
 def diminished(gains: Mapping[Where, float], same_entity: float) -> float:
@@ -202,7 +210,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             if name in scored.entity.properties:
                 found = scored.entity.properties[name]
-                matches = found == value
+                matches = fits(found, value)
                 self._add(
                     scored, math.log(self.settings.state_factor) * (1 if matches else -1), f"its {name} is {found}"
                 )
@@ -212,8 +220,9 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
             pods = [*front, *(part for each in front[:50] for part in self.wiring.parts(each)[:50])]
             for pod in pods:
                 known = self.piece.entities.get(pod)
-                if known is not None and known.properties.get(name) == value:
-                    self._add(scored, math.log(self.settings.state_factor), f"{name} of {pod} is {value}")
+                if known is not None and name in known.properties and fits(known.properties[name], value):
+                    state = known.properties[name]
+                    self._add(scored, math.log(self.settings.state_factor), f"{name} of {pod} is {state}")
                     break
 
     def _count_first(self, scored: Scored, known: Mapping[Where, Unit]) -> None:

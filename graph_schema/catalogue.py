@@ -60,7 +60,7 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     sure: frozenset[str] = frozenset()
     """Symptoms that hardly anything else brings about on this very entity."""
     states: dict[str, Any] = {}
-    """Properties of the entity that speak for the fault when they have this value."""
+    """Properties of the entity that speak for the fault when they have this value, or one of these values."""
     changes: dict[str, float] = {}
     """Kind of change → factor on the odds right after it."""
     detail: str = ""

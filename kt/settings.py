@@ -40,49 +40,71 @@ class Store(Section, frozen=True):
     """Where graph and incidents are kept."""
 
     kind: Literal["sqlite", "neo4j"] = "sqlite"
+    """sqlite: files in `data_dir`, for one machine. neo4j: a server, for as many processes and machines as you like."""
     uri: str = "bolt://localhost:7687"
+    """Where Neo4j answers; `neo4j+s://` or `bolt+s://` for TLS. This and the keys below are for kind = "neo4j" only."""
     user: str = ""
+    """Empty: Neo4j asks for no login."""
     password: str = ""
+    """A secret: give it as KT_STORE__PASSWORD or, better, as a file named by KT_STORE__PASSWORD_FILE."""
     database: str = "neo4j"
+    """The database in Neo4j; KT needs the right to make constraints and indexes in it."""
 
 
 class Web(Section, frozen=True):
+    """Where `kt serve` takes alerts in and answers people."""
+
     host: str = "127.0.0.1"
+    """The address it listens at; 0.0.0.0: every one of this machine."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8650
+    """0: any free one."""
     token: str = ""
     """Bearer token that webhooks must carry; empty: none is asked for."""
     max_body_bytes: Annotated[int, msgspec.Meta(gt=0)] = 4 * 1024 * 1024
+    """A larger webhook is refused with 413."""
 
 
 class Metrics(Section, frozen=True):
     """Where workers and beats answer /metrics and /healthz; the web process does so at its own address."""
 
     host: str = "127.0.0.1"
+    """The address they listen at."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     """0: nowhere. Processes on one host need different ports."""
 
 
 class Kubernetes(Section, frozen=True):
+    """The cluster that KT watches and repairs."""
+
     kubeconfig: str = ""
     """Empty: the service account of the pod, else the default kubeconfig."""
     context: str = ""
+    """The context of the kubeconfig; empty: its current one."""
     cluster: str = "cluster"
     """The name of the cluster in the graph."""
 
 
 class Prometheus(Section, frozen=True):
+    """Where steady states are looked up, and what else metrics tell."""
+
     url: str = "http://localhost:9090"
+    """Its address."""
     calls_every_s: Seconds = 30.0
     """How often Prometheus is asked who calls whom (the series `kt:calls`); 0: never."""
 
 
 class Sense(Section, frozen=True):
+    """How alerts are understood."""
+
     label_mapping: str = ""
     """A file that replaces the built-in mapping of alert labels to entities."""
 
 
 class Diagnose(Section, frozen=True):
+    """How causes are looked for."""
+
     hops: Annotated[int, msgspec.Meta(ge=1, le=12)] = 6
+    """How many relations away from what alerts a cause may be."""
     min_probability: Share = 0.5
     """Below this no remedy is proposed; the incident waits for evidence, then for a person."""
     metrics: bool = True
@@ -103,6 +125,8 @@ class Diagnose(Section, frozen=True):
 
 
 class Guard(Section, frozen=True):
+    """What KT may do. Every action passes here; `kt guard explain` shows how one is judged."""
+
     enabled: bool = False
     """KT acts only when this is on, and only in namespaces labelled `kt.io/remediate: enabled`."""
     cooldown_s: Seconds = 300.0
@@ -118,7 +142,9 @@ class Guard(Section, frozen=True):
     sibling_delay_s: Seconds = 60.0
     """How old the youngest serving sibling of a pod must be before the pod is ended."""
     max_actions_per_hour: Annotated[int, msgspec.Meta(ge=0)] = 30
+    """Of the whole installation; beyond it a person is asked."""
     max_actions_per_hour_per_namespace: Annotated[int, msgspec.Meta(ge=0)] = 15
+    """The same for each namespace."""
     max_actions_per_hour_per_target: Annotated[int, msgspec.Meta(ge=0)] = 3
     """Beyond these a person is asked. Pods count for their workload."""
     max_ineffective: Annotated[int, msgspec.Meta(ge=1)] = 2
@@ -139,10 +165,16 @@ class Guard(Section, frozen=True):
 
 
 class Approval(Section, frozen=True):
+    """How many different people have to approve a plan, by the risk that its playbook states."""
+
     low: Literal[0, 1, 2] = 0
+    """0: KT acts on its own."""
     medium: Literal[0, 1, 2] = 1
+    """As `low`."""
     high: Literal[0, 1, 2] = 2
+    """As `low`."""
     expires_s: Positive = 3600.0
+    """A plan that nobody decided on for so long is given up, and a person is asked to look."""
     require_tokens: bool = False
     """Whether whoever decides has to show an operator's token (`kt tokens create`). Otherwise names are taken on trust,
     which is right only where everybody who can run `kt` may decide."""
@@ -173,6 +205,7 @@ class Chaos(Section, frozen=True):
     enabled: bool = False
     """Nothing is disturbed unless this is on, and only in namespaces labelled `kt.io/chaos: enabled`."""
     max_concurrent: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """Runs at one time."""
     with_open_incidents: bool = False
     """Whether runs may begin while an incident is open."""
     cluster_wide: bool = False
@@ -195,17 +228,25 @@ class Pipeline(Section, frozen=True):
     settle_s: Seconds = 0.5
     """After the first alert, how long to wait for the rest of the burst."""
     group_window_s: Seconds = 120.0
+    """How far apart in time alerts may be that join one incident by being near in the graph."""
     verify_quiet_s: Seconds = 3.0
     """How long the symptoms must be gone before the fix is attacked (wall clock)."""
     recovery_s: Positive = 180.0
+    """How long symptoms may go on after an action before it counts as one that did not help."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3
     """Experiments per fix before a person is asked."""
     evidence_s: Seconds = 60.0
+    """How long an incident whose cause is not certain enough waits for more evidence before a person is asked."""
     guard_patience_s: Seconds = 600.0
+    """How long a plan waits for what passes (a cooldown, a budget, a maintenance window) before a person is asked."""
     retry_s: Positive = 5.0
+    """How long to wait before what was postponed, or failed for want of a server, is tried again."""
     lease_ttl_s: Positive = 10.0
+    """How long an incident or a target stays with a worker that died."""
     experiment_timeout_s: Positive = 120.0
+    """An experiment that takes longer is stopped, rolled back and counts as inconclusive."""
     sweep_interval_s: Positive = 1.0
+    """How often the beat asks for the steps that are due."""
 
 
 class Settings(Section, frozen=True):

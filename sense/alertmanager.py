@@ -7,6 +7,7 @@ is still listening, and `parse` when it is turned into signals. Both are the sam
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -76,6 +77,21 @@ def parse(body: bytes) -> AlertBatch:
         truncated=max(0, raw.truncated_alerts),
         alerts=tuple(_alert(index, each) for index, each in enumerate(raw.alerts)),
     )
+
+
+def standing(batches: Iterable[AlertBatch]) -> list[Alert]:
+    """How each alert stands after these notifications, in whatever order they are given.
+
+    What was told to be resolved does not fire any more. Where nothing fires any more, as in the notifications of an
+    incident that is over, each alert counts as it was while it fired: then it is the incident that is asked about.
+    """
+    told = [alert for batch in batches for alert in batch.alerts]
+    last: dict[str, Alert] = {}
+    for alert in sorted(told, key=lambda each: (each.starts_at, each.ends_at is not None)):
+        last[alert.fingerprint] = alert
+    if all(alert.ends_at is not None for alert in last.values()):
+        last |= {alert.fingerprint: alert for alert in told if alert.ends_at is None}
+    return list({alert.fingerprint: last[alert.fingerprint] for alert in told}.values())
 
 
 def _alert(index: int, raw: _RawAlert) -> Alert:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from testbed import places
@@ -146,6 +147,14 @@ def wait(what: str, condition: Callable[[], bool], *, seconds: float, of: str | 
             raise TestbedError(f"{what}: not within {seconds:g} s{end}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.5)
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered 200; a condition for `wait`."""
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def tail(name: str, lines: int = 15) -> str:

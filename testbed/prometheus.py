@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,15 @@ SHORTER = {"10m": "60s", "5m": "30s", "2m": "8s", "1m": "6s", "30s": "3s"}
 """A test cannot wait as long as an operator wants Prometheus to: durations of the rule file → those of the testbed."""
 
 
-class Prometheus:
-    """Scrapes the shop's pods, the kubelets and the state of the cluster each second."""
+class _OnePort(ABC):
+    """A server that is one process with one port of its own."""
 
-    name = "prometheus"
-    variables: tuple[str, ...] = ("KT_TEST_PROMETHEUS_URL",)
-    needs: tuple[str, ...] = ("kubernetes", "alertmanager")
+    name: str
+    variables: tuple[str, ...]
+    command: str
 
     def check(self) -> None:
-        server.require_commands(self.name, "prometheus")
+        server.require_commands(self.name, self.command)
 
     def start(self) -> server.Record:
         record = server.load(self.name)
@@ -34,23 +36,16 @@ class Prometheus:
             record.ports = {"web": processes.free_ports(1)[0]}
             record.variables = {self.variables[0]: f"http://127.0.0.1:{record.ports['web']}"}
             server.save(self.name, record)
-        folder = places.state() / self.name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "rules.yaml").write_text(shortened(RULES.read_text()))
-        (folder / "prometheus.json").write_text(json.dumps(self._config(folder)))
         if not self.running():
-            options = [
-                f"--config.file={folder / 'prometheus.json'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{record.ports['web']}",
-                "--web.enable-lifecycle",
-                "--storage.tsdb.retention.time=6h",
-                "--log.level=warn",
-            ]
-            processes.start(self.name, ["prometheus", *options])
+            address = f"--web.listen-address=127.0.0.1:{record.ports['web']}"
+            processes.start(self.name, [self.command, address, *self.options()])
         url = record.variables[self.variables[0]]
-        processes.wait("prometheus is ready", lambda: ready(f"{url}/-/ready"), seconds=30, of=self.name)
+        processes.wait(f"{self.name} is ready", lambda: processes.answers(f"{url}/-/ready"), seconds=30, of=self.name)
         return record
+
+    @abstractmethod
+    def options(self) -> list[str]:
+        """Its options but the address; the files that they name are written."""
 
     def stop(self, *, kill: bool = False) -> None:
         processes.stop(self.name, kill=kill)
@@ -59,7 +54,29 @@ class Prometheus:
         return processes.find(self.name) is not None
 
     def clean(self) -> None:
-        """Nothing outside the state folder."""
+        shutil.rmtree(places.state() / self.name, ignore_errors=True)
+
+
+class Prometheus(_OnePort):
+    """Scrapes the shop's pods, the kubelets and the state of the cluster each second."""
+
+    name = "prometheus"
+    variables: tuple[str, ...] = ("KT_TEST_PROMETHEUS_URL",)
+    needs: tuple[str, ...] = ("kubernetes", "alertmanager")
+    command = "prometheus"
+
+    def options(self) -> list[str]:
+        folder = places.state() / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rules.yaml").write_text(shortened(RULES.read_text()))
+        (folder / "prometheus.json").write_text(json.dumps(self._config(folder)))
+        return [
+            f"--config.file={folder / 'prometheus.json'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            "--web.enable-lifecycle",
+            "--storage.tsdb.retention.time=6h",
+            "--log.level=warn",
+        ]
 
     def _config(self, folder: Path) -> dict[str, Any]:
         kubernetes = server.load("kubernetes").ports
@@ -103,53 +120,23 @@ def shortened(rules: str) -> str:
     return re.sub(r"(\[|for: )(\d+[smh])(\]|$)", shorter, rules, flags=re.MULTILINE)
 
 
-def ready(url: str) -> bool:
-    """Whether a GET is answered 200."""
-    try:
-        return httpx.get(url, timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-class Alertmanager:
+class Alertmanager(_OnePort):
     """Posts every alert at once to where `send_to` says; to nowhere before that."""
 
     name = "alertmanager"
     variables: tuple[str, ...] = ("KT_TEST_ALERTMANAGER_URL",)
     needs: tuple[str, ...] = ()
+    command = "prometheus-alertmanager"
 
-    def check(self) -> None:
-        server.require_commands(self.name, "prometheus-alertmanager")
-
-    def start(self) -> server.Record:
-        record = server.load(self.name)
-        if not record.ports:
-            record.ports = {"web": processes.free_ports(1)[0]}
-            record.variables = {self.variables[0]: f"http://127.0.0.1:{record.ports['web']}"}
-            server.save(self.name, record)
-        if not self.running():
-            if not _alertmanager_config().exists():
-                write_receiver("", "")
-            options = [
-                f"--config.file={_alertmanager_config()}",
-                f"--storage.path={places.state() / self.name / 'data'}",
-                f"--web.listen-address=127.0.0.1:{record.ports['web']}",
-                "--cluster.listen-address=",
-                "--log.level=debug",
-            ]
-            processes.start(self.name, ["prometheus-alertmanager", *options])
-        url = record.variables[self.variables[0]]
-        processes.wait("alertmanager is ready", lambda: ready(f"{url}/-/ready"), seconds=30, of=self.name)
-        return record
-
-    def stop(self, *, kill: bool = False) -> None:
-        processes.stop(self.name, kill=kill)
-
-    def running(self) -> bool:
-        return processes.find(self.name) is not None
-
-    def clean(self) -> None:
-        """Nothing outside the state folder."""
+    def options(self) -> list[str]:
+        if not _alertmanager_config().exists():
+            write_receiver("", "")
+        return [
+            f"--config.file={_alertmanager_config()}",
+            f"--storage.path={places.state() / self.name / 'data'}",
+            "--cluster.listen-address=",
+            "--log.level=debug",
+        ]
 
 
 def _alertmanager_config() -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +49,42 @@ def run_now(
         if not quiet:
             click.echo(f"{words.name(asked.what)}  ({asked.id})")
         threading.Thread(target=work, name="chaos run").start()
-        _follow(runtime, asked, done, quiet=quiet)
+        seen = _follow(runtime, asked, done, quiet=quiet)
     if broken:
         raise broken[0]
     ended = runtime.chaos.run(asked.id) or asked
     journals = runtime.chaos.journals(asked.id)
     runtime.close()
+    if not quiet:
+        for step in _unseen(journals.get("run", {}), seen):
+            words.step(step)
     return ended, journals
 
 
-def _follow(runtime: Runtime, asked: Run, done: threading.Event, *, quiet: bool) -> None:
+def _follow(runtime: Runtime, asked: Run, done: threading.Event, *, quiet: bool) -> progress.Progress:
+    """Show the steps as they are noted until the run is done; what was seen of them."""
     noted = running.workdir(runtime, asked.id) / runner.PROGRESS
-    shown = 0
+    seen = progress.Progress()
     # An event, not the thread itself: Python 3.11 takes a thread for ended when Ctrl-C interrupts its join.
     while not done.is_set():
         try:
             done.wait(LOOK_EVERY_S)
-            steps = progress.read(noted).steps
-            for step in steps[shown:]:
+            now = progress.read(noted)
+            for step in now.steps[len(seen.steps) :]:
                 if not quiet:
                     words.step(step)
-            shown = len(steps) or shown
+            seen = now if now.steps else seen
         except KeyboardInterrupt:
             click.secho("  It is ended, with its rollbacks …", fg="yellow", err=True)
             running.ask_to_end(runtime.chaos, asked.id, f"ended by {asked.asked_by} with Ctrl-C")
+    return seen
+
+
+def _unseen(journal: dict[str, Any], seen: progress.Progress) -> Iterator[progress.Step]:
+    """What the journal says was done after the last look: the notes are gone with a run that held."""
+    shown = {(step.name, step.kind) for step in seen.steps if step.what == "done"}
+    for each in [*(journal.get("run") or []), *(journal.get("rollbacks") or [])]:
+        name, kind = str(each["activity"].get("name", "")), str(each["activity"].get("type", ""))
+        if (name, kind) not in shown and each.get("status"):
+            at = datetime.now(UTC)
+            yield progress.Step(what="done", at=at, name=name, kind=kind, status=str(each["status"]))

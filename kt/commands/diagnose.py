@@ -54,6 +54,7 @@ def diagnose(
     from kt import snapshot
     from kt.offline import Files, gather, judge, reasons
     from kt.settings import load
+    from sense.alertmanager import standing
     from sense.files import BadFile, moment
     from sense.index import Index
     from sense.mapping import LabelMapping
@@ -68,7 +69,7 @@ def diagnose(
         piece, warnings = snapshot.piece(topology, changes)
         index = Index(piece.entities.values())
         batches = snapshot.batches(alerts) if alerts else []
-        alerted = mapping.signals([alert for batch in batches for alert in batch.alerts], index.lookup)
+        alerted = mapping.signals(standing(batches), index.lookup)
         gathered = gather(files, piece, alerted, mapping, index.lookup)
     except (BadFile, BadRules) as error:
         raise click.UsageError(str(error)) from error

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import structlog
 
 from graph_schema.config_versions import ConfigVersion, keep
@@ -81,7 +82,9 @@ class TopologyFollower:
             relations = [relation for each in things for relation in self._relations(each)]
             gone = [entity.id for entity in self._store.find(kind=kind) if entity.id not in here]
             self._store.delete(gone, at=at)
-            self._store.upsert([objects.entity(each) for each in things], relations, at=at)
+            self._store.upsert([self._entity(each) for each in things], relations, at=at)
+            if kind == "Pod":
+                self._store.upsert([self._entity(each) for each in self._known["Service"].values()], at=at)
             self._keep_versions(things, at)
             altered = [
                 change
@@ -100,7 +103,7 @@ class TopologyFollower:
             old = set(self._relations(before)) if before else set()
             self._known[kind][me] = thing
             now = self._relations(thing)
-            self._store.upsert([objects.entity(thing)], now, at=at)
+            self._store.upsert([self._entity(thing), *self._in_front(before, thing)], now, at=at)
             self._keep_versions([thing], at)
             self._end(me, old, now, at)
             self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind == "SELECTS")
@@ -136,10 +139,35 @@ class TopologyFollower:
         with self._lock:
             self._known[kind].pop(me, None)
             self._store.delete([me], at=at)
+            self._store.upsert(self._in_front(thing, None), at=at)
             # Pods and old ReplicaSets come and go by themselves; that is no change that somebody made.
             if not thing["metadata"].get("ownerReferences"):
                 version = thing["metadata"].get("resourceVersion", "")
                 self._record([Change(entity=me, at=at, kind="delete", id=f"{me}@{version}:delete")])
+
+    def _entity(self, thing: Object) -> Entity:
+        """What is kept of it; of a Service also what follows from the pods behind it."""
+        kept = objects.entity(thing)
+        if thing["kind"] != "Service":
+            return kept
+        told = objects.behind(thing, self._pods_of(thing["metadata"].get("namespace", "")))
+        properties = kept.properties | {key: value for key, value in told.items() if value is not None}
+        return msgspec.structs.replace(kept, properties=properties)
+
+    def _pods_of(self, namespace: str) -> list[Object]:
+        return [pod for pod in self._known["Pod"].values() if pod["metadata"].get("namespace", "") == namespace]
+
+    def _in_front(self, before: Object | None, now: Object | None) -> list[Entity]:
+        """The Services for which a pod's change means something: it is now selected, or ready, or is no longer."""
+        if (now or before or {}).get("kind") != "Pod":
+            return []
+
+        def place(service: Object, pod: Object | None) -> tuple[bool, bool]:
+            selected = pod is not None and objects.selects(service, pod)
+            return selected, selected and objects.is_ready((pod or {}).get("status") or {})
+
+        services = self._known["Service"].values()
+        return [self._entity(each) for each in services if place(each, before) != place(each, now)]
 
     def _relations(self, thing: Object) -> list[Relation]:
         found = [*objects.relations(thing), *objects.owners(thing)]

@@ -69,16 +69,58 @@ def _states(thing: Object) -> dict[str, Any]:
 
 
 def _pod(spec: Object, status: Object, meta: Object) -> dict[str, Any]:
-    containers = status.get("containerStatuses") or []
-    waiting = [each["state"]["waiting"].get("reason") for each in containers if each.get("state", {}).get("waiting")]
-    conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+    containers, before = status.get("containerStatuses") or [], status.get("initContainerStatuses") or []
+    conditions = {each["type"]: each for each in status.get("conditions", [])}
     return {
         "phase": status.get("phase"),
-        "ready": conditions.get("Ready") == "True",
-        "waiting": next((reason for reason in waiting if reason), None),
+        "ready": is_ready(status),
+        "waiting": _first(containers, "waiting"),
+        "terminated": _first(containers, "terminated"),
+        "init_failed": True if any(_failed(each) for each in before) else None,
+        "unschedulable": True if conditions.get("PodScheduled", {}).get("reason") == "Unschedulable" else None,
         "reason": status.get("reason"),
         "node": spec.get("nodeName"),
         "terminating": True if "deletionTimestamp" in meta else None,
+    }
+
+
+def is_ready(status: Object) -> bool:
+    """Whether a pod's status says that it takes traffic."""
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", []))
+
+
+def _first(containers: list[Object], state: str) -> str | None:
+    """The first reason for which a container is in this state, or was the last time; ending in peace is none."""
+    told = [each.get(when, {}).get(state, {}) for each in containers for when in ("state", "lastState")]
+    return next((each["reason"] for each in told if each.get("reason") and each["reason"] != "Completed"), None)
+
+
+def _failed(container: Object) -> bool:
+    ended = [container.get(when, {}).get("terminated", {}) for when in ("state", "lastState")]
+    return any(each.get("exitCode", 0) != 0 for each in ended)
+
+
+def behind(service: Object, pods: Iterable[Object]) -> dict[str, Any]:
+    """The states of a Service that follow from the pods that it selects; nothing where it selects by no labels."""
+    spec = service.get("spec") or {}
+    if not spec.get("selector"):
+        return {}
+    selected = [pod for pod in pods if selects(service, pod)]
+    ready = sum(is_ready(pod.get("status") or {}) for pod in selected)
+    declared = [
+        {port.get("containerPort"), port.get("name")}
+        for pod in selected
+        for container in pod["spec"].get("containers", [])
+        for port in container.get("ports") or []
+    ]
+    wanted = [port.get("targetPort", port.get("port")) for port in spec.get("ports") or []]
+    # A container need not declare its ports; where it does, and not the one that is asked for, that says much.
+    unknown = bool(declared) and any(not any(port in ports for ports in declared) for port in wanted)
+    return {
+        "selected_pods": len(selected),
+        "ready_endpoints": ready,
+        "not_ready_endpoints": len(selected) - ready,
+        "port_declared": not unknown if declared else None,
     }
 
 

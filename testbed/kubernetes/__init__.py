@@ -4,8 +4,6 @@ import os
 import shutil
 from pathlib import Path
 
-import httpx
-
 from testbed import places, processes, server
 from testbed.errors import Missing
 from testbed.kubernetes import build, cluster, control_plane, images, network, nodes
@@ -85,14 +83,7 @@ def exporter(ports: dict[str, int]) -> None:
         words = [sys.executable, "-m", "testbed.kubernetes.exporter", str(cluster.kubeconfig("admin"))]
         processes.start("exporter", [*words, str(ports["exporter"])], cwd=places.HERE.parent)
     url = f"http://127.0.0.1:{ports['exporter']}/metrics"
-    processes.wait("the exporter answers", lambda: _answers(url), seconds=30, of="exporter")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
+    processes.wait("the exporter answers", lambda: processes.answers(url), seconds=30, of="exporter")
 
 
 def kubectl() -> Path:

@@ -17,21 +17,24 @@ NODE_GRACE = "8s"
 def start(binaries: Path, ports: dict[str, int]) -> None:
     """Start what does not run, in order, each waiting for the one before."""
     folder = cluster.folder()
-    for command in (_etcd, _apiserver):
-        _ensure(command(binaries, ports, folder))
+    parts = dict(zip(PARTS, (_etcd, _apiserver, _controller_manager, _scheduler, _proxy), strict=True))
+
+    def ensure(name: str) -> None:
+        # What a running one was configured with is not written again: kube-proxy ends when its file is touched.
+        if processes.find(name) is None:
+            processes.start(name, parts[name](binaries, ports, folder))
+
+    for name in PARTS[:2]:
+        ensure(name)
     certificate = folder / "certificates" / "apiserver.crt"
     api = f"https://{cluster.API_ADDRESS}:{ports['api']}/readyz"
     processes.wait("the API server", lambda: _ready(api, certificate), seconds=90, of="kube-apiserver")
     if not cluster.kubeconfig("admin").exists():
         cluster.write_kubeconfigs(ports["api"], certificate)
-    for command in (_controller_manager, _scheduler, _proxy):
-        _ensure(command(binaries, ports, folder))
-
-
-def _ensure(argv: list[str]) -> None:
-    name = Path(argv[0]).name
-    if processes.find(name) is None:
-        processes.start(name, argv)
+    for name in PARTS[2:]:
+        ensure(name)
+    health = f"http://127.0.0.1:{ports['proxy-health']}/healthz"
+    processes.wait("kube-proxy", lambda: processes.answers(health), seconds=30, of="kube-proxy")
 
 
 def _ready(url: str, certificate: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,9 @@ from remediate.cluster import Cluster, Object
 
 T = TypeVar("T")
 DEADLINE_S = 60.0
+USUAL, USUAL_REPLICAS = "web", 2
+AHEAD = 3
+"""Namespaces that a nursery has under way."""
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -87,6 +91,8 @@ class Place(NamedTuple):
     cluster: Cluster
     namespace: str
     images: Images
+    planted: bool = False
+    """Whether the usual Deployment is there already, or on its way."""
 
     @property
     def core(self) -> str:
@@ -106,10 +112,19 @@ class Place(NamedTuple):
         found = self.cluster.list("Pod", self.namespace, labels=f"app={app}")
         return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
 
-    def deployment(self, name: str = "web", replicas: int = 2, **spec: Any) -> Object:
+    def deployment(self, name: str = USUAL, replicas: int = USUAL_REPLICAS, **spec: Any) -> Object:
         """Create a Deployment and wait until it serves."""
-        self.api.must("POST", f"{self.apps}/deployments", deployment(self, name, replicas, **spec))
+        if self.planted and name == USUAL and (spec or replicas != USUAL_REPLICAS):
+            self.api.must("DELETE", f"{self.apps}/deployments/{name}", propagationPolicy="Foreground")
+            until(lambda: self.cluster.get("Deployment", name, self.namespace) is None, "the planted one is gone")
+        elif self.planted and name == USUAL:
+            return self.rolled_out(name)
+        self.plant(name, replicas, **spec)
         return self.rolled_out(name)
+
+    def plant(self, name: str, replicas: int, **spec: Any) -> None:
+        """Create a Deployment."""
+        self.api.must("POST", f"{self.apps}/deployments", deployment(self, name, replicas, **spec))
 
     def rolled_out(self, name: str = "web") -> Object:
         from remediate.actions.base import rolled_out
@@ -149,20 +164,56 @@ def deployment(place: Place, name: str, replicas: int, image: str = "", **contai
     }
 
 
+class Nursery:
+    """Namespaces in which the usual Deployment is on its way before a test asks for it: starting pods takes seconds."""
+
+    def __init__(self, kubeconfig: Path | str, images: Images) -> None:
+        self._api, self._images = Api(kubeconfig), images
+        self._coming = deque(self._planted() for _ in range(AHEAD))
+
+    def _planted(self) -> Place:
+        place = made(self._api, self._images)
+        place.plant(USUAL, USUAL_REPLICAS)
+        return place._replace(planted=True)
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """The one that is under way the longest; deleted after."""
+        self._coming.append(self._planted())
+        with kept(self._coming.popleft()) as here:
+            yield here
+
+    def close(self) -> None:
+        for each in self._coming:
+            with kept(each):
+                pass
+
+
+def made(api: Api, images: Images) -> Place:
+    """A fresh namespace."""
+    name = f"kt-contract-{secrets.token_hex(4)}"
+    api.must("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {"kt.io/remediate": "enabled"}}})
+    return Place(api, Cluster(api.client), name, images)
+
+
+@contextmanager
+def kept(place: Place) -> Iterator[Place]:
+    """The namespace is deleted after, and nodes are left as they were found."""
+    before = {node["metadata"]["name"]: node for node in place.api.must("GET", "/api/v1/nodes")["items"]}
+    try:
+        yield place
+    finally:
+        for node in place.api.must("GET", "/api/v1/nodes")["items"]:
+            _as_before(place.api, node, before)
+        with suppress(AssertionError):
+            place.api.must("DELETE", f"/api/v1/namespaces/{place.namespace}")
+
+
 @contextmanager
 def place_in(kubeconfig: Path | str, images: Images) -> Iterator[Place]:
     """A fresh namespace, deleted after, and nodes left as they were found."""
-    api = Api(kubeconfig)
-    name = f"kt-contract-{secrets.token_hex(4)}"
-    api.must("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {"kt.io/remediate": "enabled"}}})
-    before = {node["metadata"]["name"]: node for node in api.must("GET", "/api/v1/nodes")["items"]}
-    try:
-        yield Place(api, Cluster(api.client), name, images)
-    finally:
-        for node in api.must("GET", "/api/v1/nodes")["items"]:
-            _as_before(api, node, before)
-        with suppress(AssertionError):
-            api.must("DELETE", f"/api/v1/namespaces/{name}")
+    with kept(made(Api(kubeconfig), images)) as place:
+        yield place
 
 
 def _as_before(api: Api, node: Object, before: dict[str, Object]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.clusters import REAL, TWIN, Place, place_in
+from tests.contract.clusters import REAL, TWIN, Nursery, Place, place_in
 from twin.server import Twin
 
 
@@ -26,3 +26,10 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     else:
         with place_in(request.getfixturevalue("kubeconfig"), REAL) as here:
             yield here
+
+
+@pytest.fixture(scope="session")
+def nursery(kubeconfig: str) -> Iterator[Nursery]:
+    one = Nursery(kubeconfig, REAL)
+    yield one
+    one.close()

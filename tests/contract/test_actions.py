@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from remediate.actions.base import FENCING, NOT_ANYBODYS_DOING, diff
 from remediate.actions.pods import serving
 from remediate.cluster import Object
 from remediate.plan import Step
-from tests.contract.clusters import MERGE, Place, until
+from tests.contract.clusters import MERGE, TWIN, Place, place_in, until
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MARK = Mark(action="a1", fencing=5, at=NOW.isoformat())
@@ -131,6 +131,17 @@ CASES = {
     "uncordon": Case("uncordon", cordoned, meddle={"spec": {"unschedulable": None}}),
     "evict-pods": Case("evict-pods", node, goes_back=False),
 }  # fmt: skip
+
+
+@pytest.fixture(params=["twin", pytest.param("real", marks=pytest.mark.real("kubernetes"))])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A namespace of the test's own; on the real cluster its Deployment is on its way."""
+    if request.param == "twin":
+        with place_in(request.getfixturevalue("twin_kubeconfig"), TWIN) as here:
+            yield here
+    else:
+        with request.getfixturevalue("nursery").place() as here:
+            yield here
 
 
 @pytest.fixture(params=sorted(CASES))

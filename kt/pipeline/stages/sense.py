@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 
 from graph_schema.model import Signal
@@ -34,12 +35,12 @@ def drain(runtime: Runtime) -> list[State]:
     known = _Known(runtime)
     while True:
         waiting = runtime.log.unsettled(AT_ONCE)
-        for notification in waiting:
+        for lot in _lots(runtime, waiting):
             try:
-                moved.update(dict.fromkeys(_take(runtime, notification, known)))
+                moved.update(dict.fromkeys(_take(runtime, lot, known)))
             except VersionConflict:
-                # Somebody else settled it, or moved the incident: it is looked at again as long as it is unsettled.
-                _log.debug("notification contended", notification=notification.id)
+                # Somebody else settled one, or moved the incident: they are looked at again while they are unsettled.
+                _log.debug("notifications contended", first=lot.notifications[0], count=len(lot.notifications))
         if len(waiting) < AT_ONCE:
             return [Journey(runtime.log, incident).state for incident in moved]
 
@@ -62,43 +63,80 @@ class _Known:
         return list(self._states.values())
 
 
-def _take(runtime: Runtime, notification: Notification, known: _Known) -> Iterable[str]:
-    """Settle one notification; the incidents it brought news to."""
+class _Lot(msgspec.Struct, kw_only=True):
+    """Notifications of one group of Alertmanager's that are taken in by one commit: in a storm the reading of an
+    incident and the writing to it are paid once for all of them."""
+
+    group_key: str
+    received_at: datetime
+    """When the first of them came."""
+    notifications: list[str]
+    signals: list[Signal]
+    truncated: int
+
+
+def _lots(runtime: Runtime, waiting: Sequence[Notification]) -> list[_Lot]:
+    """The notifications in the order of their groups' first, each group's in their own order."""
+    lots: dict[str, list[_Lot]] = {}
+    for notification in waiting:
+        batch = _read(notification)
+        signals = runtime.mapping.signals(batch.alerts, runtime.lookup)
+        group = lots.setdefault(batch.group_key or notification.id, [])
+        # What ends here must find its beginning in the log: that is another commit.
+        ended = {signal.fingerprint for signal in signals if not signal.firing}
+        if not group or any(signal.fingerprint in ended for signal in group[-1].signals):
+            received = notification.received_at
+            group.append(
+                _Lot(group_key=batch.group_key, received_at=received, notifications=[], signals=[], truncated=0)
+            )
+        lot = group[-1]
+        lot.notifications.append(notification.id)
+        lot.signals += signals
+        lot.truncated = max(lot.truncated, batch.truncated)
+    return [lot for group in lots.values() for lot in group]
+
+
+def _read(notification: Notification) -> AlertBatch:
     try:
-        batch = parse(notification.body)
+        return parse(notification.body)
     except BadPayload as error:
         # The door lets none of these in; one that got in by other ways must not stand in the way for ever.
         _log.error("notification cannot be read", notification=notification.id, error=str(error))
-        batch = AlertBatch(group_key="", truncated=0, alerts=())
-    signals = _fresh(runtime, runtime.mapping.signals(batch.alerts, runtime.lookup))
+        return AlertBatch(group_key="", truncated=0, alerts=())
+
+
+def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
+    """Settle the notifications of a lot; the incidents they brought news to."""
+    signals = _fresh(runtime, lot.signals)
     if not signals:
-        runtime.log.commit([], settle=[notification.id])
+        runtime.log.commit([], settle=lot.notifications)
         return ()
     open_ = known.open()
     assigned = assign(
         signals,
-        batch.group_key,
+        lot.group_key,
         [_view(state) for state in open_],
         _taken_in(runtime, signals),
         lambda some, others: _near(runtime, some, others),
         window=timedelta(seconds=runtime.settings.pipeline.group_window_s),
     )
     runs = _on_now(runtime, signals)
+    versions = {state.id: state.version for state in open_} | {NEW: 0}
     appends, keys = [], []
     for place, theirs in assigned.items():
         incident = notification_id() if place == NEW else place
-        expected = 0 if place == NEW else Journey(runtime.log, incident).state.version
         event = AlertsReceived(
             at=runtime.clock(),
             signals=tuple(theirs),
-            group_key=batch.group_key,
-            truncated=batch.truncated,
-            received_at=notification.received_at,
+            group_key=lot.group_key,
+            truncated=lot.truncated,
+            received_at=lot.received_at,
             chaos_runs=tuple(run.id for run in runs if any(_may_have_raised(run, signal) for signal in theirs)),
         )
+        expected = versions[place] if place in versions else Journey(runtime.log, incident).state.version
         appends.append(Append(incident=incident, expected=expected, events=(event,)))
         keys += [(signal.key, incident) for signal in theirs]
-    runtime.log.commit(appends, settle=[notification.id], keys=keys)
+    runtime.log.commit(appends, settle=lot.notifications, keys=keys)
     return [append.incident for append in appends]
 
 
@@ -115,7 +153,7 @@ def _may_have_raised(run: Run, signal: Signal) -> bool:
 
 
 def _fresh(runtime: Runtime, signals: Sequence[Signal]) -> list[Signal]:
-    """Those never taken in before; of several with one key in a notification, the first."""
+    """Those never taken in before; of several with one key, the first."""
     claimed = runtime.log.claimed([signal.key for signal in signals])
     return list({signal.key: signal for signal in reversed(signals) if signal.key not in claimed}.values())[::-1]
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kt.incident.state import State
 from kt.pulse import Pulse
 from kt.stores.sqlite_log import SqliteIncidentLog
 from kt.telemetry import OUTCOMES, PHASES, Telemetry
@@ -43,6 +44,8 @@ def told(tmp_path: Path) -> set[str]:
     with telemetry.stage("sense"):
         pass
     telemetry.failed("sense", KeyError())
+    began = datetime.now(UTC)
+    telemetry.ended(State(id="i", phase="healed", opened_at=began, updated_at=began))
     return set(re.findall(r"^(\w+)[{ ]", telemetry.render().decode(), re.MULTILINE))
 
 

@@ -80,6 +80,16 @@ def test_one_group_is_one_incident_and_strangers_are_two(runtime: Runtime, pipel
     assert len(runtime.log.entries()) == 2
 
 
+def test_a_storm_of_one_group_is_taken_in_at_once_and_told_once(runtime: Runtime, pipeline: Pipeline) -> None:
+    storm = [payload("Errors", f"s{number % 40}", group=f"g{number % 2}") for number in range(200)]
+    receive(runtime, *storm)
+    pipeline.sense()
+    assert runtime.log.counts() == (200, 0)
+    journeys = [Journey(runtime.log, entry.incident) for entry in runtime.log.entries()]
+    assert sorted(len(journey.state.signals) for journey in journeys) == [20, 20]
+    assert [len(journey.records) for journey in journeys] == [1, 1]
+
+
 def test_a_body_that_cannot_be_read_does_not_stand_in_the_way(runtime: Runtime, pipeline: Pipeline) -> None:
     receive(runtime, b"not JSON", payload("Errors", "cart"))
     pipeline.sense()

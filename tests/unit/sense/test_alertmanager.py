@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_schema.model import Entity
-from sense.alertmanager import BadPayload, parse
+from sense.alertmanager import BadPayload, parse, standing
 from sense.mapping import LabelMapping
 
 ALERT = {
@@ -124,3 +125,25 @@ def test_what_maps_to_nothing_is_kept_where_it_is_seen() -> None:
 def test_the_watchdog_is_no_fault() -> None:
     alerts = parse(payload({**ALERT, "labels": {"alertname": "Watchdog"}})).alerts
     assert LabelMapping.load().signals(alerts, lookup) == []
+
+
+def told(start: str, *, resolved: bool = False, name: str = "a") -> dict[str, Any]:
+    alert = {**ALERT, "startsAt": f"2026-03-01T12:{start}:00Z", "fingerprint": name}
+    return alert | ({"status": "resolved", "endsAt": "2026-03-01T12:59:00Z"} if resolved else {})
+
+
+@pytest.mark.parametrize(
+    ("alerts", "firing"),
+    [
+        ([told("00"), told("00", resolved=True), told("01", name="b")], {"b"}),
+        ([told("00", resolved=True), told("05")], {"a"}),
+        ([told("00"), told("00", resolved=True)], {"a"}),
+        ([told("00", resolved=True)], set()),
+    ],
+    ids=["resolved later", "fires again", "all is over", "only the end was told"],
+)
+def test_an_alert_stands_as_it_was_told_last(alerts: list[dict[str, Any]], firing: set[str]) -> None:
+    for order in itertools.permutations(alerts):
+        found = standing([parse(payload(each)) for each in order])
+        assert {each.fingerprint for each in found if each.ends_at is None} == firing
+        assert len(found) == len({each["fingerprint"] for each in alerts})

@@ -70,3 +70,8 @@ def test_a_playbook_that_is_right_is_read(tmp_path: Path) -> None:
     assert read_playbook(tmp_path / "own.yaml", ACTIONS).name == "own"
     with pytest.raises(BadPlaybook, match=r"none\.yaml cannot be read"):
         read_playbook(tmp_path / "none.yaml", ACTIONS)
+
+
+def test_every_setting_says_what_it_means() -> None:
+    rows = [row.split(" | ") for row in reference().splitlines() if row.startswith("| `")]
+    assert [key for key, _, meaning, _ in rows if not meaning.strip() or meaning.startswith("(")] == []
