@@ -44,9 +44,9 @@ def runtime(tmp_path: Path) -> Runtime:
     return runtime
 
 
-def begun(runtime: Runtime, *more: Probed) -> Journey:
-    events = (AlertsReceived(at=T0, signals=(WEAK,)), *more)
-    runtime.log.commit([Append(incident="i", expected=0, events=events)])
+def begun(runtime: Runtime) -> Journey:
+    received = AlertsReceived(at=T0, signals=(WEAK,))
+    runtime.log.commit([Append(incident="i", expected=0, events=(received,))])
     return Journey(runtime.log, "i")
 
 
