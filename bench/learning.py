@@ -31,7 +31,7 @@ from graph_schema.ontology import Ontology, load_ontology
 from sense.mapping import LabelMapping
 
 FIRST_SEED = 7_000_000
-STEPS = (0, 10, 25, 50, 100, 200)
+STEPS = (0, 10, 25, 50, 100)
 TOLD_BY_PEOPLE = 0.5
 """Share of the incidents that KT did not get right, whose cause a person says afterwards."""
 COMMON = 0.3
@@ -133,9 +133,9 @@ def shares(score_: Score) -> Mapping[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", type=int, default=100, help="number of the first site; below 100 are for tuning")
-    parser.add_argument("--sites", type=int, default=6)
-    parser.add_argument("--lessons", type=int, default=200)
-    parser.add_argument("--unseen", type=int, default=100)
+    parser.add_argument("--sites", type=int, default=4)
+    parser.add_argument("--lessons", type=int, default=100)
+    parser.add_argument("--unseen", type=int, default=60)
     parser.add_argument("--people", type=float, default=TOLD_BY_PEOPLE, help="share of missed causes that are told")
     given = parser.parse_args()
     found = curve(range(given.first, given.first + given.sites), given.lessons, given.unseen, given.people)

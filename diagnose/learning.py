@@ -24,8 +24,8 @@ Counter = dict[str, dict[str, int]]
 """Key → site → count."""
 LEAST_CONFIRMED = 10
 """With fewer confirmed causes nothing is bent: a handful of incidents says little about the next one."""
-BELIEF = 60.0
-"""How many confirmed causes the catalogue's priors weigh as much as."""
+BELIEF = 200.0
+"""How many confirmed causes the catalogue's priors weigh as much as. Chosen on tuning sites of bench/learning.py."""
 SYMPTOM_BELIEF = 20.0
 """How many confirmed causes of one fault its symptoms in the catalogue weigh as much as."""
 MOST = 5.0

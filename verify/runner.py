@@ -33,9 +33,7 @@ PROGRESS = "progress.jsonl"
 Journal = dict[str, Any]
 
 
-def run(
-    experiment: Mapping[str, Any], workdir: Path, *, timeout_s: float, environment: Mapping[str, str]
-) -> Journal:
+def run(experiment: Mapping[str, Any], workdir: Path, *, timeout_s: float, environment: Mapping[str, str]) -> Journal:
     """The journal of one run. A run that leaves none gives one with `status` aborted and why."""
     workdir.mkdir(parents=True, exist_ok=True)
     file = workdir / "experiment.json"
@@ -161,9 +159,7 @@ def _start(
         )
 
 
-def _wait(
-    process: subprocess.Popen[bytes], noted: Path, timeout_s: float, stop: Callable[[], str], mark: str
-) -> str:
+def _wait(process: subprocess.Popen[bytes], noted: Path, timeout_s: float, stop: Callable[[], str], mark: str) -> str:
     """Wait for the end; why it had to be asked for, empty if it came by itself."""
     deadline = time.monotonic() + timeout_s
     why = ""

@@ -16,9 +16,11 @@ HEADING = "# Made by `{command}` out of what the code declares; change it there.
 @click.command()
 @click.option("--act", "part", flag_value="act", help="What the actions of playbooks need.")
 @click.option("--verify", "part", flag_value="verify", help="What experiments need.")
+@click.option("--secrets", "part", flag_value="secrets", help="What `kubernetes.secrets` needs.")
 @click.option("--namespace", metavar="NAME", help="The bindings that let KT act and verify in this namespace.")
 def rbac(part: str | None, namespace: str | None) -> None:
-    """Print the rights that KT needs to watch a cluster, to act (--act) or to verify (--verify)."""
+    """Print the rights that KT needs to watch a cluster, to act (--act), to verify (--verify) or to see that Secrets
+    are there (--secrets)."""
     if part and namespace:
         raise click.UsageError("--namespace prints bindings, without --act and --verify")
     if namespace:
@@ -26,6 +28,7 @@ def rbac(part: str | None, namespace: str | None) -> None:
     else:
         parts: dict[str | None, Callable[[], list[dict[str, Any]]]] = {
             None: manifests.watching, "act": manifests.acting, "verify": manifests.verifying,
+            "secrets": manifests.watching_secrets,
         }  # fmt: skip
         command, made = f"kt rbac{f' --{part}' if part else ''}", parts[part]()
     click.echo(HEADING.format(command=command) + yaml.safe_dump_all(made, sort_keys=False), nl=False)
