@@ -16,6 +16,7 @@ from typing import NamedTuple
 import hypothesis
 import neo4j
 import pytest
+import structlog
 
 import testbed.servers
 
@@ -42,6 +43,9 @@ def pytest_configure() -> None:
     # How long an example takes says nothing on a machine that others use, too.
     hypothesis.settings.register_profile("kt", deadline=None)
     hypothesis.settings.load_profile("kt")
+    # structlog draws exceptions with all their locals unless told otherwise: seconds for each where a catalogue is one.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, plain])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

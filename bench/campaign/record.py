@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -88,17 +89,27 @@ def main() -> int:
     variables = testbed.servers.ensure(SERVERS)
     grant()
     missing = []
-    for number, injections in enumerate(INCIDENTS):
-        name = "+".join(each.name for each in injections)
+    for name, injections in _one_of_each_kind_first():
         if wanted and name not in wanted:
             continue
         folder = given.into / name
-        seen = _record(folder, injections, variables, random.Random(number))
+        seen = _record(folder, injections, variables, random.Random(name))
         missing += [] if seen else [name]
         print(f"{name}: {'recorded' if seen else 'raised no alert, not kept'}", file=sys.stderr, flush=True)
     _mended()
     print(json.dumps({"recorded": len(INCIDENTS) - len(missing), "without_alert": missing}))
     return 0
+
+
+def _one_of_each_kind_first() -> list[tuple[str, tuple[Injection, ...]]]:
+    """(name, injections), so that a recording that is cut short has all kinds."""
+    seen: Counter[str] = Counter()
+    found = []
+    for injections in INCIDENTS:
+        kind = "+".join(each.kind for each in injections)
+        seen[kind] += 1
+        found.append((seen[kind], "+".join(each.name for each in injections), injections))
+    return [(name, injections) for _, name, injections in sorted(found, key=lambda each: each[0])]
 
 
 def _mended() -> None:
