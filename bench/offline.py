@@ -4,6 +4,9 @@ The incidents come from bench/worlds: flows of requests through random clusters,
 alerts missed, late and spurious, innocent changes, two faults at once. Tuning looked at the seeds of TUNING only; what
 is reported for HELD_OUT was never tuned on.
 
+Each set is diagnosed twice: from alerts, changes and a bare topology, and with the states of objects that the cluster's
+API tells (ready, waiting reasons, endpoints), which KT's own graph always has.
+
     python -m bench.offline [--tuning N] [--held-out N] [--kinds]
 
 Prints a table and, as its last line, one JSON object.
@@ -15,16 +18,16 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-import networkx as nx
 
+from bench.alert_rankers import RANKINGS, label_prior
 from bench.worlds import Incident, incident
 from diagnose import diagnose
 from graph_schema.catalogue import load_catalogue
-from graph_schema.model import Diagnosis, Signal, Subgraph
+from graph_schema.model import Diagnosis, Entity, Signal, Subgraph
 from graph_schema.ontology import load_ontology
 from sense.alertmanager import parse
 from sense.index import Index
@@ -33,7 +36,6 @@ from sense.mapping import LabelMapping
 TUNING, HELD_OUT = 1_000_000, 2_000_000
 """The first seed of each set."""
 BINS = 10
-SEVERITIES = ("critical", "error", "warning", "info", "none", "")
 
 
 class Case(msgspec.Struct):
@@ -54,15 +56,21 @@ class Tally(msgspec.Struct):
     believed: list[tuple[float, bool]] = []
 
 
-def cases(first: int, count: int, mapping: LabelMapping) -> list[Case]:
+def cases(first: int, count: int, mapping: LabelMapping, *, states: bool = False) -> list[Case]:
     found = []
     for seed in range(first, first + count):
         told = incident(seed)
+        if states:
+            told.entities = [_in_state(each, told.states.get(each.id, {})) for each in told.entities]
         entities = {each.id: each for each in told.entities}
         body = json.dumps({"version": "4", "alerts": told.alerts}).encode()
         signals = mapping.signals(parse(body).alerts, Index(told.entities).lookup)
         found.append(Case(told, Subgraph(entities, tuple(told.relations), tuple(told.changes)), signals))
     return found
+
+
+def _in_state(entity: Entity, state: Mapping[str, object]) -> Entity:
+    return msgspec.structs.replace(entity, properties={**entity.properties, **state})
 
 
 def judge(tally: Tally, told: Incident, ranked: Sequence[str], faults: Sequence[str] = ()) -> bool:
@@ -107,106 +115,18 @@ def calibration_points(believed: Sequence[tuple[float, bool]], groups: int = 8) 
     return [(round(said / n, 3), round(right / n, 3)) for said, right, n in pools]
 
 
-Ranking = Callable[[Case], list[str]]
-
-
-def earliest(case: Case) -> list[str]:
-    ordered = sorted(_alerting(case), key=lambda pair: pair[1].starts_at)
-    return list(dict.fromkeys(entity for entity, _ in ordered))
-
-
-def most_severe(case: Case) -> list[str]:
-    ordered = sorted(_alerting(case), key=lambda pair: (SEVERITIES.index(pair[1].severity), pair[1].starts_at))
-    return list(dict.fromkeys(entity for entity, _ in ordered))
-
-
-def deepest(case: Case) -> list[str]:
-    """What alerts and has the fewest alerting things below it."""
-    graph = _below(case)
-    alerting = list(dict.fromkeys(entity for entity, _ in _alerting(case)))
-    depth = {each: len(nx.descendants(graph, each) & set(alerting)) if each in graph else 0 for each in alerting}
-    return sorted(alerting, key=lambda each: (depth[each], each))
-
-
-def random_walk(case: Case) -> list[str]:
-    """Personalised PageRank from the alerting things towards what they rest on (after MonitorRank, 2013)."""
-    graph = _below(case)
-    weight: dict[str, float] = defaultdict(float)
-    for entity, _ in _alerting(case):
-        if entity in graph:
-            weight[entity] += 1.0
-    if not weight:
-        return []
-    rank = _pagerank(graph, weight)
-    kinds = {each.id: each.kind for each in case.told.entities}
-    order = sorted(rank, key=lambda each: (-rank[each], each))
-    return [each for each in order if kinds.get(each) not in ("ReplicaSet", "Namespace", "Zone")]
-
-
-def _pagerank(graph: nx.DiGraph[str], start: dict[str, float], alpha: float = 0.85) -> dict[str, float]:
-    """Power iteration; whoever rests on nothing sends the walker back to the start (networkx' own needs scipy)."""
-    total = sum(start.values())
-    home = {each: start.get(each, 0.0) / total for each in graph}
-    rank = dict(home)
-    for _ in range(60):
-        back = sum(rank[each] for each in graph if not graph.out_degree(each))
-        new = {each: (1 - alpha + alpha * back) * home[each] for each in graph}
-        for each in graph:
-            for below in graph.successors(each):
-                new[below] += alpha * rank[each] / graph.out_degree(each)
-        rank = new
-    return rank
-
-
-def _alerting(case: Case) -> list[tuple[str, Signal]]:
-    """(entity, signal); an alert on a Service or Pod counts for the workload behind it, which is what is asked for."""
-    owner = _owners(case)
-    return [(owner.get(each.entity, each.entity), each) for each in case.signals if each.mapped]
-
-
-def _owners(case: Case) -> dict[str, str]:
-    above = {each.target: each.source for each in case.told.relations if each.kind == "OWNS"}
-
-    def top(entity: str) -> str:
-        while entity in above:
-            entity = above[entity]
-        return entity
-
-    behind = {each.source: top(each.target) for each in case.told.relations if each.kind == "SELECTS"}
-    return {each.id: behind.get(each.id, top(each.id)) for each in case.told.entities}
-
-
-def _below(case: Case) -> nx.DiGraph[str]:
-    """Edges from a thing to what it rests on, Services and Pods folded into their workloads."""
-    owner = _owners(case)
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(owner.get(each.id, each.id) for each in case.told.entities)
-    for each in case.told.relations:
-        source, target = owner.get(each.source, each.source), owner.get(each.target, each.target)
-        if each.kind in ("APPLIES_TO", "SCALES", "SECURES"):
-            source, target = target, source
-        if source != target and each.kind not in ("OWNS", "SELECTS", "CONTAINS"):
-            graph.add_edge(source, target)
-    return graph
-
-
-BASELINES: dict[str, Ranking] = {
-    "earliest": earliest,
-    "most_severe": most_severe,
-    "deepest": deepest,
-    "pagerank": random_walk,
-}
-
-
-def run(first: int, count: int, *, kinds: bool = False) -> dict[str, object]:
+def run(first: int, count: int, *, kinds: bool = False, states: bool = False) -> dict[str, object]:
     """The figures of one set of seeds."""
     ontology = load_ontology()
     catalogue, mapping = load_catalogue(ontology=ontology), LabelMapping.load()
     tally = Tally()
     by_kind: dict[str, Tally] = defaultdict(Tally)
-    others = {name: Tally() for name in BASELINES}
+    asked = cases(first, count, mapping, states=states)
+    blamed = [entity.split("/")[0] for case in asked for truth in case.told.truths for entity in truth.entities[:1]]
+    baselines = {**RANKINGS, "label_prior": label_prior(blamed)}
+    others = {name: Tally() for name in baselines}
     spent: list[float] = []
-    for case in cases(first, count, mapping):
+    for case in asked:
         began = time.perf_counter()
         answer = diagnose(case.piece, case.signals, catalogue, ontology, now=datetime.now(UTC))
         spent.append(time.perf_counter() - began)
@@ -216,8 +136,8 @@ def run(first: int, count: int, *, kinds: bool = False) -> dict[str, object]:
         tally.believed.append((answer.hypotheses[0].probability if answer.hypotheses else 0.0, right))
         if len(case.told.truths) == 1:
             judge(by_kind[case.told.truths[0].kind], case.told, ranked, faults)
-        for name, ranking in BASELINES.items():
-            judge(others[name], case.told, ranking(case))
+        for name, ranking in baselines.items():
+            judge(others[name], case.told, ranking(case.piece, case.signals))
     if kinds:
         _table(by_kind)
     spent.sort()
@@ -281,9 +201,15 @@ def main() -> None:
     parser.add_argument("--kinds", action="store_true", help="figures for each kind of fault, too")
     given = parser.parse_args()
     answer: dict[str, object] = {}
-    for name, first, count in (("tuning", TUNING, given.tuning), ("held_out", HELD_OUT, given.held_out)):
+    sets = (
+        ("tuning", TUNING, given.tuning, False),
+        ("tuning_with_states", TUNING, given.tuning, True),
+        ("held_out", HELD_OUT, given.held_out, False),
+        ("held_out_with_states", HELD_OUT, given.held_out, True),
+    )
+    for name, first, count, states in sets:
         if count:
-            found = run(first, count, kinds=given.kinds)
+            found = run(first, count, kinds=given.kinds, states=states)
             if given.points and name == "tuning":
                 print("points:", calibration_points(found["believed"]))  # type: ignore[arg-type]
             show(name, found)

@@ -7,7 +7,8 @@ their names.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
@@ -32,6 +33,7 @@ def with_absent(piece: Subgraph, ontology: Ontology) -> Subgraph:
     absent = sorted((named | loose) - piece.entities.keys())
     if not absent:
         return msgspec.structs.replace(piece, changes=changes)
+    relations += _of_siblings(relations, set(absent), ontology)
     entities = dict(piece.entities)
     for name in absent:
         entities[name] = stand_in(name, ontology)
@@ -43,6 +45,22 @@ def with_absent(piece: Subgraph, ontology: Ontology) -> Subgraph:
                 entities[name] = msgspec.structs.replace(entities[name], properties=properties)
             relations += guessed
     return Subgraph(entities, tuple(relations), changes)
+
+
+def _of_siblings(relations: Sequence[Relation], absent: Set[str], ontology: Ontology) -> list[Relation]:
+    """What one pod of an owner mounts or uses, its siblings do, too: they are made from one template."""
+    owners = {each.target: each.source for each in relations if ontology.relation(each.kind).whole == "source"}
+    siblings: dict[str, list[str]] = defaultdict(list)
+    for part, owner in owners.items():
+        siblings[owner].append(part)
+    there = {(each.source, each.target) for each in relations}
+    return [
+        Relation(sibling, each.target, each.kind)
+        for each in relations
+        if each.target in absent and each.kind in ("MOUNTS", "USES") and each.source in owners
+        for sibling in sorted(siblings[owners[each.source]])
+        if (sibling, each.target) not in there
+    ]
 
 
 def stand_in(name: str, ontology: Ontology) -> Entity:
@@ -103,6 +121,9 @@ def _guessed(gone: Entity, entities: Mapping[str, Entity], ontology: Ontology) -
             return [Relation(gone.id, each, "OWNS") for each in owned] + [
                 Relation(each, gone.id, "SELECTS") for each in faces
             ]
+    if gone.kind not in ("Service", "Namespace", "NetworkPolicy", "MeshPolicy") and akin:
+        # What is named like them is mostly theirs.
+        return [Relation(each.id, gone.id, "DEPENDS_ON") for each in akin]
     found = [Relation(each.id, gone.id, MAY_USE) for each in beside[:MOST_NEAR]]
     if gone.kind == "Service":
         found += [Relation(gone.id, each.id, "SELECTS") for each in akin if ontology.workload(each.kind)]

@@ -11,27 +11,18 @@ from datetime import datetime
 import msgspec
 
 from diagnose.absent import with_absent
+from diagnose.candidates import Candidate, candidate, candidates, leaks_of, log_sum, order
 from diagnose.evidence import BLIND, Seen, Unit, gather
-from diagnose.paths import Paths, Reach
-from diagnose.probes import answered, next_probe
-from diagnose.score import Scored, Weighing, Where
+from diagnose.paths import Paths
+from diagnose.probes import next_probe
+from diagnose.score import Weighing, Where
 from diagnose.settings import Settings
-from diagnose.wiring import SELF, Wiring
-from graph_schema.catalogue import Catalogue, FaultMode
-from graph_schema.model import Change, Diagnosis, Entity, Evidence, Hypothesis, ProbeAnswer, Signal, Subgraph
+from diagnose.wiring import Wiring
+from graph_schema.catalogue import Catalogue
+from graph_schema.model import Change, Diagnosis, Evidence, Hypothesis, ProbeAnswer, Signal, Subgraph
 from graph_schema.ontology import Ontology
 
 DEFAULTS = Settings()
-
-
-class Candidate(msgspec.Struct, kw_only=True):
-    """An entity with its possible faults, the likeliest first, while causes are chosen."""
-
-    entity: Entity
-    faults: list[Scored]
-    odds: float
-    """Log-odds that it has one of the faults."""
-    probability: float = 0.0
 
 
 class Considered(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,16 +86,15 @@ def consider(
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     usable = [signal for signal in firing if signal.mapped and signal.entity in piece.entities]
     unmapped = tuple(dict.fromkeys(signal.fingerprint for signal in firing if signal not in usable))
-    seen = gather(usable, now)
+    seen = gather(usable, now, lambda symptom: _stray(symptom, ontology, settings))
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     wiring = Wiring(piece, ontology)
     weighing = Weighing(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules,
-        paths=Paths(piece, ontology, wiring, settings.hops), changes=_changes(piece, wiring),
+        paths=Paths(piece, ontology, wiring, settings.hops, len(seen.units)), changes=_changes(piece, wiring),
     )  # fmt: skip
-    candidates = _candidates(weighing, catalogue, answers)
-    ranked, causes, taken = _explain(candidates, seen.units, settings)
+    ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), seen.units, settings)
     unexplained = tuple(
         signal.fingerprint
         for unit in seen.units
@@ -116,125 +106,22 @@ def consider(
     )
 
 
-def faults_of(entity: Entity, catalogue: Catalogue, ontology: Ontology, wiring: Wiring) -> tuple[FaultMode, ...]:
-    """The faults that an entity can have: those of its kind, and those of what it is for."""
-    kind = entity.kind if catalogue.known(entity.kind) else ontology.known_kind(entity.kind) or entity.kind
-    faults = catalogue.on(kind) if kind not in SILENT else ()
-    # A Service is only the face of what is behind it; it has the faults of its role when nothing is known to be there.
-    works = ontology.workload(entity.kind) or (entity.kind == "Service" and not wiring.fronted(entity.id))
-    role = ontology.role(entity.name) if works else None
-    return (*faults, *catalogue.on(role)) if role and catalogue.known(role) and role != kind else faults
-
-
-SILENT = frozenset({"ReplicaSet", "Revision", "EndpointSlice", "Unmapped"})
-"""Kinds that are parts of others' working; their faults are those of what owns them."""
-
-
-def _candidates(weighing: Weighing, catalogue: Catalogue, answers: Collection[ProbeAnswer]) -> list[Candidate]:
-    reaches: dict[str, dict[Where, dict[str, Reach]]] = defaultdict(lambda: defaultdict(dict))
-    entities, settings = weighing.piece.entities, weighing.settings
-    for unit in weighing.seen.units:
-        for (entity, mode), reach in weighing.paths.to(*unit.key).items():
-            reaches[entity][unit.key][mode] = reach
-    weighing = msgspec.structs.replace(weighing, carried=_carried(weighing))
-    leaks = _leaks(weighing.seen.units, settings)
-    found: list[Candidate] = []
-    for name in sorted(reaches):
-        faults = faults_of(entities[name], catalogue, weighing.ontology, weighing.wiring)
-        scored = weighing.weigh(entities[name], faults, reaches[name])
-        _count_answers(scored, answers)
-        if scored:
-            found.append(_candidate(scored, leaks, settings))
-    found.sort(key=_order)
-    # The rest can only be worse: what is missing takes off, so nothing that is left out could have come before these.
-    found = found[: settings.looked_at_closely]
-    for each in found:
-        odds = [fault.log_odds(leaks, settings.same_entity) for fault in each.faults]
-        each.faults = [
-            fault for fault, value in zip(each.faults, odds, strict=True) if value >= max(odds) - settings.faults_within
-        ]
-        for scored_fault in each.faults:
-            weighing.count_missing(scored_fault)
-    found = [_candidate(each.faults, leaks, settings) for each in found]
-    found.sort(key=_order)
-    return found
-
-
-def _count_answers(scored: Iterable[Scored], answers: Collection[ProbeAnswer]) -> None:
-    """What probes answered moves the odds of the faults that they were about."""
-    known = {(each.question, each.confirms): each for each in answers}
-    for each in scored if known else ():
-        for weight, text in answered(each.entity, each.fault, known):
-            each.prior += weight
-            found = Evidence(text=text, weight=weight, entity=each.entity.id)
-            (each.evidence_for if weight > 0 else each.evidence_against).append(found)
-
-
-def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]]:
-    """Which symptom may have brought about which other one, how surely, and by which way.
-
-    Only in the direction in which it is surer; two symptoms of one thing and its parts bring about neither.
-    """
-    by_entity: dict[str, list[Unit]] = defaultdict(list)
-    for unit in weighing.seen.units:
-        by_entity[unit.entity].append(unit)
-    leads: dict[tuple[Where, Where], tuple[float, Reach]] = {}
-    own: set[tuple[str, str]] = set()
-    for unit in weighing.seen.units:
-        for (entity, mode), reach in weighing.paths.to(*unit.key).items():
-            if entity == unit.entity or entity not in by_entity:
-                continue
-            if mode == SELF:
-                own.add((entity, unit.entity))
-                continue
-            shown = weighing.ontology.shown(weighing.piece.entities[entity].kind)
-            for earlier in by_entity[entity]:
-                best = max((row.get(earlier.symptom, 0.0) for row in shown.values()), default=0.0)
-                # How well the mode goes with what was seen there, against the mode that it goes with best.
-                fits = shown.get(mode, {}).get(earlier.symptom, 0.0) / best if best > 0 else 0.0
-                share = reach.strength * fits * earlier.confidence * unit.confidence
-                if share > leads.get((earlier.key, unit.key), (weighing.settings.leak, reach))[0]:
-                    leads[earlier.key, unit.key] = share, reach
-    found: dict[Where, list[tuple[Where, float, Reach]]] = defaultdict(list)
-    for (first, then), (share, reach) in sorted(leads.items(), key=lambda item: item[0]):
-        back = leads.get((then, first), (0.0, reach))[0]
-        both_own = (first[0], then[0]) in own and (then[0], first[0]) in own
-        if share > back * SURER and not both_own:
-            found[then].append((first, share, reach))
-    return found
-
-
-SURER = 1.2
-"""By how much one direction must be surer than the other to count."""
-
-
-def _leaks(units: Iterable[Unit], settings: Settings) -> dict[Where, float]:
-    return {unit.key: settings.leak for unit in units}
-
-
-def _candidate(faults: Sequence[Scored], seen: Mapping[Where, float], settings: Settings) -> Candidate:
-    odds = [(each.log_odds(seen, settings.same_entity), each) for each in faults]
-    odds.sort(key=lambda pair: (-round(pair[0], 9), -pair[1].fault.prior, pair[1].fault.name))
-    return Candidate(
-        entity=odds[0][1].entity, faults=[each for _, each in odds], odds=_log_sum([value for value, _ in odds])
-    )
-
-
-def _order(each: Candidate) -> tuple[float, int, float, str]:
-    """The declared rule of ties: odds, signals explained, prior of the likeliest fault, then the identifier."""
-    return -round(each.odds, 9), -len(each.faults[0].weights), -each.faults[0].fault.prior, each.entity.id
-
-
 def _explain(
-    candidates: Sequence[Candidate], units: Sequence[Unit], settings: Settings
+    found: Sequence[Candidate], units: Sequence[Unit], settings: Settings
 ) -> tuple[list[Candidate], int, dict[Where, float]]:
     """(causes and then the rest with probabilities, how many are causes, how probable each unit is under them)."""
-    seen = _leaks(units, settings)
+    seen = leaks_of(units)
     taken = dict.fromkeys(seen, 0.0)
-    for each, probability in zip(candidates, _shares([each.odds for each in candidates]), strict=True):
+    for each, probability in zip(found, _shares([each.odds for each in found]), strict=True):
         each.probability = _calibrated(probability, settings)
+    # How well each signal can be explained at all: a chance of 0.4 that is the best there is leaves nothing to explain.
+    best_of: dict[Where, float] = defaultdict(float)
+    for each in found:
+        for fault in each.faults[:3]:
+            for key, weight in fault.weights.items():
+                best_of[key] = max(best_of[key], weight)
     chosen: list[Candidate] = []
-    remaining = list(candidates)
+    remaining = list(found)
     while remaining and len(chosen) < settings.most_causes:
         best = remaining[0]
         probability = _calibrated(_against(best, remaining, seen, settings), settings)
@@ -245,13 +132,13 @@ def _explain(
         chosen.append(best)
         for key in seen:
             weight = max((each.weights.get(key, 0.0) for each in best.faults[:3]), default=0.0)
-            seen[key] = 1 - (1 - seen[key]) * (1 - weight * probability)
+            if weight > 0:
+                seen[key] = 1 - (1 - seen[key]) * (1 - weight / best_of[key] * probability)
             taken[key] = max(taken[key], weight)
-        remaining = [_candidate(each.faults, seen, settings) for each in remaining[1:]]
-        remaining.sort(key=_order)
-    chosen.sort(key=lambda each: (-round(each.probability, 9), *_order(each)))
+        remaining = [candidate(each.faults, seen, settings) for each in remaining[1:]]
+        remaining.sort(key=order)
     picked = {each.entity.id for each in chosen}
-    return [*chosen, *(each for each in candidates if each.entity.id not in picked)], len(chosen), taken
+    return [*chosen, *(each for each in found if each.entity.id not in picked)], len(chosen), taken
 
 
 def _against(best: Candidate, others: Sequence[Candidate], seen: Mapping[Where, float], settings: Settings) -> float:
@@ -261,19 +148,14 @@ def _against(best: Candidate, others: Sequence[Candidate], seen: Mapping[Where, 
     """
     top = best.faults[0].weights
     same = {key: value for key, value in seen.items() if top.get(key, 0.0) >= settings.explained} or dict(seen)
-    odds = [_candidate(each.faults, same, settings).odds for each in others]
+    odds = [candidate(each.faults, same, settings).odds for each in others]
     return _shares(odds)[0]
 
 
 def _shares(odds: Sequence[float]) -> list[float]:
     """Each one's share of the odds of all, "none of these" having odds 1."""
-    total = _log_sum([0.0, *odds])
+    total = log_sum([0.0, *odds])
     return [math.exp(each - total) for each in odds]
-
-
-def _log_sum(values: Sequence[float]) -> float:
-    top = max(values)
-    return top + math.log(sum(math.exp(each - top) for each in values))
 
 
 def _calibrated(probability: float, settings: Settings) -> float:
@@ -286,7 +168,7 @@ def _calibrated(probability: float, settings: Settings) -> float:
 
 def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypothesis:
     best = each.faults[0]
-    leaks = _leaks(found.seen.units, settings)
+    leaks = leaks_of(found.seen.units)
     shares = _shares_of([fault.log_odds(leaks, settings.same_entity) for fault in each.faults])
     explained = [
         (signal, unit)
@@ -298,7 +180,7 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
     seen = [
         Evidence(
             text=f"{signal.symptom} on {signal.entity} ({signal.name})",
-            weight=round(math.log(1 + best.weights[unit.key] / settings.leak), 6),
+            weight=round(math.log(1 + best.weights[unit.key] / unit.leak), 6),
             entity=signal.entity,
             fingerprint=signal.fingerprint,
         )
@@ -324,8 +206,13 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
 
 
 def _shares_of(odds: Sequence[float]) -> list[float]:
-    total = _log_sum(odds)
+    total = log_sum(odds)
     return [math.exp(each - total) for each in odds]
+
+
+def _stray(symptom: str, ontology: Ontology, settings: Settings) -> float:
+    known = ontology.symptoms.get(symptom)
+    return settings.leak if known is None or known.stray is None else known.stray
 
 
 def _less(unit: Unit, factor: float) -> Unit:

@@ -8,19 +8,22 @@ products of shares; among equally strong ways the one of fewer steps, then of sm
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from diagnose.wiring import BESIDE, SELF, Rule, Steps, Wiring
+from diagnose.wiring import BESIDE, SELF, Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import Ontology
 
 WEAKEST = 0.05
 """Ways weaker than this are not followed."""
-MOST_STATES = 6000
-"""A search ends after this many (entity, mode): what is left is the weakest."""
+MOST_STATES, LEAST_STATES, ALL_STATES = 2000, 200, 200_000
+"""A search ends after this many (entity, mode), in storms after fewer, so many in all: what is left is the weakest."""
 
+ASKED = frozenset({"errors", "latency", "unavailable", "traffic_drop", "traffic_surge"})
+"""Symptoms of how requests fare: told of a workload they are those of the Service before it, and the reverse."""
+FACE = 0.97
 Key = tuple[str, str]
 """(entity, mode)"""
 
@@ -39,11 +42,13 @@ class Reach(msgspec.Struct, frozen=True):
     strength: float
     hops: int
     way: _Back
+    before: Reach | None = None
+    """The way that this one goes on from, to where it begins."""
 
     @property
     def path(self) -> tuple[str, ...]:
         """Entity ids, the cause first."""
-        found: list[str] = []
+        found: list[str] = list(self.before.path[:-1]) if self.before else []
         step: _Back | None = self.way
         while step is not None:
             found += [step.entity, *step.via]
@@ -52,19 +57,14 @@ class Reach(msgspec.Struct, frozen=True):
 
     def after(self, first: Reach) -> Reach:
         """This way, gone after another one that ends where it begins."""
-        return Reach(self.strength * first.strength, self.hops + first.hops, _joined(first.way, self.way.next))
-
-
-def _joined(first: _Back, then: _Back | None) -> _Back:
-    if first.next is None:
-        return _Back(first.entity, first.via, then)
-    return _Back(first.entity, first.via, _joined(first.next, then))
+        return Reach(self.strength * first.strength, self.hops + first.hops, self.way, first)
 
 
 class Paths:
     """The ways through a piece of the graph. Answers are kept: asking again costs nothing."""
 
-    def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring, hops: int) -> None:
+    def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring, hops: int, searches: int = 1) -> None:
+        self._most = max(LEAST_STATES, min(MOST_STATES, ALL_STATES // max(1, searches)))
         self._entities, self._ontology, self._wiring, self._hops = piece.entities, ontology, wiring, hops
         self._found: dict[Key, dict[Key, Reach]] = {}
 
@@ -74,10 +74,17 @@ class Paths:
         The modes `self` and `beside` stand for an own symptom of the entity and for one of what rests on it.
         """
         if (entity, symptom) not in self._found:
-            shown = self._ontology.shown(self._entities[entity].kind)
-            starts = {mode: row[symptom] for mode, row in shown.items() if symptom in row}
-            self._found[entity, symptom] = self._search(entity, {**starts, SELF: 1.0})
+            starts = [(entity, mode, strength) for mode, strength in self._modes(entity, symptom)]
+            starts.append((entity, SELF, 1.0))
+            if symptom in ASKED and self._ontology.workload(self._entities[entity].kind):
+                for face in self._wiring.faces(entity)[:1]:
+                    starts += [(face, mode, FACE * strength) for mode, strength in self._modes(face, symptom)]
+            self._found[entity, symptom] = self._search(entity, starts)
         return self._found[entity, symptom]
+
+    def _modes(self, entity: str, symptom: str) -> Iterable[tuple[str, float]]:
+        shown = self._ontology.shown(self._entities[entity].kind)
+        return ((mode, row[symptom]) for mode, row in shown.items() if symptom in row)
 
     def of(self, entity: str, effects: Mapping[str, float], weakest: float) -> dict[Key, tuple[float, int]]:
         """Where a fault with these effects shows: (entity, mode) → (strength, hops), down to `weakest`."""
@@ -86,7 +93,7 @@ class Paths:
         heapq.heapify(heap)
         seen: set[tuple[str, str, bool]] = set()
         offered: dict[tuple[str, str, bool], float] = {}
-        while heap and len(seen) < MOST_STATES:
+        while heap and len(seen) < self._most:
             negative, steps, here, mode, up = heapq.heappop(heap)
             if (here, mode, up) in seen:
                 continue
@@ -94,32 +101,30 @@ class Paths:
             best.setdefault((here, mode), (-negative, steps))
             if steps == self._hops:
                 continue
-            for each in self._wiring.effects(here):
-                rule = each.rule
-                if up and rule.down:
+            for other, out, share, whole_to_part, part_to_whole, via in self._wiring.forth(here, mode):
+                strength = -negative * share
+                if strength < weakest:
+                    break
+                if up and whole_to_part:
                     continue
-                for out, share in rule.forward.get(mode, ()):
-                    if -negative * share < weakest:
-                        continue
-                    for other in each.others:
-                        strength = -negative * share * _part(rule, each, other, out)
-                        if strength >= weakest and strength > offered.get((other, out, rule.up), 0.0):
-                            offered[other, out, rule.up] = strength
-                            hops = steps + 1 + len(each.via.get(other, ()))
-                            heapq.heappush(heap, (-strength, hops, other, out, rule.up))
+                if strength > offered.get((other, out, part_to_whole), 0.0):
+                    offered[other, out, part_to_whole] = strength
+                    heapq.heappush(heap, (-strength, steps + 1 + len(via), other, out, part_to_whole))
         return best
 
-    def _search(self, start: str, modes: Mapping[str, float]) -> dict[Key, Reach]:
+    def _search(self, start: str, starts: Sequence[tuple[str, str, float]]) -> dict[Key, Reach]:
         best: dict[Key, Reach] = {}
         seen: set[tuple[str, str, bool]] = set()
         offered: dict[tuple[str, str, bool], float] = {}
         heap: list[tuple[float, int, str, str, bool, int, _Back]] = []
         count = 0
-        for mode, strength in sorted(modes.items()):
-            heap.append((-strength, 0, start, mode, False, count, _Back(start, (), None)))
+        end = _Back(start, (), None)
+        for entity, mode, strength in sorted(starts):
+            way = end if entity == start else _Back(entity, (), end)
+            heap.append((-strength, int(entity != start), entity, mode, False, count, way))
             count += 1
         heapq.heapify(heap)
-        while heap and len(seen) < MOST_STATES:
+        while heap and len(seen) < self._most:
             negative, steps, here, mode, down, _, way = heapq.heappop(heap)
             if (here, mode, down) in seen:
                 continue
@@ -128,37 +133,21 @@ class Paths:
                 best[here, mode] = Reach(-negative, steps, way)
             if steps >= self._hops:
                 continue
-            for each in self._wiring.causes(here):
-                rule = each.rule
+            for other, before, share, whole_to_part, part_to_whole, via in self._wiring.back(here, mode):
+                arrived = -negative * share
+                if arrived < WEAKEST:
+                    break
                 # From a part to its whole and down again to another part is no way of a fault.
-                if down and rule.up:
+                if down and part_to_whole:
                     continue
-                for mode_in, share in rule.backward.get(mode, ()):
-                    strength = -negative * share * each.count**-rule.crowd
-                    if not each.shares and rule.share:
-                        strength *= (1 / each.count) ** rule.share.get(mode, 0.0)
-                    if strength < WEAKEST:
-                        continue
-                    for other in each.others:
-                        arrived = strength
-                        if each.shares:
-                            arrived *= each.shares[other] ** rule.share.get(mode, 0.0)
-                        state = (other, mode_in, rule.down)
-                        if arrived < WEAKEST or arrived < offered.get(state, 0.0) or state in seen:
-                            continue
-                        if _passes(way, other):
-                            continue
-                        offered[state] = arrived
-                        via = each.via.get(other, ())
-                        count += 1
-                        step = _Back(other, via, way)
-                        heapq.heappush(heap, (-arrived, steps + 1 + len(via), other, mode_in, rule.down, count, step))
+                state = (other, before, whole_to_part)
+                if arrived < offered.get(state, 0.0) or state in seen or _passes(way, other):
+                    continue
+                offered[state] = arrived
+                count += 1
+                step = _Back(other, via, way)
+                heapq.heappush(heap, (-arrived, steps + 1 + len(via), other, before, whole_to_part, count, step))
         return best
-
-
-def _part(rule: Rule, steps: Steps, other: str, mode: str) -> float:
-    """What the share of pods leaves, in the direction of effects."""
-    return steps.shares[other] ** rule.share.get(mode, 0.0) if rule.share and other in steps.shares else 1.0
 
 
 def _passes(way: _Back | None, entity: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from graph_schema.catalogue import Catalogue, FaultMode, Probe
 from graph_schema.model import Entity, Hypothesis, NextProbe, ProbeAnswer
@@ -86,9 +86,16 @@ def _asked(entity: Entity, fault: str, probe: Probe, gain: float) -> NextProbe:
     )  # fmt: skip
 
 
-def answered(
-    entity: Entity, fault: FaultMode, answers: Mapping[tuple[str, str], ProbeAnswer]
-) -> list[tuple[float, str]]:
+Answers = Mapping[tuple[str, str], ProbeAnswer]
+"""(question, what confirms) → answer."""
+
+
+def spoken_for(entity: Entity, faults: Iterable[FaultMode], answers: Answers) -> float:
+    """The most log-odds that answers can add to any of these faults."""
+    return max(sum(max(0.0, weight) for weight, _ in answered(entity, fault, answers)) for fault in faults)
+
+
+def answered(entity: Entity, fault: FaultMode, answers: Answers) -> list[tuple[float, str]]:
     """(log-likelihood ratio, in words) of each answer that speaks for or against this fault of this entity (Bayes).
 
     `answers`: by question and what confirms.

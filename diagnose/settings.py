@@ -20,9 +20,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Probability that an expected symptom would have raised an alert: silence weighs only as much as this."""
     watched_self: float = 0.5
     """The same for a cause's own face and workload."""
-    watched_node: float = 0.7
+    watched_node: float = 0.8
     """The same for nodes, for which rules come with every collection."""
-    watched_by_rule: float = 0.75
+    watched_workload: float = 0.65
+    """The same for what Kubernetes says of workloads: rules for it come with the usual collections, too."""
+    watched_by_rule: float = 0.85
     """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
     sibling: float = 0.5
     """Probability that a sick sibling of a pod that complains would have complained, too."""
@@ -35,32 +37,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What silence counts while the monitoring itself is sick."""
     seen_blind: float = 0.8
     """What other signals count while the monitoring itself is sick."""
-    half_life_s: float = 480.0
+    half_life_s: float = 300.0
     """After this long the quick part of what a change raises the odds by is half as much."""
     slow_half_life_s: float = 5400.0
     """The same for the slow part: some changes do harm only hours later."""
-    slow_part: float = 0.15
+    slow_part: float = 0.05
     remembered_s: float = 21600.0
     """Changes older than this before the onset bring nothing about."""
     skew_s: float = 45.0
     """A change this long after the onset may still be its cause: alerts and changes are stamped by different clocks."""
     within_hold: float = 0.7
     """Factor on what a change counts that came after the onset but before the alert had waited out its `for`."""
-    without_change: float = 0.3
-    """Factor on the odds of a fault that mostly changes bring about, when changes are known and none fits."""
-    mostly: float = 10.0
-    """A fault is mostly brought about by changes when one raises its odds this much."""
+    change_missed: float = 0.1
+    """Share of changes that are not recorded where changes are recorded at all."""
+    changes_unrecorded: float = 0.4
+    """The same when no change of anything is known: perhaps nobody records them."""
     fitting: float = 3.0
     """Factor on what a change counts whose detail fits the fault; its inverse when the detail does not."""
     other_change: float = 0.6
     """Exponent on the largest factor for a change of a kind that nobody knows."""
     state_factor: float = 8.0
+    proof_factor: float = 60.0
     """Factor on the odds when the entity's own state matches (or, inverted, contradicts) the fault."""
     explained: float = 0.12
     """A hypothesis explains a signal from this strength on."""
     news: float = 0.7
     """A further cause must make at least one signal likelier by this much (in log-probability)."""
-    next_cause: float = 0.5
+    next_cause: float = 0.6
     """What is left unexplained makes a further cause when its best hypothesis is at least this probable."""
     enough: float = 0.4
     """Below this probability of the best hypothesis the answer is: not enough evidence."""
@@ -68,18 +71,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     most_hypotheses: int = 20
     looked_at_closely: int = 24
     """For how many of the best entities the missing symptoms are counted."""
+    for_each_signal: int = 3
+    """And for how many of the best that explain each signal: a second fault's are not among the best of the first."""
     faults_within: float = 5.0
     """Faults of an entity are looked at closely when their log-odds are within this of its likeliest one."""
     expected: float = 0.3
     """A symptom is expected where at least this much of the fault arrives."""
     calibration: tuple[tuple[float, float], ...] = (
         (0.0, 0.0),
-        (0.25, 0.38),
-        (0.41, 0.55),
-        (0.55, 0.68),
-        (0.65, 0.76),
-        (0.82, 0.85),
-        (0.97, 0.94),
-        (1.0, 0.985),
+        (0.2, 0.4),
+        (0.345, 0.575),
+        (0.46, 0.74),
+        (0.65, 0.825),
+        (0.83, 0.92),
+        (0.93, 0.965),
+        (1.0, 0.99),
     )
     """From the score's probability to how often it was right on the tuning seeds of bench/offline.py: a rising line."""

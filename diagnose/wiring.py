@@ -29,6 +29,8 @@ MOST_TAKEN = 400
 
 Row = tuple[tuple[str, float], ...]
 Moves = Mapping[str, Row]
+Move = tuple[str, str, float, bool, bool, tuple[str, ...]]
+"""(the other one, its mode, share that passes, step to a part?, step to a whole?, what lies between)."""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -70,6 +72,11 @@ class Wiring:
         self._causes: dict[str, tuple[Steps, ...]] = {}
         self._effects: dict[str, tuple[Steps, ...]] = {}
         self._behind: dict[str, tuple[Steps, ...]] = {}
+        self._back: dict[tuple[str, str], tuple[Move, ...]] = {}
+        self._forth: dict[tuple[str, str], tuple[Move, ...]] = {}
+        self._parts: dict[str, list[str]] = {}
+        self._faces: dict[str, list[str]] = {}
+        self._owned_by: dict[str, list[str]] = {}
         self._resolver = self._find_resolver()
 
     def causes(self, entity: str) -> tuple[Steps, ...]:
@@ -84,9 +91,26 @@ class Wiring:
             self._effects[entity] = tuple(self._find_effects(entity))
         return self._effects[entity]
 
+    def back(self, entity: str, mode: str) -> tuple[Move, ...]:
+        """Every (other, mode) that may have brought this entity into this mode, the surest first."""
+        key = entity, mode
+        if key not in self._back:
+            self._back[key] = tuple(sorted(self._find_back(entity, mode), key=lambda move: -move[2]))
+        return self._back[key]
+
+    def forth(self, entity: str, mode: str) -> tuple[Move, ...]:
+        """Every (other, mode) that this entity in this mode may bring about, the surest first."""
+        key = entity, mode
+        if key not in self._forth:
+            self._forth[key] = tuple(sorted(self._find_forth(entity, mode), key=lambda move: -move[2]))
+        return self._forth[key]
+
     def parts(self, entity: str) -> list[str]:
         """What it owns directly."""
-        return [part for kind in self._owning(self._out.get(entity, {}), "source") for part in self._out[entity][kind]]
+        if entity not in self._parts:
+            owning = self._owning(self._out.get(entity, {}), "source")
+            self._parts[entity] = [part for kind in owning for part in self._out[entity][kind]]
+        return self._parts[entity]
 
     def owners(self, entity: str) -> list[str]:
         """What owns it directly."""
@@ -95,6 +119,26 @@ class Wiring:
     def fronted(self, entity: str) -> bool:
         """Whether it stands before pods or workloads that are known (a Service that selects)."""
         return any(self._ontology.relation(kind).own == {"target"} for kind in self._out.get(entity, {}))
+
+    def _find_back(self, entity: str, mode: str) -> Iterable[Move]:
+        for each in self.causes(entity):
+            rule = each.rule
+            for before, share in rule.backward.get(mode, ()):
+                passing = share * each.count**-rule.crowd
+                if not each.shares and rule.share:
+                    passing *= (1 / each.count) ** rule.share.get(mode, 0.0)
+                for other in each.others:
+                    part = each.shares[other] ** rule.share.get(mode, 0.0) if each.shares else 1.0
+                    yield other, before, passing * part, rule.down, rule.up, each.via.get(other, ())
+
+    def _find_forth(self, entity: str, mode: str) -> Iterable[Move]:
+        for each in self.effects(entity):
+            rule = each.rule
+            for after, share in rule.forward.get(mode, ()):
+                power = rule.share.get(after, 0.0) if rule.share else 0.0
+                for other in each.others:
+                    part = each.shares[other] ** power if power and other in each.shares else 1.0
+                    yield other, after, share * part, rule.down, rule.up, each.via.get(other, ())
 
     def _find_causes(self, entity: str) -> Iterable[Steps]:
         for kind, others in self._out.get(entity, {}).items():
@@ -170,6 +214,21 @@ class Wiring:
 
     def faces(self, entity: str) -> list[str]:
         """Services that select pods of this entity (at most three levels down, or running on it)."""
+        if entity not in self._faces:
+            self._faces[entity] = self._find_faces(entity)
+        return self._faces[entity]
+
+    def behind(self, service: str) -> list[str]:
+        """What owns the pods that a Service selects."""
+        if service not in self._owned_by:
+            found: set[str] = set()
+            for kind, pods in self._out.get(service, {}).items():
+                if self._ontology.relation(kind).own == {"target"}:
+                    found.update(chain[0] for pod in pods[:MOST_TAKEN] for chain in self._chains(pod))
+            self._owned_by[service] = sorted(found)
+        return self._owned_by[service]
+
+    def _find_faces(self, entity: str) -> list[str]:
         front, found = [entity], set()
         for _ in range(3):
             below = [part for each in front for part in self.parts(each)]

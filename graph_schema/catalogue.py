@@ -22,6 +22,10 @@ OTHER = "other"
 """Stands for kinds of thing that no other file knows a fault of."""
 FOLDER = "knowledge/faults"
 DAY_S = 86_400.0
+BROUGHT_ABOUT = 10.0
+"""A fault whose odds a change raises this much is mostly brought about by changes,"""
+SELDOM_ALONE = 0.05
+"""and this share of its cases is not, unless it says otherwise."""
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -61,8 +65,12 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     """Symptoms that hardly anything else brings about on this very entity."""
     states: dict[str, Any] = {}
     """Properties of the entity that speak for the fault when they have this value, or one of these values."""
+    proof: frozenset[str] = frozenset()
+    """Those of the states that hardly anything else brings about."""
     changes: dict[str, float] = {}
     """Kind of change → factor on the odds right after it."""
+    unprompted: float | None = None
+    """Share of its cases that no change of the entity brings about; None: few if changes raise its odds much."""
     detail: str = ""
     """A regular expression: a change whose detail it is found in counts more, another one with a detail less."""
     probes: tuple[Probe, ...] = ()
@@ -74,6 +82,13 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     file: str = ""
     learned: str = ""
     """What confirmed causes changed about it, in words; never in a file."""
+
+    @property
+    def comes_alone(self) -> float:
+        """Share of its cases that no change of the entity brings about, in [0, 1]."""
+        if self.unprompted is not None:
+            return self.unprompted
+        return SELDOM_ALONE if max(self.changes.values(), default=0.0) >= BROUGHT_ABOUT else 1.0
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -135,6 +150,8 @@ def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) 
             share(where)
     for each in given["sure"].each() if "sure" in given else ():
         known(str(each.value), ontology.symptoms, each, "symptom")
+    for each in given["proof"].each() if "proof" in given else ():
+        known(str(each.value), given["states"].value if "states" in given else {}, each, "state of the fault")
     on = _kinds(given["on"], ontology) if "on" in given else usual
     if not on:
         raise part.error(f"{name} is on nothing: “on” is missing, in it and at the top of the file")
@@ -151,6 +168,8 @@ def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) 
     except re.error as error:
         raise given["detail"].error(f"“{fault.detail}” is no regular expression: {error}") from error
     _probes(fault, given["probes"])
+    if fault.unprompted is not None and not 0 <= fault.unprompted <= 1:
+        raise given["unprompted"].error(f"{fault.unprompted} is not a share in [0, 1]")
     if not 0 < fault.prior < 1:
         raise given["prior"].error(f"{fault.prior} is not a probability in (0, 1)")
     return fault

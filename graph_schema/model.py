@@ -119,6 +119,14 @@ class Burden(msgspec.Struct, frozen=True, kw_only=True):
     before: float
     """Mean seconds of a call, or share of calls that failed, before the onset; NaN when nobody called."""
     after: float
+    calls_before: float = 0.0
+    """Calls that it answered in a usual sample before the onset; 0: not known."""
+    calls_after: float = 0.0
+    """The same for the end of what was seen."""
+    lost: float = 0.0
+    """Calls in a sample that were made to it and that it did not answer, where that is known."""
+    silent: bool = False
+    """Whether what tells of its calls broke off after the onset: nothing of it could be seen any more."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

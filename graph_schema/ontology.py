@@ -40,6 +40,8 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     of: str
     about: str = ""
+    stray: float | None = None
+    """Of a symptom: how often it is seen with nothing behind it that matters, in (0, 1]."""
 
 
 class RelationKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,11 +185,12 @@ def _words(part: Located | None, names: Iterable[str] | None, what: str) -> dict
 
 def _term(name: str, part: Located) -> Term:
     given = dict(part.items())
-    only_known(given, ("class", "about"))
+    only_known(given, ("class", "about", "stray"))
     if "class" not in given:
         raise part.error(f"{name} has no “class”; one of {', '.join(sorted(CLASSES))}")
     of = known(str(given["class"].value), CLASSES, given["class"], "class")
-    return Term(name=name, of=of, about=str(given["about"].value) if "about" in given else "")
+    about = str(given["about"].value) if "about" in given else ""
+    return Term(name=name, of=of, about=about, stray=share(given["stray"]) if "stray" in given else None)
 
 
 def _entity(name: str, part: Located) -> EntityKind:

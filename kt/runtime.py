@@ -15,12 +15,15 @@ from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
+from kt.notify import Messenger, services
+from kt.policy import Policy, policy_of
 from kt.settings import BadSettings, Settings
 from kt.stores.places import open_brakes, open_chaos, open_graph, open_learned, open_leases, open_log, open_pulses
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
 from remediate.guard import Guard
+from remediate.limits import Limits
 from remediate.playbook import load_playbooks
 from remediate.remediator import Remediator
 from sense.index import pick
@@ -38,9 +41,14 @@ def wall_clock() -> datetime:
 class Runtime:
     """What the stages are given. What needs the network is connected at first use."""
 
-    def __init__(self, settings: Settings, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock = wall_clock, policy: Callable[[], Policy] | None = None
+    ) -> None:
+        """`policy`: what the guard and the approvals go by now; else always what the settings say."""
         self.settings = settings
         self.clock = clock
+        fixed = policy_of(settings)
+        self.policy = policy or (lambda: fixed)
         self.workdir: Path = settings.data / "experiments"
         self.telemetry = Telemetry()
         self.ontology = load_ontology()
@@ -57,6 +65,7 @@ class Runtime:
         folder = settings.guard.playbooks
         self.playbooks = load_playbooks(ACTIONS, Path(folder) if folder else None)
         self.symptoms = SymptomCheck(settings.prometheus.url)
+        self.messenger = Messenger(services(settings.notify.urls), settings.notify.kinds, self.telemetry.told)
 
     @cached_property
     def api_client(self) -> Any:
@@ -82,16 +91,19 @@ class Runtime:
 
     @cached_property
     def remediator(self) -> Remediator:
-        approval = self.settings.approval
         return Remediator(
             self.cluster,
             self.playbooks,
             self.catalogue,
-            Guard(self.cluster, self.settings.guard.limits, self.brakes, self.clock),
-            {"low": approval.low, "medium": approval.medium, "high": approval.high},
+            Guard(self.cluster, self._limits, self.brakes, self.clock),
+            lambda: self.policy().risks,
             self.clock,
             lambda namespace, name: config_versions.kept(self.graph, namespace, name),
         )
+
+    def _limits(self) -> tuple[Limits, str]:
+        policy = self.policy()
+        return policy.guard.limits, policy.version
 
     def warm(self) -> None:
         """Load what the first action would otherwise wait for: the Kubernetes client takes seconds to import."""
@@ -123,6 +135,7 @@ class Runtime:
             self.leases.release(name, state.id, action.fencing)
 
     def close(self) -> None:
+        self.messenger.close()
         self.log.close()
         self.brakes.close()
         self.pulses.close()

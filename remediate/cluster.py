@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
+
+from remediate.latency import Latency
 
 Object = dict[str, Any]
 Patch = Object | list[Object]
@@ -45,6 +48,7 @@ class Cluster:
 
     def __init__(self, api_client: Any, timeout_s: float = TIMEOUT_S) -> None:
         self._client, self._timeout_s = api_client, timeout_s
+        self.latency = Latency()
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """The object, or None when there is none. Raises `ClusterError`."""
@@ -123,11 +127,14 @@ class Cluster:
             headers["Content-Type"] = _content_type(method, body)
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        begun = time.perf_counter()
         try:
             response = self._client.call_api(method, url, headers, body=body, _request_timeout=self._timeout_s)
             data = response.read()
         except (ApiException, HTTPError, OSError) as error:
             raise ClusterError(f"{method} {path}: {error}") from error
+        finally:
+            self.latency.took(time.perf_counter() - begun)
         if response.status >= 400:
             raise ClusterError(f"{method} {path}: {_reason(data)}", response.status)
         answer: Object = json.loads(data)

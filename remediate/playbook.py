@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 import yaml
+
+from graph_schema.located import path_of
 
 STEADY = frozenset({"symptoms-gone", "dependants-gone", "replicas-ready"})
 """What a playbook can ask to hold; the verify package measures them. `dependants-gone`: the symptoms of everything but
@@ -96,7 +97,7 @@ def _playbook(file: str, text: str, actions: Collection[str]) -> Playbook:
     try:
         playbook = msgspec.convert(content, Playbook)
     except msgspec.ValidationError as error:
-        raise wrong(str(error), *_path(str(error))) from error
+        raise wrong(str(error), *path_of(str(error))) from error
     if not playbook.steps:
         raise wrong("it has no steps", "steps")
     for number, step in enumerate(playbook.steps):
@@ -108,16 +109,6 @@ def _playbook(file: str, text: str, actions: Collection[str]) -> Playbook:
             what = f"“{state}” is no steady state; {', '.join(sorted(STEADY))} are"
             raise wrong(what, "steady_state", number)
     return playbook
-
-
-def _path(message: str) -> list[str | int]:
-    """Where msgspec says it is: “… - at `$.steps[0].action`”, and the field that it names."""
-    at = re.search(r"at `\$(.*?)`", message)
-    path: list[str | int] = [
-        int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", at[1] if at else "")
-    ]
-    unknown = re.search(r"unknown field `(\w+)`", message)
-    return [*path, unknown[1]] if unknown else path
 
 
 def _line(node: yaml.Node | None, path: Sequence[str | int]) -> int:

@@ -15,7 +15,7 @@ from remediate.cluster import PATHS, Cluster, ClusterError, Object
 from remediate.guard import Guard, key_of
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
-from remediate.rules import Finding, Verdict, verdict_of
+from remediate.rules import Finding, Verdict, against, in_words, verdict_of
 
 Attempts = frozenset[tuple[str, str, str]]
 """(entity, fault, playbook) that were tried before."""
@@ -29,8 +29,8 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Remediator:
-    """`risks`: risk → how many people must agree (0, 1, 2). `config_versions`: (namespace, name) → what a ConfigMap
-    held, newest first."""
+    """`risks`: risk → how many people must agree (0, 1, 2), and `tier0` → to what touches the most important.
+    `config_versions`: (namespace, name) → what a ConfigMap held, newest first."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Remediator:
         playbooks: Mapping[str, Playbook],
         catalogue: Catalogue,
         guard: Guard,
-        risks: Mapping[str, int],
+        risks: Callable[[], Mapping[str, int]],
         clock: Callable[[], datetime],
         config_versions: Callable[[str, str], Sequence[ConfigVersion]],
     ) -> None:
@@ -75,16 +75,28 @@ class Remediator:
 
     def approvals(self, plan: Plan) -> int:
         """How many different people must agree."""
-        return self._risks[plan.risk]
+        risks = self._risks()
+        return max(risks[plan.risk], risks["tier0"] if plan.ask else 0)
 
-    def current(self, plan: Plan) -> str | None:
+    def current(self, plan: Plan) -> Refusal | None:
         """Why the plan does not fit any more what is there, or what the guard has against it now; None when it does."""
         try:
             changed, objects = self._targets(plan)
-            findings = [] if changed else self.guard.review(plan.playbook, plan.steps, objects)
+            if changed:
+                return Refusal(why=changed)
+            findings = self.guard.review(plan.playbook, plan.steps, objects)
         except ClusterError as error:
-            return f"the cluster does not answer: {error}"
-        return changed or _against(findings) or None
+            return Refusal(why=f"the cluster does not answer: {error}", later=error.later)
+        return self._newly_against(plan, findings)
+
+    def _newly_against(self, plan: Plan, findings: Sequence[Finding]) -> Refusal | None:
+        """What speaks against a plan that those who had to agreed to, as it was made; None when nothing does."""
+        if plan.policy and plan.policy != self.guard.policy:
+            now = self.guard.policy
+            return Refusal(why=f"the policy is another one now ({now}); the plan was made under {plan.policy}")
+        asked = bool(plan.ask) or self._risks()[plan.risk] > 0
+        left = [each for each in findings if each.verdict > (Verdict.ASK if asked else Verdict.ALLOW)]
+        return Refusal(why=against(left), later=verdict_of(left) is Verdict.LATER) if left else None
 
     def explain(self, plan: Plan) -> tuple[str, list[Finding]]:
         """What has changed since the plan was made, if anything, and what every rule says of it now.
@@ -141,6 +153,7 @@ class Remediator:
         return next((why for why in waiting if why), None)
 
     def _plan(self, hypothesis: Hypothesis, playbook: Playbook) -> Plan | Refusal:
+        policy = self.guard.policy
         try:
             target = self._object(hypothesis.entity)
             if target is None:
@@ -152,7 +165,7 @@ class Remediator:
             findings = self.guard.review(playbook.name, steps, prepared)
         except (CannotAct, ClusterError) as error:
             return Refusal(why=str(error), later=error.later)
-        verdict, why = verdict_of(findings), _against(findings)
+        verdict, why = verdict_of(findings), against(findings)
         if verdict in (Verdict.LATER, Verdict.REFUSE):
             return Refusal(why=why, later=verdict is Verdict.LATER)
         return Plan(
@@ -163,7 +176,10 @@ class Remediator:
             steady_state=playbook.steady_state,
             blast_radius=_touched(steps),
             undo=playbook.undo,
-            propose_only=why,
+            propose_only=why if verdict is Verdict.PROPOSE else "",
+            ask=why if verdict is Verdict.ASK else "",
+            policy=policy,
+            guard=in_words(findings),
         )
 
     def _prepared(self, target: Object, playbook: Playbook) -> tuple[Step, ...]:
@@ -195,13 +211,7 @@ class Remediator:
 
 
 def _not_done(error: CannotAct | ClusterError) -> Outcome:
-    return Outcome(ok=False, detail=str(error), later=error.later)
-
-
-def _against(findings: Sequence[Finding]) -> str:
-    """What speaks against a plan, the hardest first."""
-    hard = sorted((each for each in findings if each.verdict), key=lambda each: -each.verdict)
-    return "; ".join(each.why for each in hard)
+    return Outcome(ok=False, detail=str(error), later=error.later, stood_back=isinstance(error, CannotAct))
 
 
 def _touched(steps: Sequence[Step]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import msgspec
 
 from diagnose import diagnose
 from diagnose.arising import refine
-from diagnose.attribution import attribute
+from diagnose.attribution import attribute, unavailable
 from diagnose.learning import learned
 from diagnose.probes import next_probe
 from graph_schema.catalogue import Catalogue
@@ -53,7 +53,8 @@ def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     if not basis.burdens:
         return answer
     showing = {(each.entity, each.symptom) for each in basis.alerts if each.mapped}
-    shares = attribute(basis.burdens, basis.piece.relations, showing)
+    troubled = unavailable(basis.piece.relations, basis.piece.entities, signals)
+    shares = attribute(basis.burdens, basis.piece.relations, showing, troubled)
     answer = refine(answer, shares, basis.piece, catalogue, ontology)
     asked = {(each.question, each.confirms) for each in basis.answers}
     following = next_probe(answer.hypotheses, basis.piece.entities, catalogue, asked=asked)

@@ -5,12 +5,13 @@ Events are tagged structs: their JSON carries `"type": "<name>"`, so a log writt
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
 import msgspec
 
 from graph_schema.model import Diagnosis, NextProbe, ProbeAnswer, Signal
-from remediate.plan import Plan
+from remediate.plan import Difference, Plan
 from verify.verdict import Verdict
 
 
@@ -63,6 +64,8 @@ class PlanProposed(Happened, frozen=True):
     approvals_needed: int
     """0: automatic, 1: one approver, 2: two different ones."""
     expires_at: datetime
+    shadow: bool = False
+    """It is only shown: the guard is off."""
 
 
 class Approved(Happened, frozen=True):
@@ -139,6 +142,40 @@ class RolledBack(Happened, frozen=True):
     detail: str = ""
 
 
+class UndoAsked(Happened, frozen=True):
+    """A person wants the state before a remedy back. Nothing is done yet: the guard and others may have to agree."""
+
+    by: str
+    actions: tuple[str, ...]
+    """Ids of the actions to be taken back."""
+    expires_at: datetime
+    why: str = ""
+    where: str = ""
+    approvals_needed: int = 0
+    others_only: bool = False
+    """Whoever asked does not count among those who agree."""
+
+    @property
+    def digest(self) -> str:
+        """What an approval of it is bound to."""
+        return hashlib.sha256(msgspec.json.encode(("undo", self.actions))).hexdigest()
+
+
+class UndoDropped(Happened, frozen=True):
+    """Nothing was taken back, and why: the incident is again what it was before anybody asked."""
+
+    why: str
+    differences: tuple[Difference, ...] = ()
+    """What is not as the remedy left it."""
+
+
+class Undone(Happened, frozen=True):
+    """What was done is taken back, by whose word. The end of an incident."""
+
+    by: str
+    why: str = ""
+
+
 class Postponed(Happened, frozen=True):
     """The next step is not possible now (a guard says later, a server does not answer); it is due again at `until`."""
 
@@ -172,6 +209,9 @@ Event = (
     | Verified
     | UndoStarted
     | RolledBack
+    | UndoAsked
+    | UndoDropped
+    | Undone
     | Postponed
     | Healed
     | Escalated

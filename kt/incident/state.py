@@ -30,6 +30,9 @@ from kt.incident.events import (
     Rejected,
     Revoked,
     RolledBack,
+    UndoAsked,
+    UndoDropped,
+    Undone,
     UndoStarted,
     VerificationStarted,
     Verified,
@@ -38,7 +41,9 @@ from kt.incident.log import Entry, Record
 from remediate.plan import Plan
 from verify.verdict import Verdict
 
-Phase = Literal["new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing", "healed", "escalated"]
+Phase = Literal[
+    "new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing", "healed", "escalated", "undone"
+]
 Stage = Literal["diagnose", "remediate", "verify"]
 
 STAGE_OF_PHASE: dict[str, Stage] = {
@@ -49,7 +54,7 @@ STAGE_OF_PHASE: dict[str, Stage] = {
     "undoing": "remediate",
     "verifying": "verify",
 }
-ENDED = frozenset({"healed", "escalated"})
+ENDED = frozenset({"healed", "escalated", "undone"})
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +73,16 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     def undoable(self) -> bool:
         """It took effect, or may have, and was not undone: an action that died in between counts."""
         return not self.undone and (self.finished is None or self.finished.ok)
+
+
+class Undoing(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody asked for the state before the remedy; `was`, `approvals` …: what the incident was until then."""
+
+    asked: UndoAsked
+    was: Phase
+    approvals: tuple[Approved, ...]
+    approvals_needed: int
+    expires_at: datetime | None
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -104,7 +119,16 @@ class State(msgspec.Struct, kw_only=True):
     verifications: int = 0
     acted_at: datetime | None = None
     verdict: Verdict | None = None
+    undo: Undoing | None = None
+    """While somebody's wish to have the state before back is open: approvals are about that."""
     ended_why: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Of what waits for consent; empty when nothing does."""
+        if self.undo is not None:
+            return self.undo.asked.digest
+        return self.plan.digest if self.plan else ""
 
     @property
     def ended(self) -> bool:
@@ -116,8 +140,14 @@ class State(msgspec.Struct, kw_only=True):
 
     @property
     def approved(self) -> bool:
-        """Enough different people agreed to exactly this plan."""
-        return self.plan is not None and len({given.by for given in self.approvals}) >= self.approvals_needed
+        """Enough different people agreed to exactly this plan, or to taking it back."""
+        return bool(self.digest) and len(self.agreed) >= self.approvals_needed
+
+    @property
+    def agreed(self) -> frozenset[str]:
+        """Those whose consent counts."""
+        aside = {self.undo.asked.by} if self.undo is not None and self.undo.asked.others_only else set()
+        return frozenset({given.by for given in self.approvals} - aside)
 
     @property
     def next_step(self) -> Stage | None:
@@ -182,6 +212,8 @@ def _apply(state: State, event: Event) -> None:
             _act(state, event)
         case UndoStarted() | RolledBack():
             _undo(state, event)
+        case UndoAsked() | UndoDropped() | Undone():
+            _take_back(state, event)
         case VerificationStarted():
             state.verification, state.verifications = event, event.attempt
         case Verified():
@@ -222,7 +254,7 @@ def _decide(state: State, event: PlanProposed | Approved | Rejected | Revoked | 
         # Nobody is asked: it is due at once. Otherwise it is due when the time to decide is over.
         state.due_at = event.at if not event.approvals_needed else event.expires_at
         return
-    if state.plan is None or event.plan_digest != state.plan.digest or state.phase != "awaiting approval":
+    if not state.digest or event.plan_digest != state.digest or state.phase != "awaiting approval":
         return
     if isinstance(event, Approved):
         state.approvals = (*state.approvals, event)
@@ -235,6 +267,10 @@ def _decide(state: State, event: PlanProposed | Approved | Rejected | Revoked | 
         return
     if isinstance(event, Rejected):
         state.rejections = (*state.rejections, event)
+    if state.undo is not None:
+        _as_before(state)
+        return
+    if isinstance(event, Rejected) and state.plan is not None:
         state.attempts = (*state.attempts, _attempt(state.plan))
     state.plan, state.approvals, state.phase = None, (), "diagnosed"
 
@@ -269,15 +305,41 @@ def _finished_steps(state: State) -> int:
 
 def _undo(state: State, event: UndoStarted | RolledBack) -> None:
     state.phase = "undoing"
-    change = {"undo_started": True} if isinstance(event, UndoStarted) else {"undone": True}
+    # What could not be undone is still to be undone: by a person, or when one asks again.
+    change = {"undo_started": True} if isinstance(event, UndoStarted) else {"undone": event.ok}
     state.actions = tuple(
         msgspec.structs.replace(action, **change) if action.id == event.action_id else action
         for action in state.actions
     )
+    if state.undo is not None:
+        return
     if isinstance(event, RolledBack) and not any(action.undoable for action in state.actions):
         if state.plan is not None:
             state.attempts = (*state.attempts, _attempt(state.plan))
         state.plan, state.approvals, state.phase = None, (), "diagnosed"
+
+
+def _take_back(state: State, event: UndoAsked | UndoDropped | Undone) -> None:
+    if isinstance(event, UndoAsked):
+        state.undo = Undoing(
+            asked=event, was=state.phase, approvals=state.approvals, approvals_needed=state.approvals_needed,
+            expires_at=state.expires_at,
+        )  # fmt: skip
+        state.approvals, state.approvals_needed, state.expires_at = (), event.approvals_needed, event.expires_at
+        state.phase, state.due_at = "awaiting approval", event.expires_at if event.approvals_needed else event.at
+        return
+    _as_before(state)
+    if isinstance(event, Undone):
+        state.phase = "undone"
+        state.ended_why = f"{event.by} took it back" + (f": {event.why}" if event.why else "")
+
+
+def _as_before(state: State) -> None:
+    """Nobody wants anything back any more."""
+    if state.undo is None:
+        return
+    state.phase, state.approvals = state.undo.was, state.undo.approvals
+    state.approvals_needed, state.expires_at, state.undo = state.undo.approvals_needed, state.undo.expires_at, None
 
 
 def _attempt(plan: Plan) -> tuple[str, str, str]:

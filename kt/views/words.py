@@ -10,10 +10,14 @@ from kt.incident import events as e
 from kt.incident.log import Record
 from kt.incident.state import State
 
-COLOURS = {"healed": "green", "escalated": "red", "awaiting approval": "yellow", "undoing": "magenta"}
+COLOURS = {
+    "healed": "green", "escalated": "red", "awaiting approval": "yellow", "undoing": "magenta", "undone": "magenta",
+}  # fmt: skip
 OVERDUE_S = 30.0
 """A step that is due for longer than this is told as not taken."""
 SHORTEST_ID = 8
+SEAL = 8
+"""Digits of a plan's digest that a person hands back to say which plan was meant."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -40,7 +44,7 @@ def colour(event: e.Event) -> str:
             return "green"
         case e.Escalated() | e.Rejected():
             return "red"
-        case e.ActionStarted() | e.UndoStarted() | e.PlanProposed():
+        case e.ActionStarted() | e.UndoStarted() | e.PlanProposed() | e.UndoAsked():
             return "yellow"
         case e.Verified() | e.Diagnosed() | e.Probed():
             return "cyan"
@@ -63,7 +67,7 @@ def event_words(event: e.Event) -> str:
         case e.PlanProposed():
             asks = f" (needs {event.approvals_needed} to agree)" if event.approvals_needed else ""
             return "; ".join(step.summary or step.action for step in event.plan.steps) + asks
-        case e.Approved() | e.Revoked():
+        case e.Approved() | e.Revoked() | e.UndoAsked() | e.Undone():
             return f"by {event.by}{': ' + event.why if event.why else ''}"
         case e.Rejected():
             return f"by {event.by}: {event.why}"
@@ -98,7 +102,7 @@ def waiting(state: State, records: Sequence[Record], now: datetime) -> str:
     if state.ended:
         return state.ended_why
     if state.phase == "awaiting approval" and not state.approved:
-        given = len({each.by for each in state.approvals})
+        given = len(state.agreed)
         lapses = f", lapses in {span((state.expires_at - now).total_seconds())}" if state.expires_at else ""
         return f"for {_people(state.approvals_needed - given)} to agree{lapses}"
     if state.due_at and state.due_at > now:

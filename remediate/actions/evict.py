@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from remediate.actions.base import CannotAct, Mark, Outcome, fenced, fetch, rolled_out, target_of
+from remediate.actions.base import CannotAct, Left, Mark, Outcome, fenced, fetch, rolled_out, target_of
 from remediate.actions.pods import MIRROR, controller_of, ready, serving, siblings_of
 from remediate.blast import allowed_of
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.plan import Step
 
 WORKLOADS = ("Deployment", "StatefulSet")
+NOTHING = "pods that have moved stay where they are"
 
 
 class EvictPods:
@@ -90,8 +91,11 @@ class EvictPods:
                         return waiting
         return ""
 
+    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
+        return Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        return Outcome(ok=True, detail="pods that have moved stay where they are")
+        return Outcome(ok=True, detail=NOTHING)
 
 
 def _left(cluster: Cluster, step: Step) -> dict[str, Object]:

@@ -17,6 +17,7 @@ from remediate.actions.base import (
     ACTION,
     UNDONE,
     CannotAct,
+    Left,
     Mark,
     Outcome,
     called,
@@ -29,7 +30,7 @@ from remediate.actions.base import (
     unchanged,
 )
 from remediate.cluster import Cluster, ClusterError, Object
-from remediate.plan import Step
+from remediate.plan import Difference, Step
 
 BEFORE = "kt.io/before"
 """Annotation, as JSON: what `FieldChange.remember` keeps of the values before, and a digest of those that were set."""
@@ -136,12 +137,17 @@ class FieldChange(ABC):
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         def change(now: Object) -> tuple[list[Object], Outcome]:
-            if marks_of(now).get(ACTION) != action_id:
-                return [], Outcome(ok=True, detail="it had taken no effect, or somebody has acted since; left as it is")
+            marked = marks_of(now)
+            if marked.get(UNDONE) == action_id and ACTION not in marked:
+                return [], Outcome(ok=True, detail="found undone after an interruption")
+            if marked.get(ACTION) != action_id:
+                detail = "it had taken no effect, or somebody has acted since; left as it is"
+                return [], Outcome(ok=True, left=True, detail=detail)
             there = values_of(now, self.pointers)
             if self.digest(there) != _kept(now).get("set"):
                 what = f"now: {self.said(there)}"
-                return [], Outcome(ok=True, detail=f"somebody has changed it since ({what}); left as it is")
+                detail = f"somebody has changed it since ({what}); left as it is"
+                return [], Outcome(ok=True, left=True, detail=detail)
             before = self._before(cluster, now, undo)
             if before is None:
                 return [], Outcome(ok=False, detail="what was there before is not known any more")
@@ -149,6 +155,40 @@ class FieldChange(ABC):
             return patch(now, before, marks), Outcome(ok=True, detail=f"back to {self.said(before)}")
 
         return written(cluster, step, change)
+
+    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
+        try:
+            now = fetch(cluster, step)
+        except CannotAct:
+            gone = Difference(target=called(step.target), field="/metadata/uid", left=step.target.uid, now=None)
+            return Left(differences=(gone,))
+        marks = marks_of(now)
+        if marks.get(UNDONE) == action_id and ACTION not in marks:
+            return Left(undone=True)
+        there = values_of(now, self.pointers)
+        found: list[Difference] = []
+        if marks.get(ACTION) != action_id:
+            at = f"/metadata/annotations/{ACTION.replace('/', '~1')}"
+            found.append(Difference(target=called(step.target), field=at, left=action_id, now=marks.get(ACTION)))
+        if found or self.digest(there) != _kept(now).get("set"):
+            found += self._differences(cluster, step, now, there)
+        return Left(differences=tuple(found))
+
+    def _differences(self, cluster: Cluster, step: Step, now: Object, there: Values) -> list[Difference]:
+        """Leaf by leaf, what is not as the action set it; whole values when what it set is not known any more."""
+        try:
+            was = self.plain(self.wanted(cluster, step, now))
+        except CannotAct:
+            return [
+                Difference(target=called(step.target), field=pointer, left=None, now=value)
+                for pointer, value in self.plain(there).items()
+            ]
+        before, after = leaves(was), leaves(self.plain(there))
+        return [
+            Difference(target=called(step.target), field=pointer, left=before.get(pointer), now=after.get(pointer))
+            for pointer in sorted({*before, *after})
+            if before.get(pointer) != after.get(pointer)
+        ]
 
     def digest(self, values: Values) -> str:
         """Short and exact: tells whether somebody changed what an action had set."""
@@ -180,6 +220,21 @@ def written(cluster: Cluster, step: Step, change: Change) -> Outcome:
         else:
             return outcome
     raise AssertionError("unreachable")
+
+
+def leaves(values: Values) -> dict[str, Any]:
+    """JSON pointer → value of every leaf under these pointers; what is empty is a leaf, what is not there is none."""
+    found: dict[str, Any] = {}
+    waiting = list(values.items())
+    while waiting:
+        pointer, value = waiting.pop()
+        if isinstance(value, Mapping) and value:
+            waiting += [(f"{pointer}/{_escaped(str(key))}", each) for key, each in value.items()]
+        elif isinstance(value, list) and value:
+            waiting += [(f"{pointer}/{index}", each) for index, each in enumerate(value)]
+        elif value is not None:
+            found[pointer] = value
+    return found
 
 
 def values_of(thing: Object, pointers: tuple[str, ...]) -> dict[str, Any]:
@@ -215,6 +270,10 @@ def _at(thing: Object, pointer: str) -> Any:
     for part in pointer.split("/")[1:]:
         value = value.get(_unescaped(part)) if isinstance(value, dict) else None
     return value
+
+
+def _escaped(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")
 
 
 def _unescaped(part: str) -> str:

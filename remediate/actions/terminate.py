@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, target_of
+from remediate.actions.base import CannotAct, Left, Mark, Outcome, called, fenced, target_of
 from remediate.actions.pods import MIRROR, controller_of, ready, serving, siblings_of
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
@@ -14,6 +14,7 @@ from remediate.plan import Step
 OVERDUE_S = 30.0
 """How long after the end of its grace a pod that should be gone counts as stuck."""
 SIBLING_DELAY_S = 60.0
+NOTHING = "a pod that was ended has a successor; there is nothing to go back to"
 
 
 class TerminatePod:
@@ -76,8 +77,11 @@ class TerminatePod:
         found = cluster.get("Pod", at.name, at.namespace)
         return f"Pod {at.name} is still ending" if found and found["metadata"]["uid"] == at.uid else ""
 
+    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
+        return Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        return Outcome(ok=True, detail="a pod that was ended has a successor; there is nothing to go back to")
+        return Outcome(ok=True, detail=NOTHING)
 
 
 def _overdue(pod: Object, now: datetime) -> bool:

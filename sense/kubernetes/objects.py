@@ -203,6 +203,13 @@ def selects(service: Object, pod: Object) -> bool:
     return same_space and bool(wanted) and all(labels.get(key) == value for key, value in wanted.items())
 
 
+def template(workload: Object) -> Object:
+    """What a workload makes its pods of, as an object of its namespace."""
+    made = (workload.get("spec") or {}).get("template") or {}
+    labels = (made.get("metadata") or {}).get("labels") or {}
+    return {"metadata": {"namespace": workload["metadata"].get("namespace", ""), "labels": labels}}
+
+
 def changes(before: Object, after: Object, at: datetime) -> list[Change]:
     """What was altered on purpose between two versions of an object."""
     old, new = before.get("spec") or {}, after.get("spec") or {}

@@ -227,7 +227,10 @@ def test_silence_counts_only_where_somebody_watches() -> None:
     def cart(rules: frozenset[str] | None) -> float:
         found = consider(shop(), signals, CATALOGUE, ONTOLOGY, now=T0, rules=rules)
         return next(
-            fault.missing for each in found.ranked if each.entity.id == "Deployment/cart" for fault in each.faults[:1]
+            fault.missing
+            for each in found.ranked
+            for fault in each.faults
+            if each.entity.id == "Deployment/cart" and fault.fault.name == "Workload.BadRevision"
         )
 
     assert cart(frozenset()) == 0

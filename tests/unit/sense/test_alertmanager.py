@@ -105,7 +105,7 @@ def lookup(kind: str, namespace: str, name: str) -> Entity | None:
         ({"alertname": "NodeMemoryHighUtilization", "instance": "10.0.0.7:9100", "job": "node-exporter",
           "namespace": "monitoring", "pod": "node-exporter-x"}, "Node/10.0.0.7", "memory_pressure"),
         ({"alertname": "KubeJobFailed", "namespace": "shop", "job": "kube-state-metrics", "job_name": "backup"},
-         "Job/backup", "errors"),
+         "Job/backup", "job_failed"),
         ({"alertname": "KubeDeploymentReplicasMismatch", "namespace": "shop", "deployment": "cart",
           "service": "kube-state-metrics", "job": "kube-state-metrics"}, "Deployment/cart", "replicas_mismatch"),
     ],
