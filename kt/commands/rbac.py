@@ -17,9 +17,10 @@ HEADING = "# Made by `{command}` out of what the code declares; change it there.
 @click.option("--act", "part", flag_value="act", help="What the actions of playbooks need.")
 @click.option("--verify", "part", flag_value="verify", help="What experiments need.")
 @click.option("--chaos", "part", flag_value="chaos", help="What scheduled attacks need; with --namespace its bindings.")
+@click.option("--secrets", "part", flag_value="secrets", help="What `kubernetes.secrets` needs.")
 @click.option("--namespace", metavar="NAME", help="The bindings that let KT act and verify in this namespace.")
 def rbac(part: str | None, namespace: str | None) -> None:
-    """Print the rights that KT needs to watch a cluster, to act (--act), to verify (--verify), for --chaos."""
+    """Print the rights that KT needs to watch a cluster, or for what an option says."""
     if part and part != "chaos" and namespace:
         raise click.UsageError("--namespace prints bindings, without --act and --verify")
     if namespace and part:
@@ -30,6 +31,7 @@ def rbac(part: str | None, namespace: str | None) -> None:
     else:
         parts: dict[str | None, Callable[[], list[dict[str, Any]]]] = {
             None: manifests.watching, "act": manifests.acting, "verify": manifests.verifying,
+            "secrets": manifests.watching_secrets,
             "chaos": manifests.attacking,
         }  # fmt: skip
         command, made = f"kt rbac{f' --{part}' if part else ''}", parts[part]()
