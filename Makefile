@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-scale bench-campaign record-campaign bench-stress bench-guard
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -53,6 +53,14 @@ docs: $(STAMP)
 
 bench-overhead: $(STAMP)
 	$(BIN)/python -m bench.overhead
+
+# How soon an aborted run of chaos is undone.
+bench-abort: $(STAMP)
+	$(BIN)/python -m bench.abort
+
+# How often a verdict is wrong, and how soon it comes.
+bench-verdict: $(STAMP)
+	$(BIN)/python -m bench.verdict
 
 bench-offline: $(STAMP)
 	$(BIN)/python -m bench.offline

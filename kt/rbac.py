@@ -59,8 +59,13 @@ def verifying() -> list[dict[str, Any]]:
     return [_role("kt-verify", rights.RIGHTS)]
 
 
-def granted(namespace: str) -> list[dict[str, Any]]:
-    """The RoleBindings that let KT act and verify in one namespace."""
+def attacking() -> list[dict[str, Any]]:
+    """Chaos made from KT's templates, where a RoleBinding grants it."""
+    return [_role("kt-chaos", rights.CHAOS)]
+
+
+def granted(namespace: str, roles: Iterable[str] = ("kt-act", "kt-verify")) -> list[dict[str, Any]]:
+    """The RoleBindings that let KT act and verify in one namespace, or do what these roles say."""
     return [
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -69,7 +74,7 @@ def granted(namespace: str) -> list[dict[str, Any]]:
             "roleRef": _reference(role),
             "subjects": _subjects(("kt-worker",)),
         }
-        for role in ("kt-act", "kt-verify")
+        for role in roles
     ]
 
 

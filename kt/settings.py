@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from remediate.limits import Limits, Window
+from verify.stop_when import StopWhen
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -222,6 +223,15 @@ class Chaos(Section, frozen=True):
     freeze: tuple[Window, ...] = ()
     """Times without chaos beside guard.freezes, such as
     `{cron = "0 16 * * FRI", duration_s = 230400, zone = "Europe/Berlin", why = "weekend"}`."""
+    approvals: Literal[0, 1, 2] = 0
+    """How many people have to agree to a run that fell due (`kt chaos approve`) before it begins."""
+    approvals_risky: Literal[0, 1, 2] = 0
+    """The same for a game day, and for a run that acts on nodes, where this is more."""
+    approval_expires_s: Positive = 3600.0
+    """How long after its time a run waits for them."""
+    stop_when: tuple[StopWhen, ...] = ()
+    """Limits on every run, such as `{query = "kt:error_ratio", above = 0.2, for_s = 3}`: beyond one it ends, with its
+    rollbacks. Looked at each second; an experiment may bring more of its own."""
     timeout_s: Positive = 900.0
     """A run that takes longer is stopped and rolled back."""
     late_s: Seconds = 120.0
@@ -241,6 +251,12 @@ class Pipeline(Section, frozen=True):
     """How far apart in time alerts may be that join one incident by being near in the graph."""
     verify_quiet_s: Seconds = 3.0
     """How long the symptoms must be gone before the fix is attacked (wall clock)."""
+    compare: bool = False
+    """Also compare the failures of the healed service, after the attack, with those before the fault and with services
+    that it does not touch (a sequential test). Needs five minutes of `kt:error_ratio` before the fault, or it is
+    inconclusive."""
+    watch_longest_s: Seconds = 900.0
+    """The fix of a fault that must not be repeated is watched for three times its onset, but no longer than this."""
     recovery_s: Positive = 180.0
     """How long symptoms may go on after an action before it counts as one that did not help."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3

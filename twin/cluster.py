@@ -53,7 +53,7 @@ class Cluster:
             controllers.nodes(self.store, self._heartbeats, self._now)
             deletion.collect_garbage(self.store)
             deletion.empty_namespaces(self.store)
-            self.traffic.step(self.store, STEP_S, self._stopped)
+            self.traffic.step(self.store, STEP_S, self._stopped, self._now)
             self.metrics.observe(self.store, self.traffic, self._now)
 
     def settle(self, seconds: float = 60.0) -> None:

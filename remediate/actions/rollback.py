@@ -12,6 +12,7 @@ from remediate.cluster import Cluster, Object
 from remediate.plan import Step
 
 REVISION = "deployment.kubernetes.io/revision"
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
 TEMPLATE = "/spec/template"
 
 
@@ -31,9 +32,8 @@ class RollBack(FieldChange):
         if not revisions:
             raise CannotAct(f"no revision of {target['kind']} {target['metadata']['name']} is kept")
         current = max(revisions)
-        earlier = [
-            number for number, template in revisions.items() if number < current and template != revisions[current]
-        ]
+        now = _program(revisions[current])
+        earlier = [number for number, template in revisions.items() if number < current and _program(template) != now]
         if not earlier:
             raise CannotAct(f"there is no revision before {current} to go back to")
         to, meta = max(earlier), target["metadata"]
@@ -85,6 +85,13 @@ def _owned(things: list[Object], uid: str) -> list[Object]:
     return [
         each for each in things if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences", []))
     ]
+
+
+def _program(template: Object) -> Object:
+    """A template without the mark of a restart: one that differs in nothing else is no other program to go back to."""
+    meta = template["metadata"]
+    kept = {key: value for key, value in (meta.get("annotations") or {}).items() if key != RESTARTED}
+    return {**template, "metadata": {**meta, "annotations": kept}}
 
 
 def _clean(template: Object) -> Object:

@@ -47,6 +47,7 @@ class Api:
     def __init__(self, kubeconfig: Path | str) -> None:
         from kubernetes import client, config
 
+        self.kubeconfig = str(kubeconfig)
         configuration = client.Configuration()
         load: Any = config.load_kube_config
         load(str(kubeconfig), client_configuration=configuration)

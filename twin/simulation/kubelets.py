@@ -64,7 +64,9 @@ def _sync(store: Store, pod: Object, now: datetime) -> None:
     if "deletionTimestamp" in meta:
         store.remove("Pod", pod)
         return
-    bound = datetime.fromisoformat(meta["annotations"]["twin/bound-at"]).astimezone(UTC)
+    # A pod that names its node itself was never bound by the scheduler.
+    at = (meta.get("annotations") or {}).get("twin/bound-at", meta["creationTimestamp"])
+    bound = datetime.fromisoformat(at).astimezone(UTC)
     image = pod["spec"]["containers"][0]["image"]
     started = now - bound >= STARTUP and MISSING not in image
     store.edit("Pod", meta["name"], meta["namespace"], lambda draft: _status(draft, started, now))
@@ -73,7 +75,8 @@ def _sync(store: Store, pod: Object, now: datetime) -> None:
 def _status(draft: Object, started: bool, now: datetime) -> None:
     container = draft["spec"]["containers"][0]
     waiting = "ErrImagePull" if MISSING in container["image"] else "ContainerCreating"
-    state = {"running": {"startedAt": draft["status"]["startTime"]}} if started else {"waiting": {"reason": waiting}}
+    began = draft["status"].setdefault("startTime", stamp(now))
+    state = {"running": {"startedAt": began}} if started else {"waiting": {"reason": waiting}}
     draft["status"]["phase"] = "Running" if started else "Pending"
     draft["status"]["containerStatuses"] = [
         {

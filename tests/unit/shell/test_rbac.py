@@ -28,7 +28,8 @@ def allowed(role: dict[str, Any]) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("file", "options"), [("rbac-watch", []), ("rbac-act", ["--act"]), ("rbac-verify", ["--verify"])]
+    ("file", "options"),
+    [("rbac-watch", []), ("rbac-act", ["--act"]), ("rbac-verify", ["--verify"]), ("rbac-chaos", ["--chaos"])],
 )
 def test_the_manifest_is_what_kt_rbac_prints(file: str, options: list[str]) -> None:
     printed = CliRunner().invoke(cli, ["rbac", *options])
@@ -54,6 +55,19 @@ def test_acting_is_what_the_actions_declare_and_no_more() -> None:
     }
     roles = [each for each in rbac.acting() if each["kind"] == "ClusterRole"]
     assert set().union(*(allowed(role) for role in roles)) == declared
+
+
+def test_chaos_may_change_every_kind_that_its_actions_know_where_it_is_bound_and_no_secret() -> None:
+    (role,) = rbac.attacking()
+    rights = allowed(role)
+    assert {("apps", "deployments", "patch"), ("networking.k8s.io", "networkpolicies", "create")} <= rights
+    assert ("", "pods", "create") in rights
+    assert not {resource for _, resource, _ in rights} & {"nodes", "namespaces", "secrets", "*"}
+    printed = CliRunner().invoke(cli, ["rbac", "--chaos", "--namespace", "shop"])
+    made = list(yaml.safe_load_all(printed.output))
+    assert [(each["kind"], each["roleRef"]["name"]) for each in made] == [
+        ("RoleBinding", "kt-chaos"), ("RoleBinding", "kt-verify"),
+    ]  # fmt: skip
 
 
 def test_no_secret_is_read_and_no_right_is_a_wildcard() -> None:
