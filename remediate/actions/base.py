@@ -71,8 +71,8 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 class Revertible(Protocol):
     """An action that can tell beforehand whether it can be taken back; of others the undo itself tells."""
 
-    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
-        """How the step's object stands to what the action left there."""
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        """How the step's object stands to what the action left there. `undo`: what `apply` gave, if it is known."""
         ...
 
 

@@ -91,7 +91,7 @@ class EvictPods:
                         return waiting
         return ""
 
-    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
         return Left(nothing=NOTHING)
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:

@@ -35,6 +35,8 @@ from remediate.plan import Difference, Step
 BEFORE = "kt.io/before"
 """Annotation, as JSON: what `FieldChange.remember` keeps of the values before, and a digest of those that were set."""
 ROLLED = ("Deployment", "StatefulSet", "DaemonSet")
+SET = "set"
+"""In what an undo is told: the values that the action set, so that days later each that differs can be named."""
 MOST_TRIES = 6
 Values = Mapping[str, Any]
 """JSON pointer → value; None: the field is not there."""
@@ -118,7 +120,9 @@ class FieldChange(ABC):
             before, after = values_of(now, self.pointers), self.wanted(cluster, step, now)
             kept = msgspec.json.encode({"before": self.remember(step, before), "set": self.digest(after)}).decode()
             outcome = Outcome(
-                ok=True, detail=f"{self.said(before)} → {self.said(after)}", undo={"before": dict(self.plain(before))}
+                ok=True,
+                detail=f"{self.said(before)} → {self.said(after)}",
+                undo={"before": dict(self.plain(before)), SET: dict(self.plain(after))},
             )
             return patch(now, after, {**mark.annotations, BEFORE: kept, UNDONE: None}), outcome
 
@@ -130,6 +134,9 @@ class FieldChange(ABC):
             return None
         before = self._before(cluster, now, {})
         undo: dict[str, object] = {"before": dict(before)} if before is not None else {}
+        there = values_of(now, self.pointers)
+        if self.digest(there) == _kept(now).get("set"):
+            undo[SET] = dict(self.plain(there))
         return Outcome(ok=True, detail="found done after an interruption", undo=undo)
 
     def settled(self, cluster: Cluster, step: Step) -> str:
@@ -156,7 +163,7 @@ class FieldChange(ABC):
 
         return written(cluster, step, change)
 
-    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
         try:
             now = fetch(cluster, step)
         except CannotAct:
@@ -171,13 +178,15 @@ class FieldChange(ABC):
             at = f"/metadata/annotations/{ACTION.replace('/', '~1')}"
             found.append(Difference(target=called(step.target), field=at, left=action_id, now=marks.get(ACTION)))
         if found or self.digest(there) != _kept(now).get("set"):
-            found += self._differences(cluster, step, now, there)
+            found += self._differences(cluster, step, now, there, undo.get(SET))
         return Left(differences=tuple(found))
 
-    def _differences(self, cluster: Cluster, step: Step, now: Object, there: Values) -> list[Difference]:
+    def _differences(
+        self, cluster: Cluster, step: Step, now: Object, there: Values, was_set: object
+    ) -> list[Difference]:
         """Leaf by leaf, what is not as the action set it; whole values when what it set is not known any more."""
         try:
-            was = self.plain(self.wanted(cluster, step, now))
+            was = was_set if isinstance(was_set, dict) else self.plain(self.wanted(cluster, step, now))
         except CannotAct:
             return [
                 Difference(target=called(step.target), field=pointer, left=None, now=value)
