@@ -54,6 +54,14 @@ def watching() -> list[dict[str, Any]]:
     return [role, _binding("kt-watch", ACCOUNTS)]
 
 
+def watching_secrets() -> list[dict[str, Any]]:
+    """Listing and watching Secrets, for `kubernetes.secrets`. KT asks for their metadata only; the right shows more."""
+    return [
+        _role("kt-watch-secrets", [(*_place(follower.SECRETS), "list watch")]),
+        _binding("kt-watch-secrets", ("kt-beat",)),
+    ]
+
+
 def acting(actions: Iterable[str] | None = None) -> list[dict[str, Any]]:
     """Carrying out plans: on nodes in the whole cluster, on anything else where a RoleBinding grants it.
 

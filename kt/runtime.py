@@ -18,7 +18,16 @@ from kt.incident.state import State
 from kt.notify import Messenger, services
 from kt.policy import Policy, policy_of
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses, open_trials
+from kt.stores.places import (
+    open_brakes,
+    open_chaos,
+    open_graph,
+    open_learned,
+    open_leases,
+    open_log,
+    open_pulses,
+    open_trials,
+)
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
@@ -60,6 +69,7 @@ class Runtime:
         self.trials = open_trials(settings)
         self.pulses = open_pulses(settings, wall_clock)
         self.chaos = open_chaos(settings)
+        self.learned = open_learned(settings)
         self.graph = open_graph(settings, self.ontology)
         # Read now: a mistake in a playbook is told at the start, not when it is needed.
         folder = settings.guard.playbooks
@@ -143,4 +153,5 @@ class Runtime:
         self.trials.close()
         self.pulses.close()
         self.chaos.close()
+        self.learned.close()
         self.graph.close()

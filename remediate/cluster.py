@@ -51,10 +51,10 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    """`api_client`: a configured `kubernetes.client.ApiClient`."""
+    """`api_client`: a configured `kubernetes.client.ApiClient`; `timeout_s`: for one request."""
 
-    def __init__(self, api_client: Any) -> None:
-        self._client = api_client
+    def __init__(self, api_client: Any, timeout_s: float = TIMEOUT_S) -> None:
+        self._client, self._timeout_s = api_client, timeout_s
         self.latency = Latency()
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
@@ -144,7 +144,7 @@ class Cluster:
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         begun = time.perf_counter()
         try:
-            response = self._client.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT_S)
+            response = self._client.call_api(method, url, headers, body=body, _request_timeout=self._timeout_s)
             data = response.read()
         except (ApiException, HTTPError, OSError) as error:
             raise ClusterError(f"{method} {path}: {error}") from error

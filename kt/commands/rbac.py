@@ -19,6 +19,7 @@ HEADING = "# Made by `{command}` out of what the code declares; change it there.
 @click.option("--act", "part", flag_value="act", help="What the actions of playbooks need.")
 @click.option("--verify", "part", flag_value="verify", help="What experiments need.")
 @click.option("--chaos", "part", flag_value="chaos", help="What scheduled attacks need; with --namespace its bindings.")
+@click.option("--secrets", "part", flag_value="secrets", help="What `kubernetes.secrets` needs.")
 @click.option("--namespace", metavar="NAME", help="The bindings that let KT act and verify in this namespace.")
 @click.pass_obj
 def rbac(config: Path | None, part: str | None, namespace: str | None) -> None:
@@ -36,6 +37,7 @@ def rbac(config: Path | None, part: str | None, namespace: str | None) -> None:
     else:
         parts: dict[str | None, Callable[[], list[dict[str, Any]]]] = {
             None: manifests.watching, "act": lambda: manifests.acting(_actions(config)), "verify": manifests.verifying,
+            "secrets": manifests.watching_secrets,
             "chaos": manifests.attacking,
         }  # fmt: skip
         command, made = f"kt rbac{f' --{part}' if part else ''}", parts[part]()

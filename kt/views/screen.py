@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graph_schema.model import Evidence, Hypothesis, Signal
+from kt.incident.events import Probed
 from kt.incident.log import Record
 from kt.incident.outcome import compared, effect_s
 from kt.incident.state import State, Undoing
@@ -36,6 +37,7 @@ def screen(
     body.add_column(ratio=1)
     for title, part in [
         *_seen(state, full),
+        *_asked(records),
         *_causes(state, about, full),
         *_plan(state, short, now, full),
         *_ending(records, state),
@@ -107,6 +109,15 @@ def _signal(signal: Signal) -> Text:
     return Text.assemble(f"{signal.name} on {signal.entity}", (f"{ended}  {summary}", "dim"))
 
 
+def _asked(records: Sequence[Record]) -> Iterable[tuple[str, Text]]:
+    """What was asked since the evidence was not enough, why, and what came of it."""
+    for record in records:
+        if isinstance(record.event, Probed):
+            said = {True: "green", False: "red", None: "dim"}[record.event.answer.confirmed]
+            why = f"not enough evidence for {record.event.guess}" if record.event.guess else "not enough evidence"
+            yield "Asked", Text.assemble((event_words(record.event), said), (f"  ({why})", "dim"))
+
+
 def _causes(state: State, about: Mapping[str, str], full: bool) -> Iterable[tuple[str, Text]]:
     if state.diagnosis is None:
         return
@@ -121,6 +132,8 @@ def _causes(state: State, about: Mapping[str, str], full: bool) -> Iterable[tupl
         yield from _evidence("for", "+ ", each.evidence_for, "green", full)
         yield from _evidence("against", "- ", each.evidence_against, "red", full)
     others = [each for each in state.diagnosis.hypotheses if each not in selected]
+    for warning in state.diagnosis.warnings:
+        yield "!", Text(warning, style="yellow")
     ranked = [f"{each.probability:.0%} {each.fault} of {each.entity}" for each in others if each.probability >= 0.005]
     if ranked:
         yield "or else", Text("; ".join(ranked if full else ranked[:MOST_RUNNERS_UP]), style="dim")

@@ -65,6 +65,9 @@ def _states(thing: Object) -> dict[str, Any]:
                 "pressure": sorted(name for name, value in conditions.items() if name != "Ready" and value == "True"),
                 "address": addresses.get("InternalIP"),
             }
+        case "Certificate":
+            conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+            return {"ready": conditions["Ready"] == "True" if "Ready" in conditions else None}
         case "PersistentVolumeClaim":
             return {"phase": status.get("phase")}
         case "HorizontalPodAutoscaler":
@@ -230,7 +233,13 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
             found.append(change("rollout", f"{was} → {now}" if was != now else "pod template changed"))
         if old.get("replicas") != new.get("replicas"):
             found.append(change("scale", f"{old.get('replicas')} → {new.get('replicas')} replicas"))
-    elif kind in ("ConfigMap", "Secret"):
+    elif kind == "Secret":
+        if written(before) != written(after):
+            found.append(change("config", "contents were written"))
+    elif kind == "Certificate":
+        if (before.get("status") or {}).get("revision") != (after.get("status") or {}).get("revision") or old != new:
+            found.append(change("certificate", "issued anew" if old == new else "spec changed"))
+    elif kind == "ConfigMap":
         if before.get("data") != after.get("data") or before.get("binaryData") != after.get("binaryData"):
             keys = {**(before.get("data") or {}), **(after.get("data") or {})}
             touched = [
@@ -244,6 +253,15 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
     elif kind in ("NetworkPolicy", "ResourceQuota") and old != new:
         found.append(change("policy", "spec changed"))
     return found
+
+
+def written(thing: Object) -> list[tuple[str, str]]:
+    """Who wrote the contents when: managedFields name the keys that were written, never what stands there."""
+    return sorted(
+        (str(each.get("manager", "")), str(each.get("time", "")))
+        for each in thing["metadata"].get("managedFields") or []
+        if "f:data" in (each.get("fieldsV1") or {})
+    )
 
 
 def of_kt(before: Object, after: Object) -> str:

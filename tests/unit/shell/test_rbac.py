@@ -89,6 +89,14 @@ def test_no_secret_is_read_and_no_right_is_a_wildcard() -> None:
         assert not resource.startswith("secrets")
 
 
+def test_secrets_are_listed_only_where_that_was_asked_for_and_never_read_one_by_one() -> None:
+    role, binding = rbac.watching_secrets()
+    assert allowed(role) == {("", "secrets", "list"), ("", "secrets", "watch")}
+    assert [each["name"] for each in binding["subjects"]] == ["kt-beat"]
+    printed = CliRunner().invoke(cli, ["rbac", "--secrets"])
+    assert list(yaml.safe_load_all(printed.output)) == [role, binding]
+
+
 def test_only_nodes_may_be_changed_outside_of_a_namespace_that_grants_it() -> None:
     bound = {each["roleRef"]["name"] for each in rbac.acting() + rbac.verifying() if each["kind"].endswith("Binding")}
     assert bound == {"kt-act-nodes"}
