@@ -235,6 +235,7 @@ class Remediator:
             "now": self._clock().isoformat(),
             "config_versions": self._config_versions,
             "webhooks": limits.webhooks,
+            "tier_label": limits.tier_label,
             "history": self._history,
         }
         steps: list[Step] = []
