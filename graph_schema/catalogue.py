@@ -80,6 +80,8 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """Where the facts come from."""
     file: str = ""
+    learned: str = ""
+    """What confirmed causes changed about it, in words; never in a file."""
 
     @property
     def comes_alone(self) -> float:
@@ -134,7 +136,7 @@ def _catalogue(files: Iterable[Located], ontology: Ontology) -> Catalogue:
 
 def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) -> FaultMode:
     given = dict(part.items())
-    only_known(given, [field for field in FaultMode.__struct_fields__ if field not in ("name", "file")])
+    only_known(given, [field for field in FaultMode.__struct_fields__ if field not in ("name", "file", "learned")])
     for needed in ("about", "prior", "symptoms", "effects", "probes", "source"):
         if needed not in given:
             raise part.error(f"{name} has no “{needed}”")

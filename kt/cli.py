@@ -14,7 +14,7 @@ COMMANDS = {
     "serve": ("kt.commands.serve", "Take alerts in over HTTP; with --embedded everything in one process."),
     "worker": ("kt.commands.serve", "Run the stages: as many of these as you like."),
     "beat": ("kt.commands.serve", "Follow the cluster and ask for every step that is due."),
-    "incidents": ("kt.commands.incidents", "List incidents, show one, watch them."),
+    "incidents": ("kt.commands.incidents", "List incidents, show one, watch them, export one, confirm a cause."),
     "show": ("kt.commands.incidents", "All there is to decide on for one incident."),
     "approvals": ("kt.commands.incidents", "What waits for somebody to agree."),
     "approve": ("kt.commands.approve", "Agree to the plan of an incident."),
@@ -29,10 +29,11 @@ COMMANDS = {
     "guard": ("kt.commands.brake", "Why a plan may or may not act."),
     "demo": ("kt.commands.demo", "Break a simulated shop and watch it being healed."),
     "diagnose": ("kt.commands.diagnose", "Find the cause in files, without a cluster."),
+    "replay": ("kt.commands.replay", "Recorded incidents against other knowledge: what would change."),
     "rbac": ("kt.commands.rbac", "Print what KT must be allowed in the cluster."),
     "health": ("kt.commands.health", "Ask a process of KT whether it is well."),
     "playbooks": ("kt.commands.playbooks", "List playbooks, show one, check a file of your own."),
-    "knowledge": ("kt.commands.knowledge", "Fault modes that KT knows; alert rules that nobody mapped."),
+    "knowledge": ("kt.commands.knowledge", "Fault modes that KT knows; unmapped alert rules; what was learned."),
     "doctor": ("kt.commands.doctor", "What is configured, what answers, what is missing."),
 }
 

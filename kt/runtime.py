@@ -18,7 +18,16 @@ from kt.incident.state import State
 from kt.notify import Messenger, services
 from kt.policy import Policy, policy_of
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses
+from kt.stores.places import (
+    open_brakes,
+    open_chaos,
+    open_graph,
+    open_learned,
+    open_leases,
+    open_log,
+    open_pulses,
+    open_trials,
+)
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
@@ -57,8 +66,10 @@ class Runtime:
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
         self.brakes = open_brakes(settings)
+        self.trials = open_trials(settings)
         self.pulses = open_pulses(settings, wall_clock)
         self.chaos = open_chaos(settings)
+        self.learned = open_learned(settings)
         self.graph = open_graph(settings, self.ontology)
         # Read now: a mistake in a playbook is told at the start, not when it is needed.
         folder = settings.guard.playbooks
@@ -98,6 +109,8 @@ class Runtime:
             lambda: self.policy().risks,
             self.clock,
             lambda namespace, name: config_versions.kept(self.graph, namespace, name),
+            self.graph.history,
+            lambda fault: self.trials.of(fault=fault),
         )
 
     def _limits(self) -> tuple[Limits, str]:
@@ -137,6 +150,8 @@ class Runtime:
         self.messenger.close()
         self.log.close()
         self.brakes.close()
+        self.trials.close()
         self.pulses.close()
         self.chaos.close()
+        self.learned.close()
         self.graph.close()

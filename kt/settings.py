@@ -82,6 +82,9 @@ class Kubernetes(Section, frozen=True):
     """The context of the kubeconfig; empty: its current one."""
     cluster: str = "cluster"
     """The name of the cluster in the graph."""
+    secrets: bool = False
+    """Also follow Secrets: that they are there and when they were written, never what they hold. It takes the rights of
+    `kt rbac --secrets`; Kubernetes has none that shows metadata without contents."""
 
 
 class Prometheus(Section, frozen=True):
@@ -107,10 +110,21 @@ class Diagnose(Section, frozen=True):
     """How many relations away from what alerts a cause may be."""
     min_probability: Share = 0.5
     """Below this no remedy is proposed; the incident waits for evidence, then for a person."""
-    metrics: bool = False
+    metrics: bool = True
     """Also ask Prometheus for the minutes around the onset and count what changed as evidence."""
-    events: bool = False
+    events: bool = True
     """Also read Warning events and conditions around the onset from Kubernetes."""
+    rules: bool = True
+    """Also ask Prometheus which alert rules there are: what they watch and do not complain of counts as sound."""
+    budget_s: Positive = 4.0
+    """How long all of that may take; what does not answer in time is left out, and the diagnosis says so."""
+    learning: Literal["off", "accepted", "all"] = "accepted"
+    """What confirmed causes may change of the catalogue's numbers: nothing, what a person accepted
+    (`kt knowledge diff|accept`), or everything; and nothing while fewer than 10 were confirmed."""
+    probes: Annotated[int, msgspec.Meta(ge=0)] = 3
+    """How many read-only questions of the catalogue are asked when the evidence is not enough; 0: none."""
+    probe_timeout_s: Positive = 2.0
+    """How long one of them may take."""
 
 
 class Guard(Section, frozen=True):
@@ -165,6 +179,8 @@ class Guard(Section, frozen=True):
     proposed, and no chaos runs."""
     maintenance: tuple[Window, ...] = ()
     """`[[guard.maintenance]]`, said in the same way: KT waits until it is over."""
+    webhooks: tuple[str, ...] = ()
+    """Addresses under which the action `call-webhook` may ask, such as `https://ops.example.com/kt/`."""
     playbooks: str = ""
     """A folder with playbooks of your own, added to the built-in ones."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from kt.commands import incident_files
 from kt.incident.log import Entry, IncidentLog
 from kt.incident.state import fold
 
@@ -19,7 +20,11 @@ MOST_KNOWN = 10_000
 
 @click.group()
 def incidents() -> None:
-    """List incidents, show one, watch them."""
+    """List incidents, show one, watch them, export one, say what its cause was."""
+
+
+for _command in incident_files.COMMANDS:
+    incidents.add_command(_command)
 
 
 @incidents.command("list")

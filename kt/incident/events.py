@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from graph_schema.model import Diagnosis, Signal
+from graph_schema.model import Diagnosis, NextProbe, ProbeAnswer, Signal
 from remediate.plan import Difference, Plan
 from verify.verdict import Verdict
 
@@ -34,8 +34,29 @@ class AlertsReceived(Happened, frozen=True):
     """The runs of scheduled chaos that were on when they were raised, and may have raised them."""
 
 
+class Probed(Happened, frozen=True):
+    """The evidence was not enough, and one read-only question was asked; its answer counts in the next diagnosis."""
+
+    probe: NextProbe
+    answer: ProbeAnswer
+    guess: str = ""
+    """The likeliest cause before it was asked, with its probability; in words."""
+
+
 class Diagnosed(Happened, frozen=True):
     diagnosis: Diagnosis
+    basis: bytes = b""
+    """What it rests on (`kt.incident.basis`), packed; empty when it was too large, and in old logs."""
+
+
+class Confirmed(Happened, frozen=True):
+    """A person says what the cause was. The last one counts, above what KT believes; the incident stays as it is."""
+
+    entity: str
+    kind: str
+    fault: str
+    by: str
+    why: str = ""
 
 
 class PlanProposed(Happened, frozen=True):
@@ -174,7 +195,9 @@ class Escalated(Happened, frozen=True):
 
 Event = (
     AlertsReceived
+    | Probed
     | Diagnosed
+    | Confirmed
     | PlanProposed
     | Approved
     | Rejected

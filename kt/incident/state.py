@@ -12,12 +12,13 @@ from typing import Literal
 
 import msgspec
 
-from graph_schema.model import Diagnosis, Signal
+from graph_schema.model import Diagnosis, ProbeAnswer, Signal
 from kt.incident.events import (
     ActionFinished,
     ActionStarted,
     AlertsReceived,
     Approved,
+    Confirmed,
     Diagnosed,
     Escalated,
     Event,
@@ -25,6 +26,7 @@ from kt.incident.events import (
     PlanDropped,
     PlanProposed,
     Postponed,
+    Probed,
     Rejected,
     Revoked,
     RolledBack,
@@ -100,6 +102,10 @@ class State(msgspec.Struct, kw_only=True):
     """The runs of scheduled chaos that were on when it was opened."""
     diagnosis: Diagnosis | None = None
     diagnosed_version: int = 0
+    answers: tuple[ProbeAnswer, ...] = ()
+    """What probes answered; nothing any more once KT has acted, since the world is another one then."""
+    confirmed: Confirmed | None = None
+    """What a person says was the cause."""
     plan: Plan | None = None
     plan_at: datetime | None = None
     approvals_needed: int = 0
@@ -156,7 +162,8 @@ def fold(incident: str, events: Iterable[Event]) -> State:
         state.version += 1
         state.opened_at = state.opened_at or event.at
         state.updated_at = event.at
-        state.due_at = event.at
+        if not isinstance(event, Confirmed):
+            state.due_at = event.at
         _apply(state, event)
         if state.ended:
             state.due_at = None
@@ -192,6 +199,10 @@ def _apply(state: State, event: Event) -> None:
     match event:
         case AlertsReceived():
             _receive(state, event)
+        case Probed():
+            state.answers = (*state.answers, event.answer)
+        case Confirmed():
+            state.confirmed = event
         case Diagnosed():
             state.diagnosis, state.diagnosed_version = event.diagnosis, state.version
             state.phase = "diagnosed"
@@ -271,7 +282,7 @@ def _act(state: State, event: ActionStarted | ActionFinished) -> None:
         action = Action(
             id=event.action_id, step=event.step, fencing=event.fencing, started_at=event.at, plan=state.plan
         )
-        state.actions, state.phase = (*state.actions, action), "acting"
+        state.actions, state.phase, state.answers = (*state.actions, action), "acting", ()
         return
     state.actions = tuple(
         msgspec.structs.replace(action, finished=event) if action.id == event.action_id else action

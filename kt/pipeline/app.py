@@ -22,6 +22,7 @@ from kt.chaos import planning, running
 from kt.incident.events import Escalated
 from kt.incident.log import SWEEP, LogUnavailable, VersionConflict
 from kt.incident.state import State
+from kt.learned import learn_from
 from kt.pipeline.journey import Held, Journey, held
 from kt.pipeline.stages import diagnose, remediate, sense, undo, verify
 from kt.runtime import Runtime
@@ -203,6 +204,7 @@ class Pipeline:
         if journey.state.ended:
             self.runtime.ended(journey.state)
             self.runtime.telemetry.ended(journey.state)
+            learn_from(journey.records, self.runtime.learned, self.runtime.ontology)
         return journey.state if journey.state.version > before else None
 
     def _store_willing(self, stage: str, work: Callable[[], T]) -> T | None:

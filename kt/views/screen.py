@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from graph_schema.model import Evidence, Hypothesis, Signal
+from kt.incident.events import Probed
 from kt.incident.log import Record
+from kt.incident.outcome import compared, effect_s
 from kt.incident.state import State, Undoing
 from kt.views.words import COLOURS, SEAL, colour, event_words, span, unmapped, waiting
 from remediate.plan import Plan
@@ -35,9 +37,10 @@ def screen(
     body.add_column(ratio=1)
     for title, part in [
         *_seen(state, full),
+        *_asked(records),
         *_causes(state, about, full),
         *_plan(state, short, now, full),
-        *_ending(state),
+        *_ending(records, state),
     ]:
         body.add_row(title, part)
     room = max(LEAST_EVENTS, min(MOST_EVENTS, MOST_LINES - _height(body)))
@@ -106,6 +109,15 @@ def _signal(signal: Signal) -> Text:
     return Text.assemble(f"{signal.name} on {signal.entity}", (f"{ended}  {summary}", "dim"))
 
 
+def _asked(records: Sequence[Record]) -> Iterable[tuple[str, Text]]:
+    """What was asked since the evidence was not enough, why, and what came of it."""
+    for record in records:
+        if isinstance(record.event, Probed):
+            said = {True: "green", False: "red", None: "dim"}[record.event.answer.confirmed]
+            why = f"not enough evidence for {record.event.guess}" if record.event.guess else "not enough evidence"
+            yield "Asked", Text.assemble((event_words(record.event), said), (f"  ({why})", "dim"))
+
+
 def _causes(state: State, about: Mapping[str, str], full: bool) -> Iterable[tuple[str, Text]]:
     if state.diagnosis is None:
         return
@@ -120,6 +132,8 @@ def _causes(state: State, about: Mapping[str, str], full: bool) -> Iterable[tupl
         yield from _evidence("for", "+ ", each.evidence_for, "green", full)
         yield from _evidence("against", "- ", each.evidence_against, "red", full)
     others = [each for each in state.diagnosis.hypotheses if each not in selected]
+    for warning in state.diagnosis.warnings:
+        yield "!", Text(warning, style="yellow")
     ranked = [f"{each.probability:.0%} {each.fault} of {each.entity}" for each in others if each.probability >= 0.005]
     if ranked:
         yield "or else", Text("; ".join(ranked if full else ranked[:MOST_RUNNERS_UP]), style="dim")
@@ -165,6 +179,8 @@ def _plan(state: State, short: str, now: datetime, full: bool) -> Iterable[tuple
         near = plan.affects if full else plan.affects[:MOST_TOUCHED]
         rest = f" and {len(plan.affects) - len(near)} more" if len(near) < len(plan.affects) else ""
         yield "affects", Text(", ".join(near) + rest)
+    if plan.forecast:
+        yield "forecast", Text("; ".join(plan.forecast))
     yield "undo", Text(plan.undo)
     if plan.guard:
         yield "guard", _guard(plan, full)
@@ -229,9 +245,11 @@ def _wish(undo: Undoing) -> Text:
     return Text(f"{asked.by} wants the state before back{': ' + asked.why if asked.why else ''}{others}", style="bold")
 
 
-def _ending(state: State) -> Iterable[tuple[str, Text]]:
+def _ending(records: Sequence[Record], state: State) -> Iterable[tuple[str, Text]]:
     if state.verdict:
         style = {"held": "green", "regressed": "red"}.get(state.verdict.outcome, "yellow")
         yield "Verdict", Text.assemble((state.verdict.outcome, f"bold {style}"), f": {state.verdict.why}")
+    if state.actions and (told := compared(state.actions[-1].plan, effect_s(records, state))):
+        yield "effect", Text(told)
     for entity, fault, playbook in state.attempts:
         yield "tried", Text(f"{playbook} for {fault} of {entity}: undone or turned down", style="dim")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from graph_schema.model import Diagnosis, Signal
+from graph_schema.model import Diagnosis, ProbeAnswer, Signal
 from kt.incident import events as e
 from kt.incident.log import Record
 from kt.incident.state import State
@@ -46,7 +46,7 @@ def colour(event: e.Event) -> str:
             return "red"
         case e.ActionStarted() | e.UndoStarted() | e.PlanProposed() | e.UndoAsked():
             return "yellow"
-        case e.Verified() | e.Diagnosed():
+        case e.Verified() | e.Diagnosed() | e.Probed():
             return "cyan"
     return "default"
 
@@ -60,6 +60,10 @@ def event_words(event: e.Event) -> str:
             return ", ".join(_signal_words(each) for each in event.signals) + left_out + during
         case e.Diagnosed():
             return diagnosis_words(event.diagnosis)
+        case e.Probed():
+            return f"{_spoke(event.answer)} {event.probe.fault} of {event.probe.entity}: {probe_words(event.answer)}"
+        case e.Confirmed():
+            return f"{event.fault} of {event.entity}, says {event.by}{': ' + event.why if event.why else ''}"
         case e.PlanProposed():
             asks = f" (needs {event.approvals_needed} to agree)" if event.approvals_needed else ""
             return "; ".join(step.summary or step.action for step in event.plan.steps) + asks
@@ -77,6 +81,15 @@ def event_words(event: e.Event) -> str:
             return f"{event.verdict.outcome}: {event.verdict.why}"
         case _:
             return event.why
+
+
+def probe_words(answer: ProbeAnswer) -> str:
+    """The question, what would speak for the fault, and what was seen."""
+    return f"{answer.question} ({answer.confirms}?) → {answer.saw}"
+
+
+def _spoke(answer: ProbeAnswer) -> str:
+    return {True: "speaks for", False: "speaks against", None: "tells nothing of"}[answer.confirmed]
 
 
 def diagnosis_words(diagnosis: Diagnosis) -> str:

@@ -61,6 +61,8 @@ class FieldChange(ABC):
     rules: tuple[tuple[str, str, str], ...]
     pointers: tuple[str, ...]
     declared = True
+    of_the_spec = True
+    """Whether the generation counts changes of its values; those of others are compared themselves."""
 
     @abstractmethod
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:
@@ -78,9 +80,17 @@ class FieldChange(ABC):
         """The values before, from what `remember` gave; None when they are lost."""
         return kept if isinstance(kept, dict) else None
 
+    def beside(self, step: Step, *, done: bool) -> Mapping[str, str | None]:
+        """Annotations that go into the same write: when it is `done`, and when it is undone."""
+        return {}
+
     def plain(self, values: Values) -> Values:
         """Values without what controllers add to them, for comparing."""
         return values
+
+    def compared(self, values: Values) -> Values:
+        """Values in one spelling, for telling whether somebody has changed them."""
+        return self.plain(values)
 
     def said(self, values: Values) -> str:
         """Values in a few words."""
@@ -115,7 +125,8 @@ class FieldChange(ABC):
         def change(now: Object) -> tuple[list[Object], Outcome]:
             fenced(now, mark.fencing)
             unchanged(now, step)
-            if not now["metadata"].get("generation") and self.remember_was(now) != step.parameters["was"]:
+            counted = self.of_the_spec and now["metadata"].get("generation")
+            if not counted and self.remember_was(now) != step.parameters["was"]:
                 raise CannotAct(f"{called(step.target)} was changed since the plan was made")
             before, after = values_of(now, self.pointers), self.wanted(cluster, step, now)
             kept = msgspec.json.encode({"before": self.remember(step, before), "set": self.digest(after)}).decode()
@@ -124,7 +135,8 @@ class FieldChange(ABC):
                 detail=f"{self.said(before)} → {self.said(after)}",
                 undo={"before": dict(self.plain(before)), SET: dict(self.plain(after))},
             )
-            return patch(now, after, {**mark.annotations, BEFORE: kept, UNDONE: None}), outcome
+            marks = {**mark.annotations, BEFORE: kept, UNDONE: None, **self.beside(step, done=True)}
+            return patch(now, after, marks), outcome
 
         return written(cluster, step, change)
 
@@ -158,7 +170,7 @@ class FieldChange(ABC):
             before = self._before(cluster, now, undo)
             if before is None:
                 return [], Outcome(ok=False, detail="what was there before is not known any more")
-            marks = {ACTION: None, BEFORE: None, UNDONE: action_id}
+            marks = {ACTION: None, BEFORE: None, UNDONE: action_id, **self.beside(step, done=False)}
             return patch(now, before, marks), Outcome(ok=True, detail=f"back to {self.said(before)}")
 
         return written(cluster, step, change)
@@ -201,7 +213,7 @@ class FieldChange(ABC):
 
     def digest(self, values: Values) -> str:
         """Short and exact: tells whether somebody changed what an action had set."""
-        return hashlib.sha256(msgspec.json.encode(self.plain(values), order="deterministic")).hexdigest()[:16]
+        return hashlib.sha256(msgspec.json.encode(self.compared(values), order="deterministic")).hexdigest()[:16]
 
     def _before(self, cluster: Cluster, thing: Object, undo: Mapping[str, object]) -> Values | None:
         given = undo.get("before")
