@@ -32,7 +32,7 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     if stopped:
         return f"{stopped}; nothing is disturbed until `kt resume`"
     # A freeze of the guard says that nothing changes: chaos would.
-    frozen = freeze_at((*settings.freeze, *runtime.settings.guard.freezes), runtime.clock())
+    frozen = freeze_at((*settings.freeze, *runtime.policy().guard.freezes), runtime.clock())
     if frozen:
         return frozen
     others = [each.id for each in runtime.chaos.open_runs() if each.id != run.id and each.phase != "claimed"]

@@ -119,7 +119,7 @@ def test_the_list_says_who_is_waited_for_and_what_maps_to_nothing(desk: Desk) ->
         assert said in shown
     (listed,) = json.loads(desk.kt("incidents", "list", "--open", "--json").stdout)
     assert (listed["incident"], listed["phase"]) == ("aaaaaaaa1111", "awaiting approval")
-    assert listed["approvals"] == {"needed": 1, "given": []}
+    assert listed["approvals"] == {"needed": 1, "given": [], "plan": PLAN.digest}
     assert [each["name"] for each in listed["unmapped"]] == ["Odd"]
 
 

@@ -15,6 +15,7 @@ from kt.chaos import guard
 from kt.chaos.model import Run, What
 from kt.incident.events import AlertsReceived
 from kt.incident.log import Append
+from kt.policy import policy_of
 from kt.runtime import Runtime
 from kt.settings import Chaos, Kubernetes, Settings
 from remediate.limits import Window
@@ -105,3 +106,11 @@ def test_nodes_need_a_permission_of_their_own(tmp_path: Path) -> None:
     on_nodes = acting("chaosk8s.node.actions")
     assert "chaos.cluster_wide" in guard.objection(runtime(tmp_path), run(), on_nodes)
     assert guard.objection(runtime(tmp_path, cluster_wide=True), run(), on_nodes) == ""
+
+
+def test_a_freeze_of_the_guard_holds_chaos_too(tmp_path: Path) -> None:
+    one = runtime(tmp_path)
+    frozen = Window(start=NOW - timedelta(hours=1), end=NOW + timedelta(hours=1), why="sale")
+    held = msgspec.structs.replace(one.settings, guard=msgspec.structs.replace(one.settings.guard, freezes=(frozen,)))
+    one.policy = lambda: policy_of(held)
+    assert "a freeze (sale) lasts until" in guard.objection(one, run(), HARMLESS)
