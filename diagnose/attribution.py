@@ -2,18 +2,20 @@
 
 Time that calls take and calls that fail add up along the call graph: what a callee lets its callers wait is contained
 in what the callers let theirs wait. So beginning at the entities that suffer, blame moves on to each callee in
-proportion to how much of the burden (weighed by how surely it changed) the callee carries itself; what no callee
-accounts for stays. The shares that stay sum to one at most. No kinds, names or catalogue are needed, and in turn no
-fault mode is named here.
+proportion to how much of the burden (weighed by how surely it changed) the callee carries itself; one that can no
+longer be seen may carry all of it; what no callee accounts for stays. The shares that stay sum to one at most. No
+kinds, names or catalogue are needed, and in turn no fault mode is named here.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from graph_schema.model import Burden, Diagnosis, Evidence, Hypothesis, Relation
+import msgspec
+
+from graph_schema.model import Burden, Diagnosis, Entity, Evidence, Hypothesis, Relation, Signal
 
 CALLS = frozenset({"CALLS", "DEPENDS_ON", "ROUTES_TO"})
 """Relations along which a callee's burden is contained in its caller's (the source calls)."""
@@ -30,6 +32,15 @@ NAMED_ALONE = 0.8
 FELT = 0.1
 """A caller suffers when its burden changed at least this surely."""
 SHOWN = 0.005
+LEAST_LOST = 0.1
+"""Fewer calls than this share are no loss: traffic is never even."""
+LOSING = 0.8
+"""How surely something is wrong with an entity that is in trouble and answers fewer calls than are made to it."""
+NOT_THERE = frozenset(
+    {"not_ready", "crashlooping", "restarts", "oom_killed", "replicas_mismatch", "unavailable", "pending",
+     "image_pull", "config_error", "component_down", "scaled_to_zero"}
+)  # fmt: skip
+"""Symptoms of what does not take calls."""
 BALANCES = {"latency": ("latency",), "errors": ("errors",), "unavailable": ("errors",)}
 
 FAULTS = {"latency": "Entity.Latency", "errors": "Entity.Errors"}
@@ -41,18 +52,23 @@ Shares: TypeAlias = dict[tuple[str, str], tuple[float, Burden | None]]
 """(entity, latency or errors) → (share of the blame, its burden)."""
 
 
-def blame(burdens: Mapping[str, Burden], calls: Mapping[str, Sequence[str]], start: Mapping[str, float]) -> Blame:
+def blame(
+    burdens: Mapping[str, Burden],
+    calls: Mapping[str, Sequence[str]],
+    start: Mapping[str, float],
+) -> Blame:
     """Shares of one symptom's burden. `calls`: caller → callees; `start`: where it shows → share, summing to one."""
     onward: dict[str, list[tuple[str, float]]] = {}
     stays: dict[str, float] = {}
 
     def look(entity: str) -> None:
-        own = burdens[entity].amount if entity in burdens else 0.0
-        carried = [
-            (callee, burdens[callee].amount * burdens[callee].strength)
-            for callee in calls.get(entity, ())
-            if callee in burdens and callee != entity and burdens[callee].amount > 0
+        own = burdens[entity].amount + burdens[entity].lost if entity in burdens else 0.0
+        callees = [each for each in calls.get(entity, ()) if each in burdens and each != entity]
+        # Calls that do not arrive are counted by the caller alone.
+        amounts = [
+            (each, burdens[each].amount * burdens[each].strength + min(own, burdens[each].lost)) for each in callees
         ]
+        carried = [(callee, amount) for callee, amount in amounts if amount > 0]
         whole = max(own, sum(amount for _, amount in carried))
         onward[entity] = [(callee, amount / whole) for callee, amount in carried] if whole > 0 else []
         stays[entity] = max(0.0, 1.0 - sum(part for _, part in onward[entity]))
@@ -76,9 +92,13 @@ def blame(burdens: Mapping[str, Burden], calls: Mapping[str, Sequence[str]], sta
 
 
 def attribute(
-    burdens: Iterable[Burden], relations: Iterable[Relation], showing: Iterable[tuple[str, str]] = ()
+    burdens: Iterable[Burden],
+    relations: Iterable[Relation],
+    showing: Iterable[tuple[str, str]] = (),
+    troubled: Collection[str] = (),
 ) -> Shares:
     """What arises where. `showing`: alerted (entity, symptom), if any; those without a burden of their own say nothing.
+    `troubled`: entities that are known not to take all calls (`unavailable`); a call that did not arrive failed there.
 
     With several symptoms the surer one counts more: shares over all of them sum to one at most.
     """
@@ -98,6 +118,10 @@ def attribute(
         start = _start(carried, calls, {entity for entity, each in wanted if each == symptom}, alerted=bool(wanted))
         if start:
             total = sum(start.values())
+            lost = _lost(carried, calls, troubled) if symptom == "errors" else {}
+            for entity, amount in lost.items():
+                known = carried[entity]
+                carried[entity] = msgspec.structs.replace(known, lost=amount, strength=max(known.strength, LOSING))
             shares[symptom] = blame(carried, calls, {entity: each / total for entity, each in start.items()})
             weights[symptom] = max(
                 (carried[entity].strength * share for entity, share in shares[symptom].items() if entity in carried),
@@ -110,6 +134,47 @@ def attribute(
         for carried in (by_symptom[symptom],)
         for entity, share in found.items()
     }
+
+
+def _lost(
+    burdens: Mapping[str, Burden], calls: Mapping[str, Sequence[str]], troubled: Collection[str]
+) -> dict[str, float]:
+    """Calls in a sample that each callee would have answered and did not, where it fell silent or is in trouble.
+
+    A caller that fails before it calls leaves its callees less to do, too; that is why fewer calls alone say nothing.
+    """
+    callers: dict[str, list[Burden]] = defaultdict(list)
+    for caller, callees in calls.items():
+        for callee in callees:
+            if caller in burdens and caller != callee:
+                callers[callee].append(burdens[caller])
+    found = {}
+    for entity, each in burdens.items():
+        before = sum(caller.calls_before for caller in callers[entity])
+        asked = sum(caller.calls_after for caller in callers[entity]) / before if before > 0 else 0.0
+        missing = each.calls_before * min(1.0, asked) - each.calls_after
+        if (each.silent or entity in troubled) and missing > LEAST_LOST * each.calls_before:
+            found[entity] = missing
+    return found
+
+
+def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], signals: Iterable[Signal]) -> set[str]:
+    """Services behind which something does not take calls: by their own state, or by what is seen on their pods."""
+    sick = {each.entity for each in signals if each.firing and each.mapped and each.symptom in NOT_THERE}
+    owners: dict[str, set[str]] = defaultdict(set)
+    behind: dict[str, set[str]] = defaultdict(set)
+    for relation in relations:
+        if relation.kind == "OWNS":
+            owners[relation.target].add(relation.source)
+        elif relation.kind == "SELECTS":
+            behind[relation.source].add(relation.target)
+    found = set()
+    for service, made in behind.items():
+        above = {up for each in made for up in owners[each]}
+        whole = {service} | made | above | {up for each in above for up in owners[each]}
+        if whole & sick:
+            found.add(service)
+    return found | {each.id for each in entities.values() if each.properties.get("not_ready_endpoints")}
 
 
 def _calls(relations: Iterable[Relation]) -> dict[str, list[str]]:
@@ -185,6 +250,10 @@ WORDS = {"latency": "waiting", "errors": "failing"}
 
 
 def _went(burden: Burden) -> str:
+    if burden.silent:
+        return "nothing of it could be seen any more"
+    if burden.lost:
+        return f"{_number(burden.lost)} calls in a sample are made to it and not answered by it"
     if burden.symptom == "latency":
         return f"mean time of a call {_number(burden.before)} → {_number(burden.after)}"
     return f"share of failed calls {_number(burden.before)} → {_number(burden.after)}"

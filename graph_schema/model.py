@@ -119,6 +119,14 @@ class Burden(msgspec.Struct, frozen=True, kw_only=True):
     before: float
     """Mean seconds of a call, or share of calls that failed, before the onset; NaN when nobody called."""
     after: float
+    calls_before: float = 0.0
+    """Calls that it answered in a usual sample before the onset; 0: not known."""
+    calls_after: float = 0.0
+    """The same for the end of what was seen."""
+    lost: float = 0.0
+    """Calls in a sample that were made to it and that it did not answer, where that is known."""
+    silent: bool = False
+    """Whether what tells of its calls broke off after the onset: nothing of it could be seen any more."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -163,6 +171,23 @@ class NextProbe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer that speaks for the fault."""
     gain_bits: float
     """Expected information gain over the hypotheses, in bits."""
+
+    @property
+    def question(self) -> str:
+        return self.promql or self.kubernetes
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a probe: it counts for every fault that asks the same and is confirmed by the same."""
+
+    question: str
+    """As it was asked: PromQL, or what was read of Kubernetes."""
+    confirms: str
+    """The answer that speaks for a fault, in the words of the catalogue."""
+    confirmed: bool | None
+    """None: nothing was there to answer it, which speaks neither for nor against."""
+    saw: str = ""
+    """What was read, or why nothing could be."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from diagnose import diagnose
 from diagnose.arising import refine
-from diagnose.attribution import CALLS, FAULTS, WORDS, Shares, attribute, without_catalogue
+from diagnose.attribution import CALLS, FAULTS, WORDS, Shares, attribute, unavailable, without_catalogue
 from diagnose.engine import consider
 from diagnose.explain import why_not
 from graph_schema.catalogue import Catalogue
@@ -171,7 +171,9 @@ def reasons(entity: str, gathered: Gathered, catalogue: Catalogue, ontology: Ont
 
 
 def _shares(gathered: Gathered) -> Shares:
-    return attribute(gathered.burdens, gathered.piece.relations, _showing(gathered))
+    piece = gathered.piece
+    troubled = unavailable(piece.relations, piece.entities, gathered.signals)
+    return attribute(gathered.burdens, piece.relations, _showing(gathered), troubled)
 
 
 def _showing(gathered: Gathered) -> set[tuple[str, str]]:

@@ -16,7 +16,7 @@ from twin.api import deletion
 from twin.api.backend import ProxyAnswer
 from twin.metrics import Metrics
 from twin.objects import Object, Store
-from twin.simulation import controllers, kubelets
+from twin.simulation import batch, controllers, kubelets, revisions, volumes
 from twin.simulation.traffic import Traffic
 
 STEP_S = 0.5
@@ -48,12 +48,17 @@ class Cluster:
             self._now += timedelta(seconds=STEP_S)
             controllers.deployments(self.store, self._now)
             controllers.replica_sets(self.store)
+            revisions.stateful_sets(self.store)
+            revisions.daemon_sets(self.store)
+            batch.cron_jobs(self.store, self._now)
+            batch.jobs(self.store, self._now)
+            volumes.claims(self.store)
             kubelets.schedule(self.store, self._now)
             kubelets.run(self.store, self._heartbeats, self._stopped, self._now)
             controllers.nodes(self.store, self._heartbeats, self._now)
             deletion.collect_garbage(self.store)
             deletion.empty_namespaces(self.store)
-            self.traffic.step(self.store, STEP_S, self._stopped)
+            self.traffic.step(self.store, STEP_S, self._stopped, self._now)
             self.metrics.observe(self.store, self.traffic, self._now)
 
     def settle(self, seconds: float = 60.0) -> None:

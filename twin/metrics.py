@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import deque
 from datetime import datetime, timedelta
 
@@ -50,7 +51,7 @@ class Alert(msgspec.Struct):
 
 
 Samples = list[tuple[float, float]]
-KEPT = 400
+KEPT = 2400
 """Moments that are remembered."""
 
 
@@ -67,8 +68,10 @@ class History:
         """(labels, samples) of each series: at each step the newest value that is not older than `STALE_S`."""
         found: dict[tuple[tuple[str, str], ...], Samples] = {}
         at, moments = start, list(self._moments)
+        times = [seen for seen, _ in moments]
         while at <= end and step > 0:
-            now = next((series for seen, series in reversed(moments) if at - STALE_S <= seen <= at), {})
+            newest = bisect_right(times, at) - 1
+            now = moments[newest][1] if newest >= 0 and times[newest] >= at - STALE_S else {}
             for labels, value in now.get(name, []):
                 found.setdefault(tuple(sorted(labels.items())), []).append((at, value))
             at += step

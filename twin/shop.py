@@ -46,7 +46,18 @@ def _node(number: int) -> Object:
             "allocatable": {"cpu": "4", "memory": "8Gi", "pods": "40"},
             "capacity": {"cpu": "4", "memory": "8Gi", "pods": "40"},
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
-            "nodeInfo": {"kubeletVersion": "v1.34.4"},
+            "nodeInfo": {
+                "architecture": "amd64",
+                "bootID": f"boot-{number}",
+                "containerRuntimeVersion": "containerd://2.1.4",
+                "kernelVersion": "6.6.0",
+                "kubeProxyVersion": "",
+                "kubeletVersion": "v1.34.4",
+                "machineID": f"machine-{number}",
+                "operatingSystem": "linux",
+                "osImage": "twin",
+                "systemUUID": f"system-{number}",
+            },
         },
     }
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from verify.prometheus import selector
+
 Activity = dict[str, Any]
 
 
@@ -32,6 +34,13 @@ class ExperimentRequest(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[str, ...]
     """Selectors of `ALERTS` that must have no series."""
     recover_s: float = 60.0
+    incident: str = ""
+    entities: tuple[str, ...] = ()
+    """What the incident is about: noted in the experiment, for whoever finds it later."""
+    compare_until: str = ""
+    """The end of the time before the fault (ISO 8601), with which failures are compared; empty: they are not."""
+    peers: tuple[str, ...] = ()
+    """Selectors of the same series of services that the fault did not touch."""
 
 
 def experiment_for(request: ExperimentRequest) -> dict[str, Any]:
@@ -44,6 +53,9 @@ def experiment_for(request: ExperimentRequest) -> dict[str, Any]:
         "steady-state-hypothesis": {"title": "The symptoms are gone", "probes": _steady(request)},
         "method": _method(request),
         "rollbacks": [],
+        "extensions": [
+            {"name": "kt", "fault": request.fault, "incident": request.incident, "entities": list(request.entities)}
+        ],
     }
 
 
@@ -82,7 +94,20 @@ def _method(request: ExperimentRequest) -> list[Activity]:
         steps.append(_python("action", "end one pod", "chaosk8s.pod.actions", "terminate_pods", arguments))
     if request.workload:
         steps.append(_ready(request, "the replicas come back"))
+    if request.compare_until and request.service:
+        steps.append(_compared(request))
     return steps
+
+
+def _compared(request: ExperimentRequest) -> Activity:
+    about = {"namespace": request.namespace, "service": request.service}
+    arguments = {
+        "prometheus_url": request.prometheus_url,
+        "query": selector("kt:error_ratio", about),
+        "peers": list(request.peers),
+        "until": request.compare_until,
+    }
+    return _python("probe", "failures are as before the fault", "verify.probes", "as_before", arguments)
 
 
 def _ready(request: ExperimentRequest, name: str, **more: Any) -> Activity:

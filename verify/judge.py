@@ -23,6 +23,7 @@ def judge(journal: Mapping[str, Any]) -> Verdict:
         return why_not
     states = journal["steady_states"]
     lost, unmeasured = _look_at([*_during(states), states.get("after")])
+    lost = "; ".join(text for text in (_not_met(journal["run"]), lost) if text)
     left_behind = _left_behind(journal)
     if lost:
         return _verdict("regressed", f"The steady state was lost: {lost}{left_behind and f'; and {left_behind}'}")
@@ -83,6 +84,13 @@ def _look_at(states: Iterable[Any]) -> tuple[str, str]:
         if failed or not outside:
             unmeasured.append(failed or "the journal does not say which probe")
     return "; ".join(dict.fromkeys(lost)), "; ".join(dict.fromkeys(unmeasured))
+
+
+def _not_met(runs: Iterable[Any]) -> str:
+    """What probes of the method saw that must not be: those of KT that watch give `{"met": false, "why": …}`."""
+    outputs = [(run, run.get("output")) for run in runs if isinstance(run, dict) and run.get("status") == "succeeded"]
+    seen = [(run, output) for run, output in outputs if isinstance(output, dict) and output.get("met") is False]
+    return "; ".join(f"{_name(run)} ({_short(output)})" for run, output in seen)
 
 
 def _left_behind(journal: Mapping[str, Any]) -> str:

@@ -23,6 +23,8 @@ NAMESPACE_ARGUMENTS = ("ns", "namespace", "namespaces")
 DEFAULT_NAMESPACE = "default"
 """Where an action of chaostoolkit-kubernetes acts when it names none."""
 CLUSTER_WIDE = ("chaosk8s.node.", "chaosk8s.chaosmesh.")
+CLUSTER_KINDS = ("Node", "Namespace", "PersistentVolume")
+"""As the `kind` that an action changes: what belongs to no namespace."""
 
 
 class BadExperiment(Exception):
@@ -175,7 +177,7 @@ def undoing(experiment: Mapping[str, Any]) -> Experiment | None:
 
 def scope(experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: Mapping[str, str]) -> Scope:
     """What its actions name: their namespaces, with the variables of its configuration filled in."""
-    known = _configuration(experiment, variables, environ)
+    known = configuration(experiment, variables, environ)
     namespaces: set[str] = set()
     unknown: list[str] = []
     cluster_wide: list[str] = []
@@ -188,7 +190,8 @@ def scope(experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: 
         given = (
             [arguments[key] for key in NAMESPACE_ARGUMENTS if arguments.get(key)] if isinstance(arguments, dict) else []
         )
-        if module.startswith(CLUSTER_WIDE):
+        on = arguments.get("kind") if isinstance(arguments, dict) else None
+        if module.startswith(CLUSTER_WIDE) or on in CLUSTER_KINDS:
             cluster_wide.append(name)
         elif module.startswith("chaosk8s.") and not given:
             given = [DEFAULT_NAMESPACE]
@@ -211,7 +214,7 @@ def _activities(experiment: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (activity for activity in each or () if isinstance(activity, dict))
 
 
-def _configuration(
+def configuration(
     experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: Mapping[str, str]
 ) -> dict[str, Any]:
     """The values known before a run; what a probe will tell is left out."""
@@ -226,9 +229,14 @@ def _configuration(
     return known | dict(variables)
 
 
-def _filled(value: Any, known: Mapping[str, Any]) -> str | None:
-    """The text with its `${variables}` filled in, as Chaos Toolkit does it; None when one is not known."""
+def filled(value: Any, known: Mapping[str, Any]) -> Any:
+    """The value (text, list or mapping) with its `${variables}` filled in, as Chaos Toolkit does it."""
     from chaoslib import substitute  # loads much; only runs that name a namespace pay for it
 
-    filled = str(substitute(value, dict(known), {})) if isinstance(value, str) and "${" in value else str(value)
-    return None if "${" in filled else filled
+    return substitute(value, dict(known), {})
+
+
+def _filled(value: Any, known: Mapping[str, Any]) -> str | None:
+    """None when a variable is not known."""
+    text = str(filled(value, known)) if isinstance(value, str) and "${" in value else str(value)
+    return None if "${" in text else text

@@ -2,7 +2,8 @@
 
 A run is asked to end by SIGUSR1, the signal by which Chaos Toolkit leaves at once *with* its rollbacks. (SIGTERM
 becomes an exception that a Python activity in progress takes for its own failure, after which the run goes on.) One
-that does not turn to its rollbacks then, as with an activity in the background, is killed, and a new process runs them.
+that does not turn to its rollbacks then, as with a Python activity in the background, is killed, and a new process runs
+them.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from verify import plain, progress
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.1
-TURN_TIME_S = 1.0
-"""How long a run that was asked to end may take until it turns to its rollbacks."""
+TURN_TIME_S = 0.5
+"""How long a run that was asked to end may take until it turns to its rollbacks; then what it waits for is ended, and
+after as long again it is killed."""
 ROLLBACK_TIME_S = 15.0
 """How long rollbacks may take once their run was asked to end."""
 MARK = "KT_RUN_MARK"
@@ -34,13 +36,18 @@ Journal = dict[str, Any]
 
 
 def run(
-    experiment: Mapping[str, Any], workdir: Path, *, timeout_s: float, environment: Mapping[str, str]
+    experiment: Mapping[str, Any],
+    workdir: Path,
+    *,
+    timeout_s: float,
+    environment: Mapping[str, str],
+    stop: Callable[[], str] = lambda: "",
 ) -> Journal:
-    """The journal of one run. A run that leaves none gives one with `status` aborted and why."""
+    """The journal of one run. A run that leaves none gives one with `status` aborted and why. `stop`: as there."""
     workdir.mkdir(parents=True, exist_ok=True)
     file = workdir / "experiment.json"
     file.write_text(json.dumps(experiment, indent=2))
-    return run_file(file, experiment, workdir, timeout_s=timeout_s, environment=environment)
+    return run_file(file, experiment, workdir, timeout_s=timeout_s, environment=environment, stop=stop)
 
 
 def run_file(
@@ -122,13 +129,16 @@ def journal_of(workdir: Path) -> Journal | None:
     return found if isinstance(found, dict) else None
 
 
-def end_processes(workdir: Path) -> int:
-    """End what is left on this machine of the processes of a run; how many there were. Only Linux can tell."""
+def end_processes(workdir: Path, *, spare: int = 0) -> int:
+    """End what is left on this machine of the processes of a run; how many there were. Only Linux can tell.
+
+    `spare`: the id of one that goes on.
+    """
     mark = f"{MARK}={workdir.resolve()}".encode()
     ended = 0
     for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if mark in entry.read_bytes().split(b"\0"):
+            if int(entry.parent.name) != spare and mark in entry.read_bytes().split(b"\0"):
                 os.kill(int(entry.parent.name), signal.SIGKILL)
                 ended += 1
     return ended
@@ -161,9 +171,7 @@ def _start(
         )
 
 
-def _wait(
-    process: subprocess.Popen[bytes], noted: Path, timeout_s: float, stop: Callable[[], str], mark: str
-) -> str:
+def _wait(process: subprocess.Popen[bytes], noted: Path, timeout_s: float, stop: Callable[[], str], mark: str) -> str:
     """Wait for the end; why it had to be asked for, empty if it came by itself."""
     deadline = time.monotonic() + timeout_s
     why = ""
@@ -187,9 +195,15 @@ def _end(process: subprocess.Popen[bytes], noted: Path, mark: str) -> None:
         # In the middle of rollbacks the signal would cut them short.
         process.send_signal(signal.SIGUSR1)
     turn_by, done_by = time.monotonic() + TURN_TIME_S, time.monotonic() + ROLLBACK_TIME_S
+    waits_for_others = True
     while process.poll() is None and not _past(done_by):
         if _past(turn_by) and not progress.read(noted).rolling_back:
-            break
+            if not waits_for_others:
+                break
+            # It waits for a process in the background: once that is gone, it turns to its rollbacks by itself, which is
+            # quicker than a new one.
+            waits_for_others, turn_by = False, time.monotonic() + TURN_TIME_S
+            end_processes(Path(mark), spare=process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(POLL_S)
     process.kill()

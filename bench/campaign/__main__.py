@@ -11,15 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 
 import msgspec
 
-from bench.alert_rankers import RANKINGS
+from bench.alert_rankers import RANKINGS, label_prior
 from bench.campaign.faults import Truth
 from bench.campaign.record import INTO
-from bench.offline import Case, Tally, calibration_error, figures, judge
+from bench.offline import Tally, calibration_error, figures, judge
 from bench.worlds.incident import Incident
 from bench.worlds.incident import Truth as Named
 from graph_schema.catalogue import load_catalogue
@@ -50,26 +50,24 @@ def main() -> int:
         print(f"no recorded incident under {given.folder}; python -m bench.campaign.record makes them", file=sys.stderr)
         return 2
     found = {"with_metrics": Tally(), "without_metrics": Tally()}
-    others = {name: Tally() for name in (*RANKINGS, "label_prior")}
     kinds: dict[str, Tally] = defaultdict(Tally)
     told = {each: msgspec.json.decode((each / "truth.json").read_bytes(), type=Told) for each in folders}
-    prior = [
-        entity for entity, _ in Counter(t.entities[0] for each in told.values() for t in each.truths).most_common()
-    ]
+    blamed = [truth.entities[0].split("/")[0] for each in told.values() for truth in each.truths]
+    rankings = {**RANKINGS, "label_prior": label_prior(blamed)}
+    others = {name: Tally() for name in rankings}
     for folder, truth in told.items():
         for name, tally in found.items():
-            case, answer = _diagnosed(folder, truth, metrics=name == "with_metrics")
+            world, gathered, answer = _diagnosed(folder, truth, metrics=name == "with_metrics")
             ranked = [each.entity for each in answer.hypotheses]
             faults = [each.fault for each in answer.hypotheses]
-            right = judge(tally, case.told, ranked, faults)
+            right = judge(tally, world, ranked, faults)
             tally.believed.append((answer.hypotheses[0].probability if answer.hypotheses else 0.0, right))
             if name == "with_metrics":
-                judge(kinds["+".join(truth.kinds)], case.told, ranked, faults)
+                judge(kinds["+".join(truth.kinds)], world, ranked, faults)
                 if given.misses:
                     _miss(truth, answer)
-        for name, ranking in RANKINGS.items():
-            judge(others[name], case.told, ranking(case.piece, case.signals))
-        judge(others["label_prior"], case.told, prior)
+        for name, ranking in rankings.items():
+            judge(others[name], world, ranking(gathered.piece, gathered.alerts))
     for kind, tally in sorted(kinds.items()):
         print(f"  {kind:32s} n {tally.count:3d}  top1 {tally.top1}  top3 {tally.top3}  fault {tally.fault}")
     for name, tally in (*found.items(), *others.items()):
@@ -86,7 +84,7 @@ def main() -> int:
     return 0
 
 
-def _diagnosed(folder: Path, truth: Told, *, metrics: bool) -> tuple[Case, Diagnosis]:
+def _diagnosed(folder: Path, truth: Told, *, metrics: bool) -> tuple[Incident, offline.Gathered, Diagnosis]:
     """What `kt diagnose` answers to these files."""
     ontology, mapping = load_ontology(), LabelMapping.load()
     catalogue = load_catalogue(ontology=ontology)
@@ -100,7 +98,7 @@ def _diagnosed(folder: Path, truth: Told, *, metrics: bool) -> tuple[Case, Diagn
     now = moment(gathered.onset) if gathered.onset is not None else first
     named = [Named(kind, each.entities, each.modes) for kind, each in zip(truth.kinds, truth.truths, strict=True)]
     world = Incident(0, list(piece.entities.values()), list(piece.relations), list(piece.changes), [], [], named)
-    return Case(world, piece, list(gathered.alerts)), offline.judge(gathered, catalogue, ontology, now=now)
+    return world, gathered, offline.judge(gathered, catalogue, ontology, now=now)
 
 
 def _miss(truth: Told, answer: Diagnosis) -> None:

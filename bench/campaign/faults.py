@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -255,6 +256,11 @@ INCIDENTS: tuple[tuple[Injection, ...], ...] = (*((each,) for each in SINGLE), *
 def take_back(api: Api) -> None:
     """What `shop.reset` does not know of."""
     api.delete(f"{CORE}/resourcequotas/pods")
+    sets = f"/apis/apps/v1/namespaces/{shop.NAMESPACE}/replicasets"
+    for each in api.get(sets)["items"]:
+        # Touched, a controller that was refused tries again at once.
+        touch = {"metadata": {"annotations": {"example.com/touched": str(time.time())}}}
+        api.patch(f"{sets}/{each['metadata']['name']}", touch, "merge-patch")
     for name, *_ in shop.SERVICES:
         if any(each["metadata"]["name"] == name for each in api.get(shop.DEPLOYMENTS)["items"]):
             change = {

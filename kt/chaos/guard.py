@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
+
+import msgspec
 
 from kt.chaos.model import Run
-from kt.chaos.times import next_due
+from kt.pipeline.halted import halted
 from kt.runtime import Runtime
-from kt.settings import BadSettings, ChaosFreeze
+from kt.settings import BadSettings
 from remediate.cluster import ClusterError
+from remediate.limits import Window
 from verify import plain
+from verify.stop_when import StopWhen, extension
+from verify.stopper import Stopper
 
 OPT_IN = "kt.io/chaos"
 
@@ -23,7 +28,11 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     settings = runtime.settings.chaos
     if not settings.enabled:
         return "chaos is off: nothing is disturbed until chaos.enabled is set"
-    frozen = freeze_at(settings.freeze, runtime.clock())
+    stopped = halted(runtime.brakes)
+    if stopped:
+        return f"{stopped}; nothing is disturbed until `kt resume`"
+    # A freeze of the guard says that nothing changes: chaos would.
+    frozen = freeze_at((*settings.freeze, *runtime.settings.guard.freezes), runtime.clock())
     if frozen:
         return frozen
     others = [each.id for each in runtime.chaos.open_runs() if each.id != run.id and each.phase != "claimed"]
@@ -34,26 +43,31 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
         if open_:
             about = f"{open_[0].incident[:20]} ({open_[0].summary})"
             return f"incident {about} is open; nothing is disturbed meanwhile (chaos.with_open_incidents)"
-    return _out_of_bounds(runtime, run, experiment)
+    conditions = stop_conditions(runtime, run, experiment)
+    return _out_of_bounds(runtime, run, experiment) or stopper(runtime, conditions).objection()
 
 
-def freeze_at(freezes: Iterable[ChaosFreeze], now: datetime) -> str:
+def stop_conditions(runtime: Runtime, run: Run, experiment: plain.Experiment) -> tuple[StopWhen, ...]:
+    """Those of all runs and those of this experiment, with its variables filled in. Raises `BadExperiment`."""
+    own = extension(experiment, run.what.plain.source).stop_when
+    given, environ = plain.variables(run.what.variables), plain.surroundings(runtime.experiment_environment())
+    known = plain.configuration(experiment, given, environ)
+    filled = [msgspec.structs.replace(each, query=str(plain.filled(each.query, known))) for each in own]
+    return (*runtime.settings.chaos.stop_when, *filled)
+
+
+def stopper(runtime: Runtime, conditions: tuple[StopWhen, ...]) -> Stopper:
+    return Stopper(runtime.settings.prometheus.url, conditions)
+
+
+def freeze_at(freezes: Iterable[Window], now: datetime) -> str:
     """Why `now` is a time without chaos; empty if it is not."""
     for freeze in freezes:
-        until = _frozen_until(freeze, now)
+        until = freeze.until(now)
         if until is not None:
             why = f" ({freeze.why})" if freeze.why else ""
             return f"a freeze{why} lasts until {until:%Y-%m-%d %H:%M %Z}"
     return ""
-
-
-def _frozen_until(freeze: ChaosFreeze, now: datetime) -> datetime | None:
-    if freeze.from_ is not None and freeze.to is not None:
-        return freeze.to if freeze.from_ <= now < freeze.to else None
-    lasts = timedelta(hours=freeze.hours)
-    # Whatever began within the last `hours` is not over yet.
-    begun = next_due(freeze.cron, freeze.zone, now - lasts)
-    return begun + lasts if begun is not None and begun <= now else None
 
 
 def _out_of_bounds(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:

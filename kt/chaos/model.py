@@ -26,6 +26,15 @@ class What(msgspec.Struct, frozen=True, kw_only=True):
     """Alerts that the run raises are remedied as always; else they are only noted."""
 
 
+class Agreed(msgspec.Struct, frozen=True, kw_only=True):
+    """That somebody agreed to a run."""
+
+    by: str
+    at: datetime
+    digest: str
+    """Of what they agreed to."""
+
+
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """An experiment and when it runs."""
 
@@ -73,6 +82,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     undo_tries: int = 0
     abort_asked: str = ""
     """Why it shall end, by whom; empty: nobody asked."""
+    agreed: tuple[Agreed, ...] = ()
+    targets: tuple[str, ...] = ()
+    """What it is about, as `namespace/name`."""
+    breach: str = ""
+    """The stop condition that ended it."""
 
     @property
     def open(self) -> bool:

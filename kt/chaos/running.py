@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,20 @@ import msgspec
 import structlog
 import yaml
 
-from kt.chaos import guard
+from kt.chaos import consent, guard
+from kt.chaos.findings import findings, open_incident
+from kt.chaos.measured import measured
 from kt.chaos.model import Outcome, Run
 from kt.chaos.store import ChaosStore
 from kt.incident.log import LogUnavailable, VersionConflict
+from kt.pipeline.halted import ASK_EVERY_S, halted
 from kt.pipeline.journey import Held, held
 from kt.runtime import Runtime
 from verify import plain, progress, runner
 from verify.judge import judge
+from verify.stopper import Stopper
+from verify.targets import targets
 
-ASK_EVERY_S = 0.5
-"""How often a runner looks whether somebody asked for the end of its run."""
 MOST_UNDO_TRIES = 3
 LONGEST_TEXT = 20_000
 """Characters of one output that are kept in a journal."""
@@ -75,16 +79,25 @@ class _OneRun:
 
     def begin(self) -> None:
         """Guard it, run it, judge it."""
+        if self._run.abort_asked:
+            self.end("aborted", f"{self._run.abort_asked}, before anything was disturbed")
+            return
+        try:
+            experiment = plain.parse(self._run.what.plain)
+            waits = consent.waiting(self._runtime, self._run, experiment)
+        except plain.BadExperiment as error:
+            self.end("refused", str(error))
+            return
+        if waits is not None:
+            if waits.over:
+                self.end("refused", waits.why)
+            return
         why = self._too_late()
         if why:
             self.end("skipped", why)
             return
-        if self._run.abort_asked:
-            self.end("aborted", f"{self._run.abort_asked}, before anything was disturbed")
-            return
         with self._slot() as free:
             try:
-                experiment = plain.parse(self._run.what.plain)
                 why = "another run is about to begin" if not free else ""
                 why = why or guard.objection(self._runtime, self._run, experiment)
             except plain.BadExperiment as error:
@@ -148,28 +161,47 @@ class _OneRun:
             host=socket.gethostname(),
             fencing=self._lease.token,
             to_undo=plain.dump(undoing) if undoing else "",
+            targets=self._targets(experiment),
         )
         self._workdir.mkdir(parents=True, exist_ok=True)
         file = self._workdir / f"experiment.{self._run.what.plain.format}"
         file.write_bytes(self._run.what.plain.text.encode())
-        journal = runner.run_file(
-            file,
-            experiment,
-            self._workdir,
-            timeout_s=self._runtime.settings.chaos.timeout_s,
-            environment=self._runtime.experiment_environment(),
-            folder=self._folder,
-            options=self._options(),
-            stop=_Watch(self._runtime, self._run.id, self._lease),
-        )
+        conditions = guard.stop_conditions(self._runtime, self._run, experiment)
+        with guard.stopper(self._runtime, conditions) as stopper:
+            journal = runner.run_file(
+                file,
+                experiment,
+                self._workdir,
+                timeout_s=self._runtime.settings.chaos.timeout_s,
+                environment=self._runtime.experiment_environment(),
+                folder=self._folder,
+                options=self._options(),
+                stop=_Watch(self._runtime, self._run.id, self._lease, stopper),
+            )
         self._runtime.chaos.keep(self._run.id, "run", _short(journal))
         verdict = judge(journal)
         outcome: Outcome = "refused" if journal.get("status") == "refused" else verdict.outcome
         ran, declared = journal.get("rollbacks") or [], experiment.get("rollbacks") or []
         undone = outcome == "aborted" and declared and all(each.get("status") == "succeeded" for each in ran)
-        self.end(outcome, verdict.why + ("; its rollbacks ran" if undone and len(ran) >= len(declared) else ""))
+        whole = "; its rollbacks ran" if undone and len(ran) >= len(declared) else ""
+        self.end(outcome, verdict.why + whole, breach=stopper.breach)
         if verdict.outcome == "held":
             shutil.rmtree(self._workdir, ignore_errors=True)
+
+    def _measure(self) -> None:
+        """Keep what was measured meanwhile. It is for the report only: the run has its end without it."""
+        run = self._run
+        if run.started_at is None or run.ended_at is None or not run.targets:
+            return
+        kept = measured(self._runtime.settings.prometheus.url, run.targets, run.started_at, run.ended_at)
+        try:
+            self._runtime.chaos.keep(run.id, "series", kept)
+        except LogUnavailable as error:
+            _log.warning("what was measured is not kept", run=run.id, error=str(error))
+
+    def _targets(self, experiment: plain.Experiment) -> tuple[str, ...]:
+        environ = plain.surroundings(self._runtime.experiment_environment())
+        return targets(experiment, plain.variables(self._run.what.variables), environ)
 
     def _options(self) -> list[str]:
         what = self._run.what
@@ -179,7 +211,8 @@ class _OneRun:
     def _too_late(self) -> str:
         """Why it is not begun any more, though it was claimed."""
         run, now = self._run, self._runtime.clock()
-        late_s = (now - run.due_at).total_seconds()
+        # What waited for people is not late.
+        late_s = (now - max([run.due_at, *(each.at for each in run.agreed)])).total_seconds()
         if run.asked_by or late_s <= self._runtime.settings.chaos.late_s:
             return ""
         schedule = self._runtime.chaos.schedule(run.schedule)
@@ -198,13 +231,17 @@ class _OneRun:
                     return
         yield False
 
-    def end(self, outcome: Outcome, why: str) -> None:
-        """Note how it ended."""
+    def end(self, outcome: Outcome, why: str, *, breach: str = "") -> None:
+        """Note how it ended, after what it found."""
+        found = findings(outcome, why, breach, self._runtime.chaos.journals(self._run.id))
+        if found:
+            open_incident(self._runtime, self._run, found)
         self._change(
             phase="ended", ended_at=self._runtime.clock(), outcome=outcome, why=why, to_undo="",
-            fencing=self._lease.token,
+            fencing=self._lease.token, breach=breach,
         )  # fmt: skip
         self._runtime.telemetry.chaos(outcome)
+        self._measure()
         _log.info("chaos run ended", run=self._run.id, name=self._run.what.name, outcome=outcome, why=why)
 
     def _change(self, **fields: Any) -> None:
@@ -222,25 +259,44 @@ class _OneRun:
 class _Watch:
     """Asked many times a second whether a run shall end; why, empty while it shall go on."""
 
-    def __init__(self, runtime: Runtime, id_: str, lease: Held) -> None:
-        self._runtime, self._id, self._lease = runtime, id_, lease
+    def __init__(self, runtime: Runtime, id_: str, lease: Held, stopper: Stopper) -> None:
+        self._runtime, self._id, self._lease, self._stopper = runtime, id_, lease, stopper
         self._asked_at = self._answered_at = time.monotonic()
 
     def __call__(self) -> str:
         now = time.monotonic()
         if self._lease.lost.is_set():
             return "the lease of the run was lost"
+        if self._stopper.breach:
+            return self._stopper.breach
         if now - self._asked_at < ASK_EVERY_S:
             return ""
         self._asked_at = now
         try:
             run = self._runtime.chaos.run(self._id)
+            stopped = halted(self._runtime.brakes)
         except LogUnavailable as error:
             # Nobody could stop this run now, and another process may believe it dead.
             away_s = now - self._answered_at
             return f"the store is away: {error}" if away_s > self._runtime.settings.pipeline.lease_ttl_s else ""
         self._answered_at = now
+        if stopped:
+            return stopped
         return run.abort_asked if run else "the run is not in the store any more"
+
+
+def approve(store: ChaosStore, id_: str, by: str, at: datetime) -> Run | None:
+    """Note that somebody agrees to a run that has not begun; None when it has, or is unknown."""
+
+    def agreed(now: Run) -> Run:
+        if now.phase != "claimed":
+            raise NotOurs
+        return consent.agree(now, by, at)
+
+    try:
+        return _change(store, id_, agreed)
+    except NotOurs:
+        return None
 
 
 def ask_to_end(store: ChaosStore, id_: str, why: str) -> Run | None:

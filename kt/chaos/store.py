@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 
 from kt.chaos.model import Record, Run, Schedule
 
-JournalOf = Literal["run", "undo"]
+JournalOf = Literal["run", "undo", "series"]
+"""What Chaos Toolkit wrote of a run, of its rollbacks by another process, and what was measured meanwhile."""
 
 
 class NameTaken(Exception):

@@ -16,6 +16,9 @@ from kt.chaos import times
 from kt.chaos.model import Run, Schedule, What
 from kt.chaos.store import ChaosStore, NameTaken
 from kt.commands import chaos_words as words
+from kt.commands.chaos_approve import approve
+from kt.commands.chaos_report import report
+from kt.commands.chaos_templates import templates
 from kt.incident.log import VersionConflict
 from kt.settings import Settings, load
 from verify import plain
@@ -27,6 +30,11 @@ DRY = ("probes", "actions", "activities", "pause")
 @click.group()
 def chaos() -> None:
     """Chaos Toolkit experiments on schedule: add, run, history, abort."""
+
+
+chaos.add_command(templates)
+chaos.add_command(report)
+chaos.add_command(approve)
 
 
 @chaos.group()
@@ -246,7 +254,7 @@ def history(config: Path | None, schedule: str | None, limit: int, as_json: bool
 def show_run(config: Path | None, run: str, as_json: bool) -> None:
     """RUN (its id or the beginning of it): steady states, activities, rollbacks, verdict."""
     store = _store(load(config, os.environ))
-    one = _run(store, run)
+    one = one_run(store, run)
     journals = store.journals(one.id)
     if as_json:
         words.print_json(words.plain_run(one) | {"experiment": one.what.plain.text, "journals": journals})
@@ -263,7 +271,7 @@ def show_run(config: Path | None, run: str, as_json: bool) -> None:
 def abort(config: Path | None, run: str, why: str, by: str, as_json: bool) -> None:
     """End RUN (its id or the beginning of it) now, with its rollbacks. Waits until it has ended."""
     store = _store(load(config, os.environ))
-    one = _run(store, run)
+    one = one_run(store, run)
     if not one.open:
         raise click.UsageError(f"run {one.id} has ended already: {one.outcome}")
     one = _ask_to_end(store, one, f"ended by {by}{f': {why}' if why else ''}")
@@ -336,7 +344,7 @@ def _schedule(store: ChaosStore, name: str, also: str = "") -> Schedule:
     raise click.UsageError(f"{what}{f', and it is {also}' if also else ''}; `kt chaos schedule list` shows them")
 
 
-def _run(store: ChaosStore, beginning: str) -> Run:
+def one_run(store: ChaosStore, beginning: str) -> Run:
     """The one run whose id begins so. Raises `UsageError`."""
     exact = store.run(beginning)
     found = [exact] if exact else [each for each in store.runs(limit=10_000) if each.id.startswith(beginning)]

@@ -63,6 +63,9 @@ def plain_run(one: Run) -> dict[str, Any]:
         "started_at": one.started_at,
         "ended_at": one.ended_at,
         "host": one.host,
+        "targets": one.targets,
+        "breach": one.breach,
+        "agreed": [each.by for each in one.agreed],
         **_plain_what(one.what),
     }
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kt.commands import learned
+
 if TYPE_CHECKING:
     from graph_schema.catalogue import Catalogue, FaultMode
     from graph_schema.ontology import Ontology
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def knowledge() -> None:
-    """Fault modes, what they do and how they show; alert rules that nobody mapped."""
+    """Fault modes, what they do and how they show; alert rules that nobody mapped; what was learned."""
+
+
+for _command in learned.COMMANDS:
+    knowledge.add_command(_command)
 
 
 @knowledge.command("list")
@@ -43,20 +49,25 @@ def list_(kind: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable answer.")
 def show(fault: str, as_json: bool) -> None:
     """Show everything that is known of FAULT."""
-    import difflib
-
     ontology, catalogue = _loaded()
-    if fault not in catalogue.faults:
-        close = difflib.get_close_matches(fault, catalogue.faults, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(close)}?" if close else "; `kt knowledge list` lists them"
-        raise click.UsageError(f"“{fault}” is no fault mode{hint}")
-    found = catalogue.faults[fault]
+    found = known_fault(catalogue, fault, "kt knowledge list")
     if as_json:
         click.echo(json.dumps({**plain(found), "travels": travels(found, ontology)}, indent=2))
         return
     from kt.knowledge_page import section
 
     click.echo("\n".join(section(found, ontology)))
+
+
+def known_fault(catalogue: Catalogue, name: str, listed: str) -> FaultMode:
+    """The fault mode of this name. Raises `UsageError` with close names, or the command that lists them."""
+    import difflib
+
+    if name not in catalogue.faults:
+        close = difflib.get_close_matches(name, catalogue.faults, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(close)}?" if close else f"; `{listed}` lists them"
+        raise click.UsageError(f"“{name}” is no fault mode{hint}")
+    return catalogue.faults[name]
 
 
 @knowledge.command()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from graph_schema.model import Signal
+from graph_schema.model import Signal, entity_id
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
 from remediate.cluster import Object
@@ -15,6 +16,10 @@ from verify.prometheus import PrometheusUnavailable, instant, selector
 from verify.steady import alert_selector
 
 WORKLOADS = ("Deployment", "StatefulSet")
+ONSET_S = 60.0
+"""Alerts come late: windows of rates, `for`. So long before the first one all counts as before the fault."""
+PEERS_FROM = 3
+"""Hops in the graph within which a service counts as touched by the fault."""
 EXTRA_LOAD = 0.2
 """Load added on top of what there is, as a share of it: what overloaded the service is still there, and more comes."""
 
@@ -44,7 +49,33 @@ def experiment_of(runtime: Runtime, journey: Journey, signals: Sequence[Signal])
             per_second=extra,
             prometheus_url=runtime.settings.prometheus.url,
             alerts=tuple(dict.fromkeys(alert_selector(signal) for signal in signals)),
+            incident=journey.incident,
+            entities=tuple(sorted({signal.entity for signal in journey.signals})),
+            compare_until=_before(runtime, journey),
+            peers=_peers(runtime, namespace, service),
         )
+    )
+
+
+def _before(runtime: Runtime, journey: Journey) -> str:
+    """The end of the time that counts as before the fault; empty when nothing is compared."""
+    starts = [signal.starts_at - timedelta(seconds=signal.held_s) for signal in journey.signals]
+    if not runtime.settings.pipeline.compare or not starts:
+        return ""
+    return (min(starts) - timedelta(seconds=ONSET_S)).isoformat()
+
+
+def _peers(runtime: Runtime, namespace: str, service: str) -> tuple[str, ...]:
+    """The failures of other Services of the namespace that neither call this one nor are called by it."""
+    if not runtime.settings.pipeline.compare or not service:
+        return ()
+    me = entity_id("Service", service, namespace)
+    near = runtime.graph.neighbourhood([me], hops=PEERS_FROM).entities
+    others = [each["metadata"]["name"] for each in runtime.cluster.list("Service", namespace)]
+    return tuple(
+        selector("kt:error_ratio", {"namespace": namespace, "service": name})
+        for name in sorted(others)
+        if entity_id("Service", name, namespace) not in near
     )
 
 

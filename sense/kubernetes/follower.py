@@ -15,7 +15,7 @@ import structlog
 from graph_schema.config_versions import ConfigVersion, keep
 from graph_schema.model import Change, Entity, Relation, entity_id
 from graph_schema.store import GraphStore, StoreUnavailable
-from sense.kubernetes import objects
+from sense.kubernetes import bearing, objects
 from sense.kubernetes.objects import Object
 from sense.kubernetes.reflector import Reflector
 
@@ -34,17 +34,38 @@ PATHS = {
     "DaemonSet": "/apis/apps/v1/daemonsets",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
     "Ingress": "/apis/networking.k8s.io/v1/ingresses",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
+    "ResourceQuota": "/api/v1/resourcequotas",
+    "Certificate": "/apis/cert-manager.io/v1/certificates",
 }
+SECRETS = "/api/v1/secrets"
+"""Metadata only, and only where `kubernetes.secrets` is on: no right of Kubernetes shows metadata without contents."""
+BESIDE = frozenset({"NetworkPolicy", "ResourceQuota", "Certificate", "Secret"})
+"""The graph is whole without these: not every cluster has them, not every account may see them."""
 
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 OPT_IN = "kt.io/remediate"
+BEARING = {"SELECTS": "Service", "APPLIES_TO": "NetworkPolicy", "SECURES": "Certificate"}
+"""Relations that end by themselves when the thing at their end changes → the kind that they leave."""
 
 
 class TopologyFollower:
     """`run` follows until told to stop; `synced` is set once every kind was listed."""
 
-    def __init__(self, api_client: Any, store: GraphStore, clock: Callable[[], datetime], cluster_name: str) -> None:
+    def __init__(
+        self,
+        api_client: Any,
+        store: GraphStore,
+        clock: Callable[[], datetime],
+        cluster_name: str,
+        *,
+        secrets: bool = False,
+    ) -> None:
+        self._paths = {**PATHS, "Secret": SECRETS} if secrets else PATHS
         self._client, self._store, self._clock, self._cluster = api_client, store, clock, cluster_name
         self._known: dict[str, dict[str, Object]] = defaultdict(dict)
+        self._near: dict[tuple[str, str], dict[str, Object]] = defaultdict(dict)
+        """(kind, namespace) → what is known there, by id."""
         self._lock = threading.Lock()
         self._calls: dict[str, set[Relation]] = {}
         """Service → its calls as metrics tell them, beside what its annotation says."""
@@ -54,8 +75,11 @@ class TopologyFollower:
     def run(self, stop: threading.Event) -> None:
         self._name_cluster(stop)
         threads = []
-        for kind, path in PATHS.items():
-            reflector = Reflector(self._client, kind, path, self, functools.partial(self._note, kind))
+        for kind, path in self._paths.items():
+            reflector = Reflector(
+                self._client, kind, path, self, functools.partial(self._note, kind),
+                beside=kind in BESIDE, metadata_only=kind == "Secret",
+            )  # fmt: skip
             threads.append(threading.Thread(target=reflector.run, args=(stop,), name=f"follow {kind}", daemon=True))
         for thread in threads:
             thread.start()
@@ -79,12 +103,16 @@ class TopologyFollower:
         with self._lock:
             before, self._known[kind] = self._known[kind], {objects.id_of(each): each for each in things}
             here = self._known[kind]
+            for place in [place for place in self._near if place[0] == kind]:
+                del self._near[place]
+            for me, each in here.items():
+                self._near[kind, _space(each)][me] = each
             relations = [relation for each in things for relation in self._relations(each)]
             gone = [entity.id for entity in self._store.find(kind=kind) if entity.id not in here]
             self._store.delete(gone, at=at)
             self._store.upsert([self._entity(each) for each in things], relations, at=at)
-            if kind == "Pod":
-                self._store.upsert([self._entity(each) for each in self._known["Service"].values()], at=at)
+            if kind in ("Pod", *WORKLOADS):
+                self._look_behind(self._known["Service"].values(), at)
             self._keep_versions(things, at)
             altered = [
                 change
@@ -101,16 +129,17 @@ class TopologyFollower:
         with self._lock:
             before = self._known[kind].get(me)
             old = set(self._relations(before)) if before else set()
-            self._known[kind][me] = thing
+            self._known[kind][me] = self._near[kind, _space(thing)][me] = thing
             now = self._relations(thing)
-            self._store.upsert([self._entity(thing), *self._in_front(before, thing)], now, at=at)
+            self._store.upsert([self._entity(thing)], now, at=at)
+            self._look_behind(self._in_front(before, thing), at)
             self._keep_versions([thing], at)
             self._end(me, old, now, at)
-            self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind == "SELECTS")
+            self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind in BEARING)
             if before:
                 self._record(objects.changes(before, thing, at))
             else:
-                self._record(objects.newest_rollouts([thing]))
+                self._record(objects.newest_rollouts([thing], list(self._known[kind].values())))
 
     def observe_calls(self, calls: Iterable[Relation]) -> None:
         """These are all the calls between services that metrics tell of now."""
@@ -138,66 +167,78 @@ class TopologyFollower:
         at, me = self._clock(), objects.id_of(thing)
         with self._lock:
             self._known[kind].pop(me, None)
+            self._near[kind, _space(thing)].pop(me, None)
             self._store.delete([me], at=at)
-            self._store.upsert(self._in_front(thing, None), at=at)
+            self._look_behind(self._in_front(thing, None), at)
             # Pods and old ReplicaSets come and go by themselves; that is no change that somebody made.
             if not thing["metadata"].get("ownerReferences"):
                 version = thing["metadata"].get("resourceVersion", "")
                 self._record([Change(entity=me, at=at, kind="delete", id=f"{me}@{version}:delete")])
+
+    def _selected(self, service: Object) -> list[Relation]:
+        """The pods behind a Service; where there are none, the workloads whose pods it would select."""
+        me, space = objects.id_of(service), _space(service)
+        pods = [pod for pod in self._near["Pod", space].values() if objects.selects(service, pod)]
+        made = [each for kind in WORKLOADS for each in self._near[kind, space].values()]
+        behind = pods or [each for each in made if objects.selects(service, objects.template(each))]
+        return [Relation(me, objects.id_of(each), "SELECTS") for each in behind]
 
     def _entity(self, thing: Object) -> Entity:
         """What is kept of it; of a Service also what follows from the pods behind it."""
         kept = objects.entity(thing)
         if thing["kind"] != "Service":
             return kept
-        told = objects.behind(thing, self._pods_of(thing["metadata"].get("namespace", "")))
+        told = objects.behind(thing, self._near["Pod", _space(thing)].values())
         properties = kept.properties | {key: value for key, value in told.items() if value is not None}
         return msgspec.structs.replace(kept, properties=properties)
 
-    def _pods_of(self, namespace: str) -> list[Object]:
-        return [pod for pod in self._known["Pod"].values() if pod["metadata"].get("namespace", "") == namespace]
+    def _look_behind(self, services: Iterable[Object], at: datetime) -> None:
+        """Write again what these Services are and select."""
+        for service in services:
+            self._store.upsert([self._entity(service)], at=at)
+            self._store.set_relations(objects.id_of(service), ["SELECTS"], self._selected(service), at=at)
 
-    def _in_front(self, before: Object | None, now: Object | None) -> list[Entity]:
-        """The Services for which a pod's change means something: it is now selected, or ready, or is no longer."""
-        if (now or before or {}).get("kind") != "Pod":
+    def _in_front(self, before: Object | None, now: Object | None) -> list[Object]:
+        """The Services for which the change of a pod or workload means something: selected, or ready, or no longer."""
+        thing = now or before or {}
+
+        def place(service: Object, version: Object | None) -> tuple[bool, bool]:
+            if version is None:
+                return False, False
+            pod = version if version["kind"] == "Pod" else objects.template(version)
+            selected = objects.selects(service, pod)
+            return selected, selected and objects.is_ready(version.get("status") or {})
+
+        if thing.get("kind") not in ("Pod", *WORKLOADS):
             return []
-
-        def place(service: Object, pod: Object | None) -> tuple[bool, bool]:
-            selected = pod is not None and objects.selects(service, pod)
-            return selected, selected and objects.is_ready((pod or {}).get("status") or {})
-
-        services = self._known["Service"].values()
-        return [self._entity(each) for each in services if place(each, before) != place(each, now)]
+        services = self._near["Service", _space(thing)].values()
+        return [each for each in services if place(each, before) != place(each, now)]
 
     def _relations(self, thing: Object) -> list[Relation]:
-        found = [*objects.relations(thing), *objects.owners(thing)]
+        found = [*objects.relations(thing), *objects.owners(thing), *bearing.relations_of(thing, self._known)]
         namespace = thing["metadata"].get("namespace", "")
         if namespace:
             found.append(Relation(entity_id("Namespace", namespace), objects.id_of(thing), "CONTAINS"))
         if thing["kind"] == "Pod":
             found += [
                 Relation(objects.id_of(service), objects.id_of(thing), "SELECTS")
-                for service in self._known["Service"].values()
+                for service in self._near["Service", _space(thing)].values()
                 if objects.selects(service, thing)
             ]
         elif thing["kind"] == "Service":
             found += self._calls.get(objects.id_of(thing), set()) - set(found)
-            found += [
-                Relation(objects.id_of(thing), objects.id_of(pod), "SELECTS")
-                for pod in self._known["Pod"].values()
-                if objects.selects(thing, pod)
-            ]
+            found += self._selected(thing)
         elif thing["kind"] in ("Node", "Namespace"):
             found.append(Relation(entity_id("Cluster", self._cluster), objects.id_of(thing), "CONTAINS"))
         return found
 
     def _drop(self, stale: Iterable[Relation]) -> None:
-        """A pod whose labels changed is selected no longer by some services."""
+        """What has other labels now is selected no longer by some services and policies; so are ingresses."""
         for relation in stale:
-            service = self._known["Service"].get(relation.source)
-            if service is not None:
-                left = [each for each in self._relations(service) if each.kind == "SELECTS"]
-                self._store.set_relations(relation.source, ["SELECTS"], left, at=self._clock())
+            source = self._known[BEARING[relation.kind]].get(relation.source)
+            if source is not None:
+                left = [each for each in self._relations(source) if each.kind == relation.kind]
+                self._store.set_relations(relation.source, [relation.kind], left, at=self._clock())
 
     def _keep_versions(self, things: Iterable[Object], at: datetime) -> None:
         """What ConfigMaps hold, so that a wrong edit can be taken back; where KT may act, and never of Secrets."""
@@ -224,9 +265,13 @@ class TopologyFollower:
 
     def _note(self, kind: str) -> None:
         self._listed.add(kind)
-        if len(self._listed) == len(PATHS):
+        if len(self._listed) == len(self._paths):
             self.synced.set()
 
 
 def _opted_in(namespace: Object) -> bool:
     return (namespace["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"
+
+
+def _space(thing: Object) -> str:
+    return str(thing["metadata"].get("namespace", ""))

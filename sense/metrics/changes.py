@@ -21,6 +21,14 @@ BREAK = 10.0
 """Two samples further apart than this many usual steps do not belong to one stretch of quiet time."""
 GUESSED = 0.3
 """Factor on the strength of a change when the metric's name tells no symptom."""
+SILENT = 0.9
+"""How surely an entity is in trouble whose series broke off: what watches it may be at fault instead."""
+GONE_STEPS = 2.5
+"""A series whose last sample is older than this many usual steps has ended."""
+FAR = 0.5
+"""A change into the direction that is not worse counts from this share of the level before on."""
+FEWEST_BEFORE = 3
+"""Samples before the onset without which a series cannot break off."""
 FEW_FAILURES = 0.002
 """Smallest change of a share of failed calls that counts."""
 
@@ -71,12 +79,22 @@ def changes(table: Table, quiet: Table, span: Span, rules: MetricRules) -> Itera
             if meaning is None:
                 continue
             known = prepare(meaning, now, quiet.get(entity, {}).get(metric))
-            judged, at = _judged(known, None, span, meaning.worse, meaning.floor, share=meaning.unit == "share")
-            if judged.strength > 0:
-                yield Change(
-                    entity=entity, metric=metric, symptom=meaning.symptom, at=at, before=judged.before,
-                    after=judged.after, strength=judged.strength,
-                )  # fmt: skip
+            ways = [(meaning.symptom, meaning.worse, meaning.floor)]
+            if meaning.otherwise:
+                ways.append((meaning.otherwise, "up" if meaning.worse == "down" else "down", FAR))
+            for symptom, worse, floor in ways:
+                judged, at = _judged(known, None, span, worse, floor, share=meaning.unit == "share")
+                strength = judged.strength * _short(judged.after, meaning.full)
+                if strength > 0:
+                    yield Change(
+                        entity=entity, metric=metric, symptom=symptom, at=at, before=judged.before,
+                        after=judged.after, strength=strength,
+                    )  # fmt: skip
+
+
+def _short(level: float, full: float) -> float:
+    """How short a capacity is at this level: wholly from `full` on, not at all below half of it."""
+    return min(1.0, max(0.0, 2 * level / full - 1)) if full else 1.0
 
 
 def signals(found: Iterator[Change], least: float, source: str = "metric") -> list[Signal]:
@@ -105,13 +123,45 @@ def _signal(change: Change, source: str) -> Signal:
 
 def burdens(table: Table, quiet: Table, span: Span, rules: MetricRules) -> Iterator[Burden]:
     """What each entity with mean times or failures of calls carries more than before; see `Burden`."""
+    last = max(
+        (each.times[-1] for metrics in table.values() for each in metrics.values() if len(each.times)), default=0.0
+    )
+    end = min(last, span.onset + span.after_s)
     for entity, metrics in table.items():
         roles = by_role(metrics, rules)
+        answered = _answered(roles["requests"][2], span, end) if "requests" in roles else Answered()
         if "waiting" in roles:
             yield _burden(entity, "waiting", roles, quiet.get(entity, {}), span)
         failing: Role | None = next((each for each in ("failed", "succeeded", "failures") if each in roles), None)
-        if failing:
-            yield _burden(entity, failing, roles, quiet.get(entity, {}), span)
+        nothing = float("nan")
+        known = Burden(entity=entity, symptom="errors", amount=0.0, strength=SILENT, before=nothing, after=nothing)
+        if failing and not answered.silent:
+            known = _burden(entity, failing, roles, quiet.get(entity, {}), span)
+        if failing or answered.silent:
+            yield msgspec.structs.replace(
+                known, calls_before=answered.before, calls_after=answered.after, silent=answered.silent
+            )
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """Calls in a usual sample before the onset and at the end of what was seen; whether nothing was seen at the end."""
+
+    before: float = 0.0
+    after: float = 0.0
+    silent: bool = False
+
+
+def _answered(calls: Series, span: Span, end: float) -> Answered:
+    before = calls.between(span.onset - span.before_s, span.onset)
+    if len(before.times) < FEWEST_BEFORE:
+        return Answered()
+    step = float(np.median(np.diff(before.times)))
+    # The second half: what is counted over the last minute falls only after the onset. A missing sample is none.
+    half = (span.onset + end) / 2
+    values = calls.between(half, end + step).values
+    after = float(values.sum()) / max(1.0, round((end - half) / step) + 1)
+    silent = bool(calls.times[-1] < end - GONE_STEPS * step)
+    return Answered(float(np.mean(before.values)), 0.0 if silent else after, silent)
 
 
 Roles = dict[Role, tuple[str, Meaning, Series]]

@@ -28,6 +28,10 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unit: Literal["share"] | None = None
     floor: float = 0.0
     """Smallest change that counts, as a share of the level before; for a share: of one."""
+    full: float = 0.0
+    """For a share of a capacity: the level from which on it is short. A rise below it is load, and no symptom."""
+    otherwise: str = ""
+    """The symptom of a change of at least `FAR` into the direction that is not worse."""
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +61,7 @@ class MetricRules:
     @property
     def symptoms(self) -> frozenset[str]:
         """Every symptom that a rule can give."""
-        return frozenset(rule.symptom for _, rule in self._rules)
+        return frozenset(each for _, rule in self._rules for each in (rule.symptom, rule.otherwise) if each)
 
     def _meaning(self, metric: str) -> Meaning | None:
         """What is known of a metric of this name; None when no rule fits."""

@@ -7,7 +7,9 @@ time-out fails at once. Little's law ties slots, time and throughput (Little 196
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -19,6 +21,8 @@ TIMEOUT_S = 2.0
 CALLS = "kt.io/calls"
 FAILING = {"shop:bad": 0.6}
 """Images with a fault built in, and the share of their answers that fail."""
+LEAKED = 0.7
+"""Share of failing answers of a pod that is older than its `LEAK_S`: what leaks has run out then."""
 SMOOTHING_S = 3.0
 """Measured rates follow the flow with this time constant, as a rate over a window does."""
 
@@ -45,8 +49,8 @@ class Traffic:
         self.flows: dict[tuple[str, str], Flow] = {}
         self.measured: dict[tuple[str, str], Flow] = {}
 
-    def step(self, store: Store, dt: float, dead: set[str]) -> None:
-        """Move on by `dt` seconds. `dead`: nodes whose pods answer nobody."""
+    def step(self, store: Store, dt: float, dead: set[str], now: datetime | None = None) -> None:
+        """Move on by `dt` seconds. `dead`: nodes whose pods answer nobody. `now`: what leaks is as old as that."""
         services = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in store.all("Service")}
         calls = {place: _callees(place, service, services) for place, service in services.items()}
         arriving = dict.fromkeys(services, 0.0)
@@ -61,10 +65,11 @@ class Traffic:
             for callee in calls[place]:
                 arriving[callee] += arriving[place]
         flows: dict[tuple[str, str], Flow] = {}
+        cut = _cut_off(store)
         for place in reversed(order):
             below = [flows[callee] for callee in calls[place]]
             queue = self.flows[place].queue if place in self.flows else 0.0
-            flows[place] = _serve(store, services[place], arriving[place], queue, below, dt, dead)
+            flows[place] = _serve(store, services[place], arriving[place], queue, below, dt, dead, cut, now)
         self.flows = flows
         self._measure(dt)
 
@@ -80,7 +85,15 @@ class Traffic:
 
 
 def _serve(
-    store: Store, service: Object, arriving: float, queue: float, below: list[Flow], dt: float, dead: set[str]
+    store: Store,
+    service: Object,
+    arriving: float,
+    queue: float,
+    below: list[Flow],
+    dt: float,
+    dead: set[str],
+    cut: set[str],
+    now: datetime | None,
 ) -> Flow:
     selector = service["spec"].get("selector")
     pods = [
@@ -90,11 +103,11 @@ def _serve(
     ]
     if not pods:
         return Flow(arriving=arriving, error_ratio=1.0 if arriving else 0.0, latency_s=0.0)
-    unreachable = sum(1 for pod in pods if pod["spec"].get("nodeName") in dead) / len(pods)
-    alive = [pod for pod in pods if pod["spec"].get("nodeName") not in dead]
+    alive = [pod for pod in pods if pod["spec"].get("nodeName") not in dead and pod["metadata"]["uid"] not in cut]
+    unreachable = 1 - len(alive) / len(pods)
     if not alive:
         return Flow(arriving=arriving, error_ratio=1.0, latency_s=TIMEOUT_S)
-    knobs = [_knobs(pod) for pod in alive]
+    knobs = [_knobs(pod, now) for pod in alive]
     work = sum(knob["WORK_MS"] for knob in knobs) / len(knobs) / 1000
     slots = sum(knob["CAPACITY"] for knob in knobs)
     own_failures = sum(knob["FAIL_RATIO"] for knob in knobs) / len(knobs)
@@ -122,14 +135,33 @@ def _serve(
     )
 
 
-def _knobs(pod: Object) -> dict[str, float]:
+def _cut_off(store: Store) -> set[str]:
+    """The uids of the pods that a policy lets nobody reach: it is about what comes in, and allows nothing."""
+    return {
+        pod["metadata"]["uid"]
+        for policy in store.all("NetworkPolicy")
+        if "Ingress" in (policy["spec"].get("policyTypes") or ["Ingress"]) and not policy["spec"].get("ingress")
+        for pod in store.all("Pod", policy["metadata"]["namespace"])
+        if selects(policy["spec"].get("podSelector"), labels_of(pod))
+    }
+
+
+def _knobs(pod: Object, now: datetime | None) -> dict[str, float]:
     container = pod["spec"]["containers"][0]
     given = {each["name"]: each.get("value", "") for each in container.get("env") or []}
     return {
         "WORK_MS": _number(given, "WORK_MS", 10.0) + _number(given, "LATENCY_MS", 0.0),
         "CAPACITY": _number(given, "CAPACITY", 64.0),
-        "FAIL_RATIO": max(_number(given, "FAIL_RATIO", 0.0), FAILING.get(container["image"], 0.0)),
+        "FAIL_RATIO": max(
+            _number(given, "FAIL_RATIO", 0.0),
+            FAILING.get(container["image"], 0.0),
+            LEAKED if now and _age_s(pod, now) > _number(given, "LEAK_S", math.inf) else 0.0,
+        ),
     }
+
+
+def _age_s(pod: Object, now: datetime) -> float:
+    return (now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
 
 
 def _number(given: Mapping[str, str], name: str, default: float) -> float:

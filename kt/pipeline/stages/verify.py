@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
+from kt.incident.outcome import compared, effect_s
 from kt.pipeline.attack import experiment_of
+from kt.pipeline.halted import Halt
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.learning import learn
 from kt.pipeline.stages.remediate import stopped
+from kt.pipeline.watching import begun_at, go_on_watching, watch_of
 from kt.runtime import Runtime
 from verify import runner
 from verify.judge import judge
@@ -28,8 +32,11 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         return
     if state.verification is None:
         waiting_for = _not_yet(runtime, journey, lease)
+        watch = watch_of(runtime, journey)
         if waiting_for:
-            _give_up_late(runtime, journey, waiting_for)
+            _give_up_late(runtime, journey, waiting_for, begun_at(journey, watch) if watch else None)
+            return
+        if watch and go_on_watching(runtime, journey, watch):
             return
     if state.verifications >= runtime.settings.pipeline.max_attempts:
         verdict = state.verdict.why if state.verdict else "it never came to an end"
@@ -38,7 +45,7 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         return
     if stopped(runtime, journey):
         return
-    _attack(runtime, journey)
+    _attack(runtime, journey, lease)
 
 
 def _not_yet(runtime: Runtime, journey: Journey, lease: Held) -> str:
@@ -76,16 +83,20 @@ def _left(journey: Journey) -> str:
     return f". Still there, for a person to look at: {', '.join(left)}" if left else ""
 
 
-def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str) -> None:
-    """A fix that has not arrived by the deadline did not work: the fold turns to undoing it."""
+def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str, watched_since: datetime | None) -> None:
+    """A fix that has not arrived by the deadline, or that did not last, did not work: the fold turns to undoing it."""
     state, now = journey.state, runtime.clock()
+    if watched_since is not None:
+        why = f"It came back {(now - watched_since).total_seconds():.0f} s after it was gone: {waiting_for}"
+        journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
+        return
     patience = timedelta(seconds=runtime.settings.pipeline.recovery_s)
     if state.acted_at and now >= state.acted_at + patience:
         why = f"{patience.total_seconds():.0f} s after the action still: {waiting_for}"
         journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
 
 
-def _attack(runtime: Runtime, journey: Journey) -> None:
+def _attack(runtime: Runtime, journey: Journey, lease: Held) -> None:
     looked_at = must_end(journey)
     experiment = experiment_of(runtime, journey, looked_at)
     attempt = journey.state.verifications + 1
@@ -95,6 +106,7 @@ def _attack(runtime: Runtime, journey: Journey) -> None:
         runtime.workdir / journey.incident / str(attempt),
         timeout_s=runtime.settings.pipeline.experiment_timeout_s,
         environment=runtime.experiment_environment(),
+        stop=Halt(runtime.brakes, lease),
     )
     verdict = judge(journal)
     kept = {name: journal[name] for name in KEPT_OF_JOURNAL if name in journal}
@@ -103,7 +115,10 @@ def _attack(runtime: Runtime, journey: Journey) -> None:
         for action in journey.state.actions:
             if not action.undone:
                 runtime.brakes.conclude(action.id, "held")
-        why = f"The fix was attacked and held: {verdict.why}{_left(journey)}"
+        learn(runtime, journey, helped=True)
+        told = compared(journey.state.actions[-1].plan, effect_s(journey.records, journey.state))
+        more = f" ({told})" if told else ""
+        why = f"The fix was attacked and held: {verdict.why}{_left(journey)}{more}"
         journey.append(Healed(at=runtime.clock(), why=why))
 
 

@@ -68,9 +68,7 @@ class World:
         self.now += timedelta(hours=hours)
 
     def expected(self, schedule: Schedule) -> list[datetime]:
-        return list(
-            takewhile(lambda at: at <= self.now - STEP, due_times(schedule.cron, schedule.zone, self.start))
-        )
+        return list(takewhile(lambda at: at <= self.now - STEP, due_times(schedule.cron, schedule.zone, self.start)))
 
     def told(self, schedule: Schedule) -> Counter[datetime]:
         """Each due time that the history accounts for, with how often it does."""

@@ -13,6 +13,8 @@ import pytest
 
 from graph_schema.model import Diagnosis
 from kt.chaos import running
+from kt.chaos.consent import agree
+from kt.chaos.findings import open_incident
 from kt.chaos.model import Run, Schedule, What
 from kt.incident.events import AlertsReceived, Diagnosed, Escalated, PlanProposed, Postponed
 from kt.incident.log import Append, Notification
@@ -92,6 +94,25 @@ def test_one_without_a_steady_state_shows_nothing(world: World) -> None:
     assert world.carry_on().outcome == "inconclusive"
 
 
+def test_a_run_that_regressed_opens_an_incident_for_a_person_once(world: World) -> None:
+    seen = world.folder / "seen"
+    probe = {"type": "probe", "name": "p", "tolerance": 0, "provider": shell("", f"test ! -e {seen}")["provider"]}
+    run = world.claimed(shell("act", f"touch {seen}"))
+    content = plain.parse(run.what.plain) | {"steady-state-hypothesis": {"title": "s", "probes": [probe]}}
+    content["extensions"] = [{"name": "kt", "targets": ["Service/shop/cart"]}]
+    what = msgspec.structs.replace(run.what, plain=plain.Plain(text=json.dumps(content), format="json", source="x"))
+    world.runtime.chaos.commit(msgspec.structs.replace(run, version=2, what=what))
+    run = world.carry_on()
+    assert (run.outcome, run.targets) == ("regressed", ("shop/cart",))
+    (entry,) = world.runtime.log.entries()
+    journey = Journey(world.runtime.log, entry.incident)
+    assert (entry.phase, journey.state.chaos_runs) == ("escalated", ("r",))
+    assert "kt chaos report r" in journey.state.ended_why
+    assert [signal.entity for signal in journey.signals] == ["Service/shop/cart"]
+    assert open_incident(world.runtime, run, ()) == entry.incident
+    assert len(Journey(world.runtime.log, entry.incident).records) == 2
+
+
 def test_one_that_chaos_toolkit_refuses_says_its_reason(world: World) -> None:
     bad = {"type": "action", "name": "bad", "provider": {"type": "process", "path": "no-such-program"}}
     world.claimed(bad)
@@ -152,6 +173,38 @@ def test_one_whose_command_is_gone_is_not_begun_by_others(world: World) -> None:
     world.claimed(asked_by="ann")
     run = world.carry_on()
     assert (run.outcome, run.started_at) == ("aborted", None)
+
+
+def test_a_run_waits_until_enough_people_agree_to_exactly_it(tmp_path: Path) -> None:
+    world = World(tmp_path, approvals=2, late_s=5.0)
+    run = world.claimed()
+    assert world.carry_on().phase == "claimed"
+    for person in ("ann", "ann"):
+        running.approve(world.runtime.chaos, "r", person, T0)
+    other = msgspec.structs.replace(run.what, variables=("a=1",))
+    now = world.run()
+    stolen = msgspec.structs.replace(now, version=now.version + 1, agreed=(*now.agreed, agree(
+        msgspec.structs.replace(now, what=other, agreed=()), "eve", T0).agreed[0]))  # fmt: skip
+    world.runtime.chaos.commit(stolen)
+    assert world.carry_on().phase == "claimed"
+    world.now += timedelta(minutes=20)
+    running.approve(world.runtime.chaos, "r", "bob", world.now)
+    assert world.carry_on().outcome == "held"
+    assert running.approve(world.runtime.chaos, "r", "cid", world.now) is None
+
+
+def test_a_run_that_nobody_agreed_to_in_time_and_one_by_hand_are_refused(tmp_path: Path) -> None:
+    world = World(tmp_path, approvals_risky=1)
+    world.claimed(game_day=True)
+    world.now += timedelta(hours=1)
+    run = world.carry_on()
+    assert (run.outcome, run.why, world.undone) == ("refused", "0 of 1 people agree to it in time", 0)
+    hand = World(tmp_path / "hand", approvals=2)
+    hand.claimed(asked_by="ann")
+    assert "cannot wait for others" in hand.carry_on(by="ann").why
+    alone = World(tmp_path / "alone", approvals=1)
+    alone.claimed(asked_by="ann")
+    assert alone.carry_on(by="ann").outcome == "held"
 
 
 @pytest.mark.parametrize(("missed", "outcome"), [("skip", "skipped"), ("once", "held")])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diagnose.arising import refine
-from diagnose.attribution import attribute, without_catalogue
+from diagnose.attribution import attribute, unavailable, without_catalogue
 from graph_schema.catalogue import load_catalogue
-from graph_schema.model import Burden, Diagnosis, Entity, Hypothesis, Relation, Subgraph
+from graph_schema.model import Burden, Diagnosis, Entity, Hypothesis, Relation, Signal, Subgraph
 from graph_schema.ontology import load_ontology
 
 ONTOLOGY = load_ontology()
@@ -36,6 +39,50 @@ def test_the_deepest_entity_that_carries_it_all_is_named() -> None:
 
 def test_an_entity_whose_callees_account_for_little_is_named_itself() -> None:
     assert named(waits("front", 10), waits("cart", 10), waits("store", 2)) == ["cart"]
+
+
+def asked(entity: str, failed: float, before: float, after: float, *, silent: bool = False) -> Burden:
+    """So many calls were answered before and after, so many of those after failed."""
+    known = fails(entity, failed, 0.95 if failed else 0.0)
+    return msgspec.structs.replace(known, calls_before=before, calls_after=after, silent=silent)
+
+
+def test_a_callee_that_can_no_longer_be_seen_answers_for_its_callers_failures() -> None:
+    front, ads = asked("front", 20, 30, 30), asked("ads", 0, 30, 30)
+    cart = asked("cart", 0, 30, 0, silent=True)
+    shares = attribute([front, cart, ads], CHAIN, [("front", "errors")])
+    assert shares["cart", "errors"][0] > 0.9
+
+
+@pytest.mark.parametrize(("troubled", "cause"), [({"cart"}, "cart"), (set(), "front")])
+def test_fewer_calls_are_lost_calls_only_where_something_is_known_to_be_wrong(troubled: set[str], cause: str) -> None:
+    """A front that fails before it calls leaves cart less to do, too."""
+    burdens = [asked("front", 15, 30, 30), asked("cart", 0, 30, 15), asked("store", 0, 30, 15)]
+    shares = attribute(burdens, CHAIN, [("front", "errors")], troubled)
+    assert max(shares, key=lambda key: shares[key][0]) == (cause, "errors")
+
+
+def test_calls_that_nobody_makes_any_more_are_not_lost() -> None:
+    burdens = [asked("front", 5, 30, 10), asked("cart", 5, 30, 10), asked("store", 0, 30, 10)]
+    shares = attribute(burdens, CHAIN, [("front", "errors")], {"store"})
+    assert ("store", "errors") not in shares
+
+
+def test_what_is_sick_behind_a_service_makes_it_unavailable() -> None:
+    relations = [
+        Relation("cart", "pod", "SELECTS"),
+        Relation("set", "pod", "OWNS"),
+        Relation("deployment", "set", "OWNS"),
+    ]
+    entities = {"ads": Entity(id="ads", kind="Service", name="ads", properties={"not_ready_endpoints": 1})}
+
+    def sick(entity: str, symptom: str) -> set[str]:
+        starts = datetime(2026, 3, 1, tzinfo=UTC)
+        signal = Signal(fingerprint="a", entity=entity, symptom=symptom, name="a", starts_at=starts)
+        return unavailable(relations, entities, [signal])
+
+    assert sick("pod", "crashlooping") == sick("deployment", "replicas_mismatch") == {"cart", "ads"}
+    assert sick("pod", "latency") == sick("other", "crashlooping") == {"ads"}
 
 
 def test_with_an_alert_only_its_symptom_counts() -> None:

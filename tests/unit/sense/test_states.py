@@ -111,6 +111,25 @@ def test_a_service_whose_selector_changes_has_other_pods_behind_it(
     assert endpoints(store) == (0, 0, 0)
 
 
+def test_a_service_without_pods_stands_in_front_of_the_workload_that_would_make_them(
+    store: GraphStore, follower: TopologyFollower
+) -> None:
+    meta = {"name": "cart", "namespace": "shop"}
+    made = {"replicas": 0, "template": {"metadata": {"labels": {"app": "cart"}}}}
+    follower.changed("Deployment", {"kind": "Deployment", "metadata": meta, "spec": made})
+
+    def selected() -> set[str]:
+        near = store.neighbourhood([CART], hops=1).relations
+        return {each.target for each in near if each.kind == "SELECTS" and each.source == CART}
+
+    assert selected() == {"Pod/shop/cart-1", "Pod/shop/cart-2"}
+    for name in ("cart-1", "cart-2"):
+        follower.deleted("Pod", pod(name))
+    assert selected() == {"Deployment/shop/cart"}
+    follower.changed("Pod", pod("cart-3"))
+    assert selected() == {"Pod/shop/cart-3"}
+
+
 def test_pods_that_stay_as_they_are_leave_their_service_alone(store: GraphStore, follower: TopologyFollower) -> None:
     follower.changed("Pod", pod("cart-1", podIP="10.0.0.1"))
     assert len(store.history(CART)) == 2

@@ -6,6 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from verify.kubernetes import Api, Refused, path_of
+
 __all__ = ["load_service"]
 
 
@@ -16,24 +18,15 @@ def load_service(
 
     Needs no way into the cluster but the API server. Answers of 500 and more, and none at all, count as failed.
     """
-    from kubernetes import client, config  # slow to import; experiments run in a process of their own
-    from kubernetes.client.exceptions import ApiException
-
-    config.load_config()  # type: ignore[no-untyped-call]  # the client ships no types for it
-    core = client.CoreV1Api()
-    name = f"{service}:{port}"
+    api = Api()
+    where = f"{path_of('Service', namespace, service)}:{port}/proxy/{path.lstrip('/')}"
 
     def one(at: float) -> bool:
         time.sleep(max(0.0, at - time.monotonic()))
         try:
-            if path:
-                core.connect_get_namespaced_service_proxy_with_path(name, namespace, path, _request_timeout=10)
-            else:
-                core.connect_get_namespaced_service_proxy(name, namespace, _request_timeout=10)
-        except ApiException as error:
-            return bool(error.status and error.status < 500)
-        except OSError:
-            return False
+            api.ask("GET", where)
+        except Refused as error:
+            return 0 < error.status < 500
         return True
 
     begun = time.monotonic()
