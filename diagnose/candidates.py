@@ -101,8 +101,10 @@ def _likeliest(
     worst = -math.inf
     best: list[float] = []
     lacking = dict.fromkeys(leaks, settings.for_each_signal)
+    most = MOST_WEIGHED * settings.looked_at_closely
     for negative, name, faults, explains in waiting:
-        if -negative < worst and not any(lacking.get(key, 0) > 0 for key in explains):
+        hopeless = -negative < worst
+        if hopeless and (len(found) >= most or not any(lacking.get(key, 0) > 0 for key in explains)):
             continue
         scored = weighing.weigh(weighing.piece.entities[name], faults, reaches[name])
         if not scored:
@@ -123,6 +125,8 @@ def _likeliest(
         explained = [key for key, weight in each.faults[0].weights.items() if weight >= settings.explained]
         if place < settings.looked_at_closely or any(lacking[key] > 0 for key in explained):
             kept.append(each)
+            if len(kept) == 2 * settings.looked_at_closely:
+                break
         for key in explained:
             lacking[key] -= 1
     return kept
@@ -171,6 +175,8 @@ def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]
     return found
 
 
+MOST_WEIGHED = 4
+"""How many times as many as are looked at closely are weighed for the sake of single signals, in a storm."""
 SURER = 1.2
 """By how much one direction must be surer than the other to count."""
 
