@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-learning bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-learning bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -68,6 +68,9 @@ bench-verdict: $(STAMP)
 
 bench-offline: $(STAMP)
 	$(BIN)/python -m bench.offline
+
+bench-termination: $(STAMP)
+	$(BIN)/python -m bench.termination
 
 # With KT_TEST_NEO4J_URI on Neo4j as well: what is in that database is lost.
 bench-scale: $(STAMP)

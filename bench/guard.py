@@ -29,10 +29,10 @@ import msgspec
 from graph_schema.model import Hypothesis
 from kt.runtime import Runtime
 from kt.settings import Guard, Kubernetes, Settings
-from remediate.actions.rollback import REVISION
 from remediate.brakes import Spent
 from remediate.cluster import Cluster
 from remediate.plan import Plan
+from remediate.revisions import REVISION
 from remediate.rules import review
 from twin.api import defaults
 from twin.api.app import create_app

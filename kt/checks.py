@@ -106,9 +106,11 @@ def rights(runtime: Runtime) -> Finding:
 
     asked = [("", right) for right in rbac.watched()]
     if runtime.settings.guard.enabled:
-        asked += [("", right) for right in rbac.acted(of_the_cluster=True)]
+        actions = rbac.used(runtime.playbooks.values())
+        asked += [("", right) for right in rbac.acted(actions, of_the_cluster=True)]
         spaces = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")[:MOST_NAMESPACES]
-        asked += [(space["metadata"]["name"], right) for space in spaces for right in rbac.acted(of_the_cluster=False)]
+        needed = rbac.acted(actions, of_the_cluster=False)
+        asked += [(space["metadata"]["name"], right) for space in spaces for right in needed]
     missing: list[str] = []
     for namespace, (group, resource, verb) in _single(asked):
         allowed = runtime.cluster.allowed(verb, group, resource, namespace)

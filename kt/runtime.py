@@ -18,7 +18,16 @@ from kt.incident.state import State
 from kt.notify import Messenger, services
 from kt.policy import Policy, policy_of
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_brakes, open_chaos, open_graph, open_learned, open_leases, open_log, open_pulses
+from kt.stores.places import (
+    open_brakes,
+    open_chaos,
+    open_graph,
+    open_learned,
+    open_leases,
+    open_log,
+    open_pulses,
+    open_trials,
+)
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
@@ -32,6 +41,8 @@ from verify.steady import SymptomCheck
 
 _log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
+CONNECTIONS = 32
+"""To the API server that are kept: each kind that is followed holds one."""
 
 
 def wall_clock() -> datetime:
@@ -57,6 +68,7 @@ class Runtime:
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
         self.brakes = open_brakes(settings)
+        self.trials = open_trials(settings)
         self.pulses = open_pulses(settings, wall_clock)
         self.chaos = open_chaos(settings)
         self.learned = open_learned(settings)
@@ -83,6 +95,7 @@ class Runtime:
             )
         except (ConfigException, OSError) as error:
             raise BadSettings(f"no way to Kubernetes: {error}. Set kubernetes.kubeconfig, or run in a pod.") from error
+        configuration.connection_pool_maxsize = CONNECTIONS
         return client.ApiClient(configuration)
 
     @cached_property
@@ -99,6 +112,8 @@ class Runtime:
             lambda: self.policy().risks,
             self.clock,
             lambda namespace, name: config_versions.kept(self.graph, namespace, name),
+            self.graph.history,
+            lambda fault: self.trials.of(fault=fault),
         )
 
     def _limits(self) -> tuple[Limits, str]:
@@ -138,6 +153,7 @@ class Runtime:
         self.messenger.close()
         self.log.close()
         self.brakes.close()
+        self.trials.close()
         self.pulses.close()
         self.chaos.close()
         self.learned.close()

@@ -179,6 +179,8 @@ class Guard(Section, frozen=True):
     proposed, and no chaos runs."""
     maintenance: tuple[Window, ...] = ()
     """`[[guard.maintenance]]`, said in the same way: KT waits until it is over."""
+    webhooks: tuple[str, ...] = ()
+    """Addresses under which the action `call-webhook` may ask, such as `https://ops.example.com/kt/`."""
     playbooks: str = ""
     """A folder with playbooks of your own, added to the built-in ones."""
 

@@ -25,8 +25,15 @@ PATHS = {
     "Node": ("api/v1", "nodes"),
     "Namespace": ("api/v1", "namespaces"),
     "Event": ("api/v1", "events"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "ResourceQuota": ("api/v1", "resourcequotas"),
+    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "PodMetrics": ("apis/metrics.k8s.io/v1beta1", "pods"),
+    "Job": ("apis/batch/v1", "jobs"),
+    "CronJob": ("apis/batch/v1", "cronjobs"),
 }
-CLUSTER_WIDE = frozenset({"Node", "Namespace"})
+CLUSTER_WIDE = frozenset({"Node", "Namespace", "StorageClass"})
 TIMEOUT_S = 10.0
 
 
@@ -65,12 +72,20 @@ class Cluster:
         answer = self._ask("GET", _path(kind, "", namespace), query=query)
         return [{"kind": kind, **each} for each in answer.get("items", [])]
 
-    def patch(self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False) -> Object:
-        """Patch an object, by merge (a mapping) or by JSON Patch (a list).
+    def patch(
+        self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False, subresource: str = ""
+    ) -> Object:
+        """Patch an object, by merge (a mapping) or by JSON Patch (a list), or a subresource of it, such as `resize`.
 
         `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
-        query = {"fieldManager": "kt", **({"dryRun": "All"} if dry else {})}
-        return self._ask("PATCH", _path(kind, name, namespace), query=query, body=change)
+        path = _path(kind, name, namespace) + (f"/{subresource}" if subresource else "")
+        return self._ask("PATCH", path, query=_query(dry), body=change)
+
+    def create(self, kind: str, namespace: str, thing: Object, *, dry: bool = False) -> Object:
+        """Make an object. Raises `ClusterError`, of code 409 when one of its name is there."""
+        prefix, _ = PATHS[kind]
+        body = {"apiVersion": prefix.partition("/")[2], "kind": kind, **thing}
+        return self._ask("POST", _path(kind, "", namespace), query=_query(dry), body=body)
 
     def evict(self, name: str, namespace: str, *, uid: str, dry: bool = False) -> None:
         """Ask for an eviction; 429 (as `ClusterError`) when a disruption budget forbids it now."""
@@ -139,6 +154,10 @@ class Cluster:
             raise ClusterError(f"{method} {path}: {_reason(data)}", response.status)
         answer: Object = json.loads(data)
         return answer
+
+
+def _query(dry: bool) -> dict[str, str]:
+    return {"fieldManager": "kt", **({"dryRun": "All"} if dry else {})}
 
 
 def _content_type(method: str, body: Patch) -> str:

@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 from remediate.actions import ACTIONS
 from remediate.actions.base import ACTED_AT, ACTION, CannotAct, marks_of
-from remediate.actions.pods import controller_of, ready, serving, siblings_of, workload_of
+from remediate.actions.pods import controller_of, serving, siblings_of, workload_of
 from remediate.brakes import Brakes, Spent, Trip
 from remediate.breaker import reason_to_open
 from remediate.cluster import Cluster, Object
+from remediate.conditions import ready
 from remediate.limits import Limits
 from remediate.ownership import declared_by
 from remediate.plan import Step, Target

@@ -91,3 +91,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Label of a workload or namespace: 0 is the most important."""
     freezes: tuple[Window, ...] = ()
     maintenance: tuple[Window, ...] = ()
+    webhooks: tuple[str, ...] = ()
+    """Addresses under which the action `call-webhook` may ask."""

@@ -72,6 +72,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Services and workloads that depend on what it touches, the nearest first."""
     undo: str = ""
     """How it is undone, in words."""
+    forecast: tuple[str, ...] = ()
+    """What is to be expected of it, in words: whether it helps and how soon, whether what it makes or moves fits."""
+    effect_s: float | None = None
+    """How long it was expected to take until it helps, to be compared with what happened."""
+    chance: float | None = None
+    """How likely it was expected to help."""
     propose_only: str = ""
     """Why a person has to carry it out; empty when KT may."""
     ask: str = ""

@@ -27,9 +27,10 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     """Why others have not."""
 
 
-def look_back(cluster: Cluster, done: Done) -> Look:
-    """How the targets stand to what the actions left there. `done`: oldest first. Raises `ClusterError`."""
-    found = {action: _left(cluster, step, action) for action, step in done.items()}
+def look_back(cluster: Cluster, done: Done, kept: Mapping[str, Mapping[str, object]]) -> Look:
+    """How the targets stand to what the actions left there. `done`: oldest first; `kept`: id of an action → what it
+    gave for its undo. Raises `ClusterError`."""
+    found = {action: _left(cluster, step, action, kept.get(action, {})) for action, step in done.items()}
     return Look(
         differences=tuple(each for left in found.values() for each in left.differences),
         to_do=tuple(action for action in reversed(found) if not found[action].undone and not found[action].nothing),
@@ -57,6 +58,6 @@ def name_of(playbook: str) -> str:
     return f"undo of {playbook}"
 
 
-def _left(cluster: Cluster, step: Step, action: str) -> Left:
+def _left(cluster: Cluster, step: Step, action: str, undo: Mapping[str, object]) -> Left:
     what = ACTIONS[step.action]
-    return what.left(cluster, step, action) if isinstance(what, Revertible) else Left()
+    return what.left(cluster, step, action, undo) if isinstance(what, Revertible) else Left()

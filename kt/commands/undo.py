@@ -150,7 +150,8 @@ def _look(settings: Settings, log: IncidentLog, incident: str, *, as_json: bool)
     playbook = next(action.plan.playbook for action in reversed(state.actions) if action.undoable)
     runtime = Runtime(settings)
     try:
-        look = look_back(runtime.cluster, done)
+        kept = {each.id: each.finished.undo for each in state.actions if each.finished}
+        look = look_back(runtime.cluster, done, kept)
         findings = review_undo(runtime.cluster, runtime.remediator.guard, playbook, done)
     except ClusterError as error:
         raise click.ClickException(f"the cluster does not answer: {error}") from error

@@ -13,6 +13,7 @@ from kt.learned import Learned
 from kt.operators import Operators
 from kt.settings import Settings
 from remediate.brakes import Brakes
+from remediate.trials import Trials
 
 # The Neo4j driver and networkx take time to load; each is loaded only where it is used.
 
@@ -49,6 +50,17 @@ def open_brakes(settings: Settings) -> Brakes:
     from kt.stores.sqlite_brakes import SqliteBrakes
 
     return SqliteBrakes(settings.data / "kt.db")
+
+
+def open_trials(settings: Settings) -> Trials:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_trials import Neo4jTrials
+
+        return Neo4jTrials(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_trials import SqliteTrials
+
+    return SqliteTrials(settings.data / "kt.db")
 
 
 def open_operators(settings: Settings) -> Operators:

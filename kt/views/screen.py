@@ -14,6 +14,7 @@ from rich.text import Text
 from graph_schema.model import Evidence, Hypothesis, Signal
 from kt.incident.events import Probed
 from kt.incident.log import Record
+from kt.incident.outcome import compared, effect_s
 from kt.incident.state import State, Undoing
 from kt.views.words import COLOURS, SEAL, colour, event_words, span, unmapped, waiting
 from remediate.plan import Plan
@@ -39,7 +40,7 @@ def screen(
         *_asked(records),
         *_causes(state, about, full),
         *_plan(state, short, now, full),
-        *_ending(state),
+        *_ending(records, state),
     ]:
         body.add_row(title, part)
     room = max(LEAST_EVENTS, min(MOST_EVENTS, MOST_LINES - _height(body)))
@@ -178,6 +179,8 @@ def _plan(state: State, short: str, now: datetime, full: bool) -> Iterable[tuple
         near = plan.affects if full else plan.affects[:MOST_TOUCHED]
         rest = f" and {len(plan.affects) - len(near)} more" if len(near) < len(plan.affects) else ""
         yield "affects", Text(", ".join(near) + rest)
+    if plan.forecast:
+        yield "forecast", Text("; ".join(plan.forecast))
     yield "undo", Text(plan.undo)
     if plan.guard:
         yield "guard", _guard(plan, full)
@@ -242,9 +245,11 @@ def _wish(undo: Undoing) -> Text:
     return Text(f"{asked.by} wants the state before back{': ' + asked.why if asked.why else ''}{others}", style="bold")
 
 
-def _ending(state: State) -> Iterable[tuple[str, Text]]:
+def _ending(records: Sequence[Record], state: State) -> Iterable[tuple[str, Text]]:
     if state.verdict:
         style = {"held": "green", "regressed": "red"}.get(state.verdict.outcome, "yellow")
         yield "Verdict", Text.assemble((state.verdict.outcome, f"bold {style}"), f": {state.verdict.why}")
+    if state.actions and (told := compared(state.actions[-1].plan, effect_s(records, state))):
+        yield "effect", Text(told)
     for entity, fault, playbook in state.attempts:
         yield "tried", Text(f"{playbook} for {fault} of {entity}: undone or turned down", style="dim")

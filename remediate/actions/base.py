@@ -20,7 +20,7 @@ ACTED_AT = "kt.io/acted-at"
 UNDONE = "kt.io/undone"
 """Annotation with the id of the action that was undone on the object."""
 MARKS = "kt.io/"
-NOT_ANYBODYS_DOING = ("deployment.kubernetes.io/", MARKS)
+NOT_ANYBODYS_DOING = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation", MARKS)
 """Annotations that controllers and KT itself keep: no part of what an action changes."""
 
 
@@ -71,8 +71,8 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 class Revertible(Protocol):
     """An action that can tell beforehand whether it can be taken back; of others the undo itself tells."""
 
-    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
-        """How the step's object stands to what the action left there."""
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        """How the step's object stands to what the action left there. `undo`: what `apply` gave, if it is known."""
         ...
 
 
@@ -177,7 +177,7 @@ def _text(thing: Object) -> list[str]:
         for key, value in marks_of(thing).items()
         if not key.startswith(NOT_ANYBODYS_DOING) and not key.endswith("last-applied-configuration")
     }
-    meta = {key: thing["metadata"][key] for key in ("name", "namespace") if key in thing["metadata"]}
+    meta = {key: thing["metadata"][key] for key in ("name", "namespace", "labels") if key in thing["metadata"]}
     shown: Object = {"metadata": {**meta, "annotations": annotations}}
     shown |= {part: thing[part] for part in ("spec", "data", "binaryData") if thing.get(part)}
     return yaml.dump(shown, Dumper=_DUMPER, sort_keys=True).splitlines(keepends=True)

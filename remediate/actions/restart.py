@@ -75,7 +75,7 @@ class Restart(FieldChange):
         found = cluster.get("Pod", at.name, at.namespace)
         return f"Pod {at.name} is still ending" if found and found["metadata"]["uid"] == at.uid else ""
 
-    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
         return Left(nothing=NOTHING)
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:

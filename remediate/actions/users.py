@@ -69,7 +69,7 @@ class RestartUsers:
     def settled(self, cluster: Cluster, step: Step) -> str:
         return next((why for user in _users(cluster, step) if (why := rolled_out(user))), "")
 
-    def left(self, cluster: Cluster, step: Step, action_id: str) -> Left:
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
         return Left(nothing=NOTHING)
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:

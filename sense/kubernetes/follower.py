@@ -139,7 +139,7 @@ class TopologyFollower:
             if before:
                 self._record(objects.changes(before, thing, at))
             else:
-                self._record(objects.newest_rollouts([thing]))
+                self._record(objects.newest_rollouts([thing], list(self._known[kind].values())))
 
     def observe_calls(self, calls: Iterable[Relation]) -> None:
         """These are all the calls between services that metrics tell of now."""

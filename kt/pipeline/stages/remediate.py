@@ -23,6 +23,7 @@ from kt.incident.events import (
 from kt.incident.state import Action, State
 from kt.pipeline.dependants import dependants
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.learning import learn
 from kt.pipeline.targets import give_back, reserve
 from kt.runtime import Runtime
 from remediate.actions import Outcome
@@ -296,6 +297,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     reserve(runtime, journey.incident, action.plan.steps[action.step].target)
     if state.verdict is not None and state.verdict.outcome == "regressed":
         runtime.brakes.conclude(action.id, "ineffective")
+        learn(runtime, journey, helped=False)
         look_at_breaker(runtime)
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)

@@ -55,7 +55,8 @@ def _begin(runtime: Runtime, journey: Journey, undo: Undoing) -> bool:
             wait_for(runtime, journey, f"Another incident acts on {step.target.kind} {step.target.name}.")
             return False
     try:
-        look = look_back(runtime.cluster, done)
+        kept = {each.id: each.finished.undo for each in state.actions if each.finished}
+        look = look_back(runtime.cluster, done, kept)
         against_it = _against(runtime, undo, look, done, journey) if look.to_do and not look.differences else None
     except ClusterError as error:
         wait_for(runtime, journey, f"The cluster does not answer: {error}")

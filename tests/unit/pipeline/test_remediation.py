@@ -19,6 +19,7 @@ from kt.incident.events import (
     Approved,
     Healed,
     PlanDropped,
+    PlanProposed,
     Postponed,
     RolledBack,
     Verified,
@@ -31,6 +32,7 @@ from remediate.brakes import Stop
 from remediate.cluster import ClusterError, Object
 from remediate.limits import Window
 from remediate.remediator import Refusal
+from remediate.trials import Trial
 from tests.unit.pipeline.desk import CART, T0, Desk
 from verify.verdict import Verdict
 
@@ -40,6 +42,51 @@ def test_a_place_without_a_fault_of_the_catalogue_is_told_and_left_alone(desk: D
     answer = desk.runtime.remediator.propose([where], tried=frozenset())
     assert isinstance(answer, Refusal)
     assert "no safe action is known for Entity.Errors of Deployment/shop/cart" in answer.why
+
+
+def test_a_plan_carries_what_is_to_be_expected_of_it(desk: Desk) -> None:
+    desk.open()
+    desk.visit()
+    (proposed,) = desk.events(PlanProposed)
+    assert proposed.plan.forecast[0] == "helps in about 30 s with 80%; it was never tried for this fault"
+    assert proposed.plan.forecast[1].startswith("all 2 new pods fit")
+
+
+def trials(count: int, *, helped: bool, playbook: str = "scale-out") -> list[Trial]:
+    return [
+        Trial(
+            id=f"{playbook}{number}", at=T0, playbook=playbook, fault="Workload.Overload", target=CART, helped=helped,
+            effect_s=44.0 if helped else None,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def test_what_has_rarely_helped_is_asked_for_though_its_risk_is_low(desk: Desk) -> None:
+    desk.runtime.trials.note(trials(8, helped=False))
+    desk.open()
+    assert desk.visit().state.phase == "awaiting approval"
+    assert desk.events(PlanProposed)[0].approvals_needed == 1
+    assert "helped 0 of 8 times (0% to 32%), here 0 of 8" in desk.events(PlanProposed)[0].plan.forecast[0]
+
+
+def test_a_remedy_that_did_not_help_is_learned_from_once(desk: Desk) -> None:
+    desk.open()
+    desk.visit()
+    desk.say(Verified(at=desk.clock.now, verdict=Verdict(outcome="regressed", why="still slow")))
+    for _ in range(2):
+        desk.visit()
+    (one,) = desk.runtime.trials.of()
+    assert (one.playbook, one.fault, one.target, one.helped) == ("scale-out", "Workload.Overload", CART, False)
+
+
+def test_what_would_fit_nowhere_is_not_proposed(desk: Desk) -> None:
+    for node in desk.runtime.cluster.list("Node"):
+        desk.runtime.cluster.patch("Node", node["metadata"]["name"], "", {"spec": {"unschedulable": True}})
+    cause = Hypothesis(entity=CART, fault="Workload.Overload", probability=0.9)
+    answer = desk.runtime.remediator.propose([cause], tried=frozenset())
+    assert isinstance(answer, Refusal)
+    assert "it would not help: 0 of 2 new pods fit: 3 of the nodes: closed to new pods" in answer.why
 
 
 def test_a_plan_of_low_risk_is_carried_out_at_once(desk: Desk) -> None:
