@@ -41,6 +41,8 @@ from verify.steady import SymptomCheck
 
 _log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
+CONNECTIONS = 32
+"""To the API server that are kept: each kind that is followed holds one."""
 
 
 def wall_clock() -> datetime:
@@ -93,6 +95,7 @@ class Runtime:
             )
         except (ConfigException, OSError) as error:
             raise BadSettings(f"no way to Kubernetes: {error}. Set kubernetes.kubeconfig, or run in a pod.") from error
+        configuration.connection_pool_maxsize = CONNECTIONS
         return client.ApiClient(configuration)
 
     @cached_property

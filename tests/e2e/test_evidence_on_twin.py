@@ -134,7 +134,7 @@ def following(twin: Twin, tmp_path: Path) -> Iterator[Runtime]:
 def test_a_weak_alert_about_a_dead_node_is_solved_by_asking(twin: Twin, following: Runtime) -> None:
     """Without conditions as evidence a shop that lacks replicas says little; the catalogue knows what to ask."""
     at = broken(twin, "node-down")
-    asks = options.Diagnose(metrics=False, events=False, probes=3)
+    asks = options.Diagnose(metrics=False, events=False, probes=3, min_probability=0.999)
     following.settings = msgspec.structs.replace(following.settings, diagnose=asks)
     weak = msgspec.structs.replace(alert("Deployment/shop/cart", "replicas_mismatch", at), confidence=0.7)
     following.log.commit([Append(incident="i", expected=0, events=(AlertsReceived(at=at, signals=(weak,)),))])
