@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-campaign record-campaign bench-verdict bench-abort bench-scale
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-learning bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -54,6 +54,10 @@ docs: $(STAMP)
 bench-overhead: $(STAMP)
 	$(BIN)/python -m bench.overhead
 
+# Ten minutes: is the diagnosis of later incidents better for what was confirmed before?
+bench-learning: $(STAMP)
+	$(BIN)/python -m bench.learning
+
 # How soon an aborted run of chaos is undone.
 bench-abort: $(STAMP)
 	$(BIN)/python -m bench.abort
@@ -65,6 +69,9 @@ bench-verdict: $(STAMP)
 bench-offline: $(STAMP)
 	$(BIN)/python -m bench.offline
 
+bench-termination: $(STAMP)
+	$(BIN)/python -m bench.termination
+
 # With KT_TEST_NEO4J_URI on Neo4j as well: what is in that database is lost.
 bench-scale: $(STAMP)
 	$(BIN)/python -m bench.scale
@@ -72,3 +79,10 @@ bench-scale: $(STAMP)
 lock: $(STAMP)
 	$(BIN)/uv pip compile -q --python-version 3.11 --extra test --no-emit-index-url --no-header --universal pyproject.toml -o requirements/lock.txt
 	$(BIN)/uv pip compile -q --python-version 3.11 --no-emit-index-url --no-header --universal -c requirements/lock.txt --no-annotate --generate-hashes pyproject.toml -o requirements/runtime.txt
+
+# Half a thousand incidents on 50 targets, workers killed at random; some minutes.
+bench-stress: $(STAMP)
+	$(BIN)/python -m bench.stress
+
+bench-guard: $(STAMP)
+	$(BIN)/python -m bench.guard

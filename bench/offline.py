@@ -4,6 +4,9 @@ The incidents come from bench/worlds: flows of requests through random clusters,
 alerts missed, late and spurious, innocent changes, two faults at once. Tuning looked at the seeds of TUNING only; what
 is reported for HELD_OUT was never tuned on.
 
+Each set is diagnosed twice: from alerts, changes and a bare topology, and with the states of objects that the cluster's
+API tells (ready, waiting reasons, endpoints), which KT's own graph always has.
+
     python -m bench.offline [--tuning N] [--held-out N] [--kinds]
 
 Prints a table and, as its last line, one JSON object.
@@ -15,7 +18,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -24,7 +27,7 @@ from bench.alert_rankers import RANKINGS, label_prior
 from bench.worlds import Incident, incident
 from diagnose import diagnose
 from graph_schema.catalogue import load_catalogue
-from graph_schema.model import Diagnosis, Signal, Subgraph
+from graph_schema.model import Diagnosis, Entity, Signal, Subgraph
 from graph_schema.ontology import load_ontology
 from sense.alertmanager import parse
 from sense.index import Index
@@ -53,15 +56,21 @@ class Tally(msgspec.Struct):
     believed: list[tuple[float, bool]] = []
 
 
-def cases(first: int, count: int, mapping: LabelMapping) -> list[Case]:
+def cases(first: int, count: int, mapping: LabelMapping, *, states: bool = False) -> list[Case]:
     found = []
     for seed in range(first, first + count):
         told = incident(seed)
+        if states:
+            told.entities = [_in_state(each, told.states.get(each.id, {})) for each in told.entities]
         entities = {each.id: each for each in told.entities}
         body = json.dumps({"version": "4", "alerts": told.alerts}).encode()
         signals = mapping.signals(parse(body).alerts, Index(told.entities).lookup)
         found.append(Case(told, Subgraph(entities, tuple(told.relations), tuple(told.changes)), signals))
     return found
+
+
+def _in_state(entity: Entity, state: Mapping[str, object]) -> Entity:
+    return msgspec.structs.replace(entity, properties={**entity.properties, **state})
 
 
 def judge(tally: Tally, told: Incident, ranked: Sequence[str], faults: Sequence[str] = ()) -> bool:
@@ -106,13 +115,13 @@ def calibration_points(believed: Sequence[tuple[float, bool]], groups: int = 8) 
     return [(round(said / n, 3), round(right / n, 3)) for said, right, n in pools]
 
 
-def run(first: int, count: int, *, kinds: bool = False) -> dict[str, object]:
+def run(first: int, count: int, *, kinds: bool = False, states: bool = False) -> dict[str, object]:
     """The figures of one set of seeds."""
     ontology = load_ontology()
     catalogue, mapping = load_catalogue(ontology=ontology), LabelMapping.load()
     tally = Tally()
     by_kind: dict[str, Tally] = defaultdict(Tally)
-    asked = cases(first, count, mapping)
+    asked = cases(first, count, mapping, states=states)
     blamed = [entity.split("/")[0] for case in asked for truth in case.told.truths for entity in truth.entities[:1]]
     baselines = {**RANKINGS, "label_prior": label_prior(blamed)}
     others = {name: Tally() for name in baselines}
@@ -192,9 +201,15 @@ def main() -> None:
     parser.add_argument("--kinds", action="store_true", help="figures for each kind of fault, too")
     given = parser.parse_args()
     answer: dict[str, object] = {}
-    for name, first, count in (("tuning", TUNING, given.tuning), ("held_out", HELD_OUT, given.held_out)):
+    sets = (
+        ("tuning", TUNING, given.tuning, False),
+        ("tuning_with_states", TUNING, given.tuning, True),
+        ("held_out", HELD_OUT, given.held_out, False),
+        ("held_out_with_states", HELD_OUT, given.held_out, True),
+    )
+    for name, first, count, states in sets:
         if count:
-            found = run(first, count, kinds=given.kinds)
+            found = run(first, count, kinds=given.kinds, states=states)
             if given.points and name == "tuning":
                 print("points:", calibration_points(found["believed"]))  # type: ignore[arg-type]
             show(name, found)

@@ -24,6 +24,7 @@ class Strongest(msgspec.Struct, frozen=True):
     dependants: Mapping[str, float]
     sure: frozenset[str]
     states: frozenset[str]
+    proofs: frozenset[str]
     most_states: int
     count: int
 
@@ -68,7 +69,8 @@ class Bounds:
         prior = most.prior + settings.first + (most.changed if weighing.changes.get(entity) else 0.0)
         if most.states:
             known = weighing.states_near(entity) & most.states
-            prior += math.log(settings.state_factor) * min(len(known), most.most_states)
+            each = settings.proof_factor if known & most.proofs else settings.state_factor
+            prior += math.log(each) * min(len(known), most.most_states)
         explains = frozenset(key for key, weight in weights.items() if weight >= settings.explained)
         return prior + diminished(gains, settings.same_entity) + math.log(most.count), explains
 
@@ -88,5 +90,6 @@ class Bounds:
             effects=effects, symptoms=symptoms, dependants=dependants,
             sure=frozenset(symptom for fault in faults for symptom in fault.sure),
             states=frozenset(name for fault in faults for name in fault.states),
+            proofs=frozenset(name for fault in faults for name in fault.proof),
             most_states=max(len(fault.states) for fault in faults), count=len(faults),
         )  # fmt: skip

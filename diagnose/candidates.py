@@ -16,12 +16,13 @@ import msgspec
 from diagnose.bounds import Bounds
 from diagnose.evidence import Unit
 from diagnose.paths import Reach
+from diagnose.probes import Answers, answered, spoken_for
 from diagnose.score import Scored, Weighing, Where
 from diagnose.settings import Settings
 from diagnose.silence import Silence
 from diagnose.wiring import SELF, Wiring
 from graph_schema.catalogue import Catalogue, FaultMode
-from graph_schema.model import Entity
+from graph_schema.model import Entity, Evidence, ProbeAnswer
 from graph_schema.ontology import Ontology
 
 
@@ -53,14 +54,17 @@ SILENT = frozenset({"ReplicaSet", "Revision", "EndpointSlice", "Unmapped"})
 """Kinds that are parts of others' working; their faults are those of what owns them."""
 
 
-def candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
-    """The likeliest candidates of the incident and of each of its signals, best first, what is missing counted."""
+def candidates(weighing: Weighing, catalogue: Catalogue, answers: Iterable[ProbeAnswer] = ()) -> list[Candidate]:
+    """The likeliest candidates of the incident and of each of its signals, best first, what is missing counted.
+
+    `answers`: what came of probes.
+    """
     reaches: dict[str, dict[Where, dict[str, Reach]]] = defaultdict(lambda: defaultdict(dict))
     for unit in weighing.seen.units:
         for (entity, mode), reach in weighing.paths.to(*unit.key).items():
             reaches[entity][unit.key][mode] = reach
     weighing = msgspec.structs.replace(weighing, carried=_carried(weighing))
-    found = _likeliest(weighing, catalogue, reaches)
+    found = _likeliest(weighing, catalogue, reaches, {(each.question, each.confirms): each for each in answers})
     leaks, settings = leaks_of(weighing.seen.units), weighing.settings
     silence = Silence(weighing)
     for each in found:
@@ -74,7 +78,10 @@ def candidates(weighing: Weighing, catalogue: Catalogue) -> list[Candidate]:
 
 
 def _likeliest(
-    weighing: Weighing, catalogue: Catalogue, reaches: Mapping[str, Mapping[Where, Mapping[str, Reach]]]
+    weighing: Weighing,
+    catalogue: Catalogue,
+    reaches: Mapping[str, Mapping[Where, Mapping[str, Reach]]],
+    answers: Answers,
 ) -> list[Candidate]:
     """The best `looked_at_closely`, and of what explains each signal the best `for_each_signal`.
 
@@ -87,7 +94,8 @@ def _likeliest(
         faults = faults_of(weighing.piece.entities[name], catalogue, weighing.ontology, weighing.wiring)
         if faults:
             bound, explains = bounds.of(name, faults, by_unit)
-            waiting.append((-bound, name, faults, explains))
+            hoped = spoken_for(weighing.piece.entities[name], faults, answers) if answers else 0.0
+            waiting.append((-bound - hoped, name, faults, explains))
     waiting.sort(key=lambda each: each[:2])
     found: list[Candidate] = []
     worst = -math.inf
@@ -99,6 +107,8 @@ def _likeliest(
         scored = weighing.weigh(weighing.piece.entities[name], faults, reaches[name])
         if not scored:
             continue
+        if answers:
+            _count_answers(scored, answers)
         made = candidate(scored, leaks, settings)
         found.append(made)
         insort(best, -made.odds)
@@ -116,6 +126,15 @@ def _likeliest(
         for key in explained:
             lacking[key] -= 1
     return kept
+
+
+def _count_answers(scored: Iterable[Scored], answers: Answers) -> None:
+    """What probes answered moves the odds of the faults that they were about."""
+    for each in scored:
+        for weight, text in answered(each.entity, each.fault, answers):
+            each.prior += weight
+            found = Evidence(text=text, weight=weight, entity=each.entity.id)
+            (each.evidence_for if weight > 0 else each.evidence_against).append(found)
 
 
 def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]]:

@@ -19,7 +19,7 @@ from diagnose.score import Weighing, Where
 from diagnose.settings import Settings
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
-from graph_schema.model import Change, Diagnosis, Evidence, Hypothesis, Signal, Subgraph
+from graph_schema.model import Change, Diagnosis, Evidence, Hypothesis, ProbeAnswer, Signal, Subgraph
 from graph_schema.ontology import Ontology
 
 DEFAULTS = Settings()
@@ -46,12 +46,14 @@ def diagnose(
     now: datetime,
     settings: Settings = DEFAULTS,
     rules: Collection[str] | None = None,
+    answers: Collection[ProbeAnswer] = (),
 ) -> Diagnosis:
     """Rank what may be behind these signals. `now` is the onset when no signal is firing on a known entity.
 
     `rules`: the symptoms that the alert rules in use watch for, if known; only those are missed when they are silent.
+    `answers`: what came of probes.
     """
-    found = consider(piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules)
+    found = consider(piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules, answers=answers)
     shown = found.ranked[: settings.most_hypotheses]
     hypotheses = tuple(_hypothesis(each, found, settings) for each in shown)
     enough = bool(hypotheses) and hypotheses[0].probability >= settings.enough
@@ -62,7 +64,9 @@ def diagnose(
         unmapped=found.unmapped,
         warnings=_warnings(piece, ontology),
         enough=enough or not found.seen.units,
-        next_probe=next_probe(hypotheses, found.piece.entities, catalogue),
+        next_probe=next_probe(
+            hypotheses, found.piece.entities, catalogue, asked={(each.question, each.confirms) for each in answers}
+        ),
     )
 
 
@@ -75,6 +79,7 @@ def consider(
     now: datetime,
     settings: Settings = DEFAULTS,
     rules: Collection[str] | None = None,
+    answers: Collection[ProbeAnswer] = (),
 ) -> Considered:
     """Weigh every fault of every entity that could have brought about at least one of the signals."""
     piece = with_absent(piece, ontology)
@@ -89,7 +94,7 @@ def consider(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules,
         paths=Paths(piece, ontology, wiring, settings.hops, len(seen.units)), changes=_changes(piece, wiring),
     )  # fmt: skip
-    ranked, causes, taken = _explain(candidates(weighing, catalogue), seen.units, settings)
+    ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), seen.units, settings)
     unexplained = tuple(
         signal.fingerprint
         for unit in seen.units
@@ -181,6 +186,7 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
         )
         for signal, unit in explained
     ]
+    taught = [Evidence(text=best.fault.learned)] if best.fault.learned else []
     return Hypothesis(
         entity=each.entity.id,
         fault=best.fault.name,
@@ -191,7 +197,9 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
         ),
         explains=tuple(signal.fingerprint for signal, _ in explained),
         paths=tuple(best.reaches[unit.key].path for _, unit in explained),
-        evidence_for=tuple(sorted([*seen, *best.evidence_for], key=lambda evidence: (-evidence.weight, evidence.text))),
+        evidence_for=tuple(
+            sorted([*seen, *best.evidence_for, *taught], key=lambda evidence: (-evidence.weight, evidence.text))
+        ),
         evidence_against=tuple(sorted(best.evidence_against, key=lambda evidence: (evidence.weight, evidence.text))),
         change=best.change,
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from graph_schema.catalogue import Catalogue, Probe
-from graph_schema.model import Entity, Hypothesis, NextProbe
+from graph_schema.catalogue import Catalogue, FaultMode, Probe
+from graph_schema.model import Entity, Hypothesis, NextProbe, ProbeAnswer
 
 LOOKED_AT = 5
 """Hypotheses whose probes are considered."""
@@ -14,12 +14,22 @@ FAULTS_EACH = 3
 WORTH_BITS = 0.01
 
 
+def anything(_: NextProbe) -> bool:
+    return True
+
+
 def next_probe(
-    hypotheses: Sequence[Hypothesis], entities: Mapping[str, Entity], catalogue: Catalogue
+    hypotheses: Sequence[Hypothesis],
+    entities: Mapping[str, Entity],
+    catalogue: Catalogue,
+    *,
+    asked: Collection[tuple[str, str]] = (),
+    may: Callable[[NextProbe], bool] = anything,
 ) -> NextProbe | None:
     """The probe of most expected information gain; None when no answer would change anything.
 
-    Hypotheses are taken as exclusive, with "none of these" taking the rest of the probability.
+    Hypotheses are taken as exclusive, with "none of these" taking the rest of the probability. `asked`: (question,
+    what confirms) of those that were asked already; `may`: which ones come into question at all.
     """
     beliefs = _beliefs(hypotheses[:LOOKED_AT])
     rest = max(0.0, 1 - sum(beliefs.values()))
@@ -30,8 +40,11 @@ def next_probe(
         for probe in catalogue.faults[fault].probes:
             others = [value for key, value in beliefs.items() if key != (entity, fault)]
             gain = information(belief, [*others, rest], probe.hit, probe.otherwise)
-            if gain >= WORTH_BITS and (best is None or gain > best.gain_bits + 1e-9):
-                best = _asked(entities[entity], fault, probe, gain)
+            if gain < WORTH_BITS or (best is not None and gain <= best.gain_bits + 1e-9):
+                continue
+            found = _asked(entities[entity], fault, probe, gain)
+            if (found.question, found.confirms) not in asked and may(found):
+                best = found
     return best
 
 
@@ -59,15 +72,39 @@ def _entropy(shares: Sequence[float]) -> float:
     return -sum(share * math.log2(share) for share in shares if share > 0)
 
 
+def filled(text: str, entity: Entity) -> str:
+    """A question about this entity."""
+    for word, value in (("kind", entity.kind), ("name", entity.name), ("namespace", entity.namespace)):
+        text = text.replace(f"{{{word}}}", value)
+    return text
+
+
 def _asked(entity: Entity, fault: str, probe: Probe, gain: float) -> NextProbe:
-    words = {"kind": entity.kind, "name": entity.name, "namespace": entity.namespace}
-
-    def filled(text: str) -> str:
-        for word, value in words.items():
-            text = text.replace(f"{{{word}}}", value)
-        return text
-
     return NextProbe(
-        entity=entity.id, fault=fault, promql=filled(probe.promql), kubernetes=filled(probe.kubernetes),
-        confirms=probe.confirms, gain_bits=round(gain, 4),
+        entity=entity.id, fault=fault, promql=filled(probe.promql, entity),
+        kubernetes=filled(probe.kubernetes, entity), confirms=probe.confirms, gain_bits=round(gain, 4),
     )  # fmt: skip
+
+
+Answers = Mapping[tuple[str, str], ProbeAnswer]
+"""(question, what confirms) → answer."""
+
+
+def spoken_for(entity: Entity, faults: Iterable[FaultMode], answers: Answers) -> float:
+    """The most log-odds that answers can add to any of these faults."""
+    return max(sum(max(0.0, weight) for weight, _ in answered(entity, fault, answers)) for fault in faults)
+
+
+def answered(entity: Entity, fault: FaultMode, answers: Answers) -> list[tuple[float, str]]:
+    """(log-likelihood ratio, in words) of each answer that speaks for or against this fault of this entity (Bayes).
+
+    `answers`: by question and what confirms.
+    """
+    found = []
+    for probe in fault.probes:
+        answer = answers.get((filled(probe.question, entity), probe.confirms))
+        if answer is None or answer.confirmed is None:
+            continue
+        likely, else_ = (probe.hit, probe.otherwise) if answer.confirmed else (1 - probe.hit, 1 - probe.otherwise)
+        found.append((math.log(likely / else_), f"asked {answer.question}: {answer.saw or 'answered'}"))
+    return found

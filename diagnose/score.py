@@ -23,6 +23,8 @@ UNKNOWN = "unknown"
 UNKNOWN_SYMPTOM = 0.25
 OWN = 0.45
 """From this strength on, a symptom is the entity's own: seen on it, on its parts or on its face."""
+FOLLOWED = "phase"
+"""A property that every pod has whose state is kept."""
 MOST_PARTS = 50
 """Parts whose states are looked at."""
 Where = tuple[str, str]
@@ -57,6 +59,11 @@ class Scored(msgspec.Struct, kw_only=True):
             for key, weight in self.weights.items()
             if key in seen
         }
+
+
+def state_speaks(fault: FaultMode, name: str, settings: Settings) -> float:
+    """The factor on the odds when the entity has this state of the fault's."""
+    return settings.proof_factor if name in fault.proof else settings.state_factor
 
 
 def fits(found: Any, wanted: Any) -> bool:
@@ -223,22 +230,21 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
             # The graph may have been written down before the change.
             if scored.change is not None and (name == "exists" or self._fits(scored.fault, scored.change)):
                 continue
+            speaks = math.log(state_speaks(scored.fault, name, self.settings))
             if name in scored.entity.properties:
                 found = scored.entity.properties[name]
-                matches = fits(found, value)
-                self._add(
-                    scored, math.log(self.settings.state_factor) * (1 if matches else -1), f"its {name} is {found}"
-                )
+                self._add(scored, speaks if fits(found, value) else -speaks, f"its {name} is {found}")
                 continue
-            # A workload's faults show in the state of its pods; a pod in another state says nothing.
+            # A workload's faults show in the state of its pods.
             front = self.wiring.parts(scored.entity.id)
             pods = [*front, *(part for each in front[:MOST_PARTS] for part in self.wiring.parts(each)[:MOST_PARTS])]
-            for pod in pods:
-                known = self.piece.entities.get(pod)
-                if known is not None and name in known.properties and fits(known.properties[name], value):
-                    state = known.properties[name]
-                    self._add(scored, math.log(self.settings.state_factor), f"{name} of {pod} is {state}")
-                    break
+            told = {pod: known.properties for pod in pods if (known := self.piece.entities.get(pod)) is not None}
+            showing = next((pod for pod, states in told.items() if name in states and fits(states[name], value)), None)
+            if showing is not None:
+                self._add(scored, speaks, f"{name} of {showing} is {told[showing][name]}")
+            elif name in scored.fault.proof and any(FOLLOWED in states for states in told.values()):
+                # Of pods that are followed everything is known, also what is not the case.
+                self._add(scored, -math.log(self.settings.state_factor), f"{name} of none of its pods is that")
 
     def states_near(self, entity: str) -> set[str]:
         """Names of the properties of the entity and of its parts."""

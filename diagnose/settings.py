@@ -57,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     other_change: float = 0.6
     """Exponent on the largest factor for a change of a kind that nobody knows."""
     state_factor: float = 8.0
+    proof_factor: float = 60.0
     """Factor on the odds when the entity's own state matches (or, inverted, contradicts) the fault."""
     explained: float = 0.12
     """A hypothesis explains a signal from this strength on."""

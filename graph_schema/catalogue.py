@@ -65,6 +65,8 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     """Symptoms that hardly anything else brings about on this very entity."""
     states: dict[str, Any] = {}
     """Properties of the entity that speak for the fault when they have this value, or one of these values."""
+    proof: frozenset[str] = frozenset()
+    """Those of the states that hardly anything else brings about."""
     changes: dict[str, float] = {}
     """Kind of change → factor on the odds right after it."""
     unprompted: float | None = None
@@ -78,6 +80,8 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     """Where the facts come from."""
     file: str = ""
+    learned: str = ""
+    """What confirmed causes changed about it, in words; never in a file."""
 
     @property
     def comes_alone(self) -> float:
@@ -132,7 +136,7 @@ def _catalogue(files: Iterable[Located], ontology: Ontology) -> Catalogue:
 
 def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) -> FaultMode:
     given = dict(part.items())
-    only_known(given, [field for field in FaultMode.__struct_fields__ if field not in ("name", "file")])
+    only_known(given, [field for field in FaultMode.__struct_fields__ if field not in ("name", "file", "learned")])
     for needed in ("about", "prior", "symptoms", "effects", "probes", "source"):
         if needed not in given:
             raise part.error(f"{name} has no “{needed}”")
@@ -146,6 +150,8 @@ def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) 
             share(where)
     for each in given["sure"].each() if "sure" in given else ():
         known(str(each.value), ontology.symptoms, each, "symptom")
+    for each in given["proof"].each() if "proof" in given else ():
+        known(str(each.value), given["states"].value if "states" in given else {}, each, "state of the fault")
     on = _kinds(given["on"], ontology) if "on" in given else usual
     if not on:
         raise part.error(f"{name} is on nothing: “on” is missing, in it and at the top of the file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,16 @@ def read(path: Path, name: str | None = None) -> Located:
     if node is None:
         raise BadKnowledge(f"{file}: is empty")
     return Located(file, node)
+
+
+def path_of(message: str) -> list[str | int]:
+    """Where msgspec says it is: “… - at `$.steps[0].action`”, and the field that it names."""
+    at = re.search(r"at `\$(.*?)`", message)
+    found: list[str | int] = [
+        int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", at[1] if at else "")
+    ]
+    unknown = re.search(r"unknown field `(.+?)`", message)
+    return [*found, unknown[1]] if unknown else found
 
 
 def _plain(node: yaml.Node) -> Any:

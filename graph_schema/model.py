@@ -172,6 +172,23 @@ class NextProbe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gain_bits: float
     """Expected information gain over the hypotheses, in bits."""
 
+    @property
+    def question(self) -> str:
+        return self.promql or self.kubernetes
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a probe: it counts for every fault that asks the same and is confirmed by the same."""
+
+    question: str
+    """As it was asked: PromQL, or what was read of Kubernetes."""
+    confirms: str
+    """The answer that speaks for a fault, in the words of the catalogue."""
+    confirmed: bool | None
+    """None: nothing was there to answer it, which speaks neither for nor against."""
+    saw: str = ""
+    """What was read, or why nothing could be."""
+
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """Ranked, best first, one hypothesis for each entity.

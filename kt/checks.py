@@ -106,9 +106,11 @@ def rights(runtime: Runtime) -> Finding:
 
     asked = [("", right) for right in rbac.watched()]
     if runtime.settings.guard.enabled:
-        asked += [("", right) for right in rbac.acted(of_the_cluster=True)]
+        actions = rbac.used(runtime.playbooks.values())
+        asked += [("", right) for right in rbac.acted(actions, of_the_cluster=True)]
         spaces = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")[:MOST_NAMESPACES]
-        asked += [(space["metadata"]["name"], right) for space in spaces for right in rbac.acted(of_the_cluster=False)]
+        needed = rbac.acted(actions, of_the_cluster=False)
+        asked += [(space["metadata"]["name"], right) for space in spaces for right in needed]
     missing: list[str] = []
     for namespace, (group, resource, verb) in _single(asked):
         allowed = runtime.cluster.allowed(verb, group, resource, namespace)
@@ -142,7 +144,7 @@ def guard(runtime: Runtime) -> Finding:
     spaces = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
     names = ", ".join(sorted(space["metadata"]["name"] for space in spaces))
     if names:
-        return Finding(detail=f"on; KT may act in: {names}")
+        return Finding(detail=f"on, policy {runtime.policy().version}; KT may act in: {names}")
     fix = f"kubectl label namespace NAME {OPT_IN}=enabled lets KT act there"
     return Finding(state="odd", detail="on, but no namespace is opted in", fix=fix)
 
@@ -156,6 +158,25 @@ def stop(runtime: Runtime) -> Finding:
     return Finding(state="odd", detail=said(stopped), fix="`kt resume` lets go: nothing acts until then")
 
 
+def breaker(runtime: Runtime) -> Finding:
+    trip = runtime.brakes.tripped()
+    if trip is None:
+        return Finding(detail="closed; it never opened")
+    if trip.until <= runtime.clock():
+        by = f", closed by {trip.closed_by}" if trip.closed_by else ""
+        return Finding(detail=f"closed; it was last open until {trip.until:%Y-%m-%d %H:%M} UTC{by}: {trip.why}")
+    fix = "look at the incidents of the last hour, then wait, or `kt resume --breaker`"
+    return Finding(state="odd", detail=f"open until {trip.until:%H:%M} UTC, KT only proposes: {trip.why}", fix=fix)
+
+
+def notify(runtime: Runtime) -> Finding:
+    names = [address.partition(":")[0] for address in runtime.settings.notify.urls.split()]
+    if names:
+        return Finding(detail=f"{', '.join(names)}: {', '.join(runtime.settings.notify.kinds)}; `kt notify` tries them")
+    fix = "set notify.urls, so that people need not look whether KT waits for them"
+    return Finding(state="odd", detail="nobody is told of anything", fix=fix)
+
+
 CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("incident log", log, "see store.* in the settings: the folder must be writable, or Neo4j must answer"),
     ("graph", graph, "see store.* in the settings"),
@@ -166,6 +187,8 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("prometheus", prometheus, "set prometheus.url"),
     ("guard", guard, "the cluster must answer first"),
     ("stop", stop, "the incident log must answer first"),
+    ("breaker", breaker, "the incident log must answer first"),
+    ("notify", notify, "see notify.* in the settings"),
 )
 
 

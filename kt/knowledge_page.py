@@ -50,7 +50,11 @@ def section(fault: FaultMode, ontology: Ontology) -> list[str]:
     if fault.dependants:
         lines.append(f"- shows on what rests on it: {_told(fault.dependants)}")
     if fault.states:
-        lines.append(f"- its state: {', '.join(f'{name} is {value}' for name, value in fault.states.items())}")
+        told = (
+            f"{name} is {value}{' (all but proof)' if name in fault.proof else ''}"
+            for name, value in fault.states.items()
+        )
+        lines.append(f"- its state: {', '.join(told)}")
     if fault.changes:
         lines.append(
             f"- brought about by: {', '.join(f'{kind} (odds × {factor:g})' for kind, factor in fault.changes.items())}"

@@ -34,7 +34,10 @@ class Beat:
 
 
 def follower(runtime: Runtime) -> TopologyFollower:
-    return TopologyFollower(runtime.api_client, runtime.graph, runtime.clock, runtime.settings.kubernetes.cluster)
+    options = runtime.settings.kubernetes
+    return TopologyFollower(
+        runtime.api_client, runtime.graph, runtime.clock, options.cluster, secrets=options.secrets
+    )  # fmt: skip
 
 
 class CallsWatch:

@@ -12,6 +12,7 @@ from typing import Any
 
 from remediate.actions import ACTIONS
 from remediate.cluster import CLUSTER_WIDE, PATHS
+from remediate.playbook import Playbook, load_playbooks
 from sense.kubernetes import events, follower
 from verify import rights
 
@@ -30,9 +31,19 @@ def watched() -> list[Right]:
     return [(*_place(path), WATCH) for path in follower.PATHS.values()]
 
 
-def acted(*, of_the_cluster: bool) -> list[Right]:
+def used(playbooks: Iterable[Playbook]) -> frozenset[str]:
+    """The actions that these playbooks are made of: what no playbook does needs no right."""
+    return frozenset(step.action for playbook in playbooks for step in playbook.steps)
+
+
+def built_in() -> frozenset[str]:
+    """The actions of the playbooks that come with KT."""
+    return used(load_playbooks(ACTIONS).values())
+
+
+def acted(actions: Iterable[str], *, of_the_cluster: bool) -> list[Right]:
     """What acting and attacking a fix need, on nodes or on objects of a namespace."""
-    needed = [rule for action in ACTIONS.values() for rule in action.rules]
+    needed = _needed(actions)
     mine = [rule for rule in needed if (rule[1] in OF_THE_CLUSTER) == of_the_cluster]
     return mine if of_the_cluster else [*mine, *rights.RIGHTS]
 
@@ -43,9 +54,19 @@ def watching() -> list[dict[str, Any]]:
     return [role, _binding("kt-watch", ACCOUNTS)]
 
 
-def acting() -> list[dict[str, Any]]:
-    """Carrying out plans: on nodes in the whole cluster, on anything else where a RoleBinding grants it."""
-    needed = [rule for action in ACTIONS.values() for rule in action.rules]
+def watching_secrets() -> list[dict[str, Any]]:
+    """Listing and watching Secrets, for `kubernetes.secrets`. KT asks for their metadata only; the right shows more."""
+    return [
+        _role("kt-watch-secrets", [(*_place(follower.SECRETS), "list watch")]),
+        _binding("kt-watch-secrets", ("kt-beat",)),
+    ]
+
+
+def acting(actions: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Carrying out plans: on nodes in the whole cluster, on anything else where a RoleBinding grants it.
+
+    `actions`: which ones; those of the playbooks that come with KT unless told otherwise."""
+    needed = _needed(built_in() if actions is None else actions)
     nodes = [rule for rule in needed if rule[1] in OF_THE_CLUSTER]
     return [
         _role("kt-act", [rule for rule in needed if rule[1] not in OF_THE_CLUSTER]),
@@ -76,6 +97,10 @@ def granted(namespace: str, roles: Iterable[str] = ("kt-act", "kt-verify")) -> l
         }
         for role in roles
     ]
+
+
+def _needed(actions: Iterable[str]) -> list[Right]:
+    return [rule for name in sorted(actions) for rule in ACTIONS[name].rules]
 
 
 def _place(path: str) -> tuple[str, str]:

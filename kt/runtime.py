@@ -15,12 +15,24 @@ from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
 from kt.incident.state import State
+from kt.notify import Messenger, services
+from kt.policy import Policy, policy_of
 from kt.settings import BadSettings, Settings
-from kt.stores.places import open_brakes, open_chaos, open_graph, open_leases, open_log, open_pulses
+from kt.stores.places import (
+    open_brakes,
+    open_chaos,
+    open_graph,
+    open_learned,
+    open_leases,
+    open_log,
+    open_pulses,
+    open_trials,
+)
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster, ClusterError
 from remediate.guard import Guard
+from remediate.limits import Limits
 from remediate.playbook import load_playbooks
 from remediate.remediator import Remediator
 from sense.index import pick
@@ -38,9 +50,14 @@ def wall_clock() -> datetime:
 class Runtime:
     """What the stages are given. What needs the network is connected at first use."""
 
-    def __init__(self, settings: Settings, clock: Clock = wall_clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock = wall_clock, policy: Callable[[], Policy] | None = None
+    ) -> None:
+        """`policy`: what the guard and the approvals go by now; else always what the settings say."""
         self.settings = settings
         self.clock = clock
+        fixed = policy_of(settings)
+        self.policy = policy or (lambda: fixed)
         self.workdir: Path = settings.data / "experiments"
         self.telemetry = Telemetry()
         self.ontology = load_ontology()
@@ -49,13 +66,16 @@ class Runtime:
         self.log = open_log(settings)
         self.leases = open_leases(settings, wall_clock)
         self.brakes = open_brakes(settings)
+        self.trials = open_trials(settings)
         self.pulses = open_pulses(settings, wall_clock)
         self.chaos = open_chaos(settings)
+        self.learned = open_learned(settings)
         self.graph = open_graph(settings, self.ontology)
         # Read now: a mistake in a playbook is told at the start, not when it is needed.
         folder = settings.guard.playbooks
         self.playbooks = load_playbooks(ACTIONS, Path(folder) if folder else None)
         self.symptoms = SymptomCheck(settings.prometheus.url)
+        self.messenger = Messenger(services(settings.notify.urls), settings.notify.kinds, self.telemetry.told)
 
     @cached_property
     def api_client(self) -> Any:
@@ -81,16 +101,21 @@ class Runtime:
 
     @cached_property
     def remediator(self) -> Remediator:
-        approval = self.settings.approval
         return Remediator(
             self.cluster,
             self.playbooks,
             self.catalogue,
-            Guard(self.cluster, self.settings.guard.limits, self.brakes, self.clock),
-            {"low": approval.low, "medium": approval.medium, "high": approval.high},
+            Guard(self.cluster, self._limits, self.brakes, self.clock),
+            lambda: self.policy().risks,
             self.clock,
             lambda namespace, name: config_versions.kept(self.graph, namespace, name),
+            self.graph.history,
+            lambda fault: self.trials.of(fault=fault),
         )
+
+    def _limits(self) -> tuple[Limits, str]:
+        policy = self.policy()
+        return policy.guard.limits, policy.version
 
     def warm(self) -> None:
         """Load what the first action would otherwise wait for: the Kubernetes client takes seconds to import."""
@@ -122,8 +147,11 @@ class Runtime:
             self.leases.release(name, state.id, action.fencing)
 
     def close(self) -> None:
+        self.messenger.close()
         self.log.close()
         self.brakes.close()
+        self.trials.close()
         self.pulses.close()
         self.chaos.close()
+        self.learned.close()
         self.graph.close()

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from remediate.limits import Freeze, Limits, Maintenance
+from remediate.limits import Limits, Window
 from verify.stop_when import StopWhen
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -83,6 +82,9 @@ class Kubernetes(Section, frozen=True):
     """The context of the kubeconfig; empty: its current one."""
     cluster: str = "cluster"
     """The name of the cluster in the graph."""
+    secrets: bool = False
+    """Also follow Secrets: that they are there and when they were written, never what they hold. It takes the rights of
+    `kt rbac --secrets`; Kubernetes has none that shows metadata without contents."""
 
 
 class Prometheus(Section, frozen=True):
@@ -108,10 +110,21 @@ class Diagnose(Section, frozen=True):
     """How many relations away from what alerts a cause may be."""
     min_probability: Share = 0.5
     """Below this no remedy is proposed; the incident waits for evidence, then for a person."""
-    metrics: bool = False
+    metrics: bool = True
     """Also ask Prometheus for the minutes around the onset and count what changed as evidence."""
-    events: bool = False
+    events: bool = True
     """Also read Warning events and conditions around the onset from Kubernetes."""
+    rules: bool = True
+    """Also ask Prometheus which alert rules there are: what they watch and do not complain of counts as sound."""
+    budget_s: Positive = 4.0
+    """How long all of that may take; what does not answer in time is left out, and the diagnosis says so."""
+    learning: Literal["off", "accepted", "all"] = "accepted"
+    """What confirmed causes may change of the catalogue's numbers: nothing, what a person accepted
+    (`kt knowledge diff|accept`), or everything; and nothing while fewer than 10 were confirmed."""
+    probes: Annotated[int, msgspec.Meta(ge=0)] = 3
+    """How many read-only questions of the catalogue are asked when the evidence is not enough; 0: none."""
+    probe_timeout_s: Positive = 2.0
+    """How long one of them may take."""
 
 
 class Guard(Section, frozen=True):
@@ -123,6 +136,10 @@ class Guard(Section, frozen=True):
     """How long a target is left alone after KT acted on it."""
     max_share_of_nodes: Share = 0.34
     """Nodes that may be cordoned or not ready at once, the target of the action among them."""
+    node_groups: tuple[str, ...] = ("topology.kubernetes.io/zone",)
+    """Labels of nodes by which they belong together: the zone, and whatever tells your node pools apart."""
+    max_share_of_node_group: Share = 0.5
+    """Nodes of one zone or pool that may be out at once; one may be, but of several never the last."""
     storm_nodes: Annotated[int, msgspec.Meta(ge=1)] = 3
     """So many nodes not ready at once are no node fault: no node remedies then."""
     max_replicas: Annotated[int, msgspec.Meta(ge=1)] = 20
@@ -137,14 +154,33 @@ class Guard(Section, frozen=True):
     """The same for each namespace."""
     max_actions_per_hour_per_target: Annotated[int, msgspec.Meta(ge=0)] = 3
     """Beyond these a person is asked. Pods count for their workload."""
+    max_actions_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 6
+    """Of all workers together; what is more waits."""
     max_ineffective: Annotated[int, msgspec.Meta(ge=1)] = 2
     """After so many times in a day that a playbook did not help a target, a person is asked instead."""
+    breaker_failures: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """After so many actions in a row that failed or did not help, the circuit breaker opens: KT only proposes."""
+    breaker_share: Share = 0.5
+    """It also opens when a smaller share of the last actions helped, once there are `breaker_sample` of them."""
+    breaker_sample: Annotated[int, msgspec.Meta(ge=2)] = 6
+    """So many outcomes a share is told of at least."""
+    breaker_window_s: Positive = 3600.0
+    """How far back outcomes count."""
+    breaker_open_s: Positive = 1800.0
+    """How long it stays open; then the first bad outcome opens it again. `kt resume --breaker` closes it."""
+    max_api_latency_s: Positive = 3.0
+    """An API server whose answers take longer (90th percentile of the last minute) opens it too."""
+    tier_label: str = "kt.io/tier"
+    """Label of a workload or its namespace: what is of tier 0 is never touched without approval."""
     drain_deadline_s: Positive = 600.0
     """How long disruption budgets may hold an eviction back before it is given up and a person is asked."""
-    freezes: tuple[Freeze, ...] = ()
-    """`[[guard.freezes]]` with start, end, namespaces, why: nothing is done then, only proposed."""
-    maintenance: tuple[Maintenance, ...] = ()
-    """`[[guard.maintenance]]` with cron (UTC), duration_s, namespaces, why: KT waits until it is over."""
+    freezes: tuple[Window, ...] = ()
+    """`[[guard.freezes]]` with start and end, or cron, duration_s and zone; namespaces, why: nothing is done then, only
+    proposed, and no chaos runs."""
+    maintenance: tuple[Window, ...] = ()
+    """`[[guard.maintenance]]`, said in the same way: KT waits until it is over."""
+    webhooks: tuple[str, ...] = ()
+    """Addresses under which the action `call-webhook` may ask, such as `https://ops.example.com/kt/`."""
     playbooks: str = ""
     """A folder with playbooks of your own, added to the built-in ones."""
 
@@ -163,6 +199,12 @@ class Approval(Section, frozen=True):
     """As `low`."""
     high: Literal[0, 1, 2] = 2
     """As `low`."""
+    tier0: Literal[1, 2] = 1
+    """How many must agree at least to what touches a workload of tier 0 (guard.tier_label)."""
+    undo: Literal[0, 1, 2] = 0
+    """How many people must agree before `kt undo` takes something back."""
+    own_requests: bool = False
+    """Whether whoever asked for something (`kt undo`) counts among those who agree to it."""
     expires_s: Positive = 3600.0
     """A plan that nobody decided on for so long is given up, and a person is asked to look."""
     require_tokens: bool = False
@@ -170,23 +212,17 @@ class Approval(Section, frozen=True):
     which is right only where everybody who can run `kt` may decide."""
 
 
-class ChaosFreeze(Section, frozen=True, rename={"from_": "from"}):
-    """A time without chaos: `from` and `to`, or `cron`, which says when it begins, and `hours`, how long it lasts."""
+Kind = Literal["proposed", "expired", "outcome", "escalated"]
 
-    why: str = ""
-    from_: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    to: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
-    cron: str = ""
-    hours: Seconds = 0.0
-    zone: str = "UTC"
 
-    def __post_init__(self) -> None:
-        if bool(self.cron and self.hours) == bool(self.from_ and self.to):
-            raise ValueError("a freeze has either `from` and `to`, or `cron` and `hours`")
-        if self.cron:
-            from kt.chaos.times import check  # only who uses it pays for it
+class Notify(Section, frozen=True):
+    """Messages to people through Apprise: Slack, Teams, mail, any webhook."""
 
-            check(self.cron, self.zone)
+    urls: str = ""
+    """Addresses as Apprise writes them, separated by spaces or lines; secrets, so better in a file
+    (KT_NOTIFY__URLS_FILE)."""
+    kinds: tuple[Kind, ...] = ("proposed", "expired", "outcome", "escalated")
+    """Of what: a plan that waits for consent, one that nobody decided on, what became of one, what needs a person."""
 
 
 class Chaos(Section, frozen=True):
@@ -200,8 +236,9 @@ class Chaos(Section, frozen=True):
     """Whether runs may begin while an incident is open."""
     cluster_wide: bool = False
     """Whether actions on nodes, which belong to no namespace, may run."""
-    freeze: tuple[ChaosFreeze, ...] = ()
-    """Times without chaos, such as `{cron = "0 16 * * FRI", hours = 64, zone = "Europe/Berlin", why = "weekend"}`."""
+    freeze: tuple[Window, ...] = ()
+    """Times without chaos beside guard.freezes, such as
+    `{cron = "0 16 * * FRI", duration_s = 230400, zone = "Europe/Berlin", why = "weekend"}`."""
     approvals: Literal[0, 1, 2] = 0
     """How many people have to agree to a run that fell due (`kt chaos approve`) before it begins."""
     approvals_risky: Literal[0, 1, 2] = 0
@@ -270,6 +307,7 @@ class Settings(Section, frozen=True):
     approval: Approval = Approval()
     pipeline: Pipeline = Pipeline()
     chaos: Chaos = Chaos()
+    notify: Notify = Notify()
 
     @property
     def data(self) -> Path:
@@ -278,19 +316,33 @@ class Settings(Section, frozen=True):
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Settings of a file (`path`, else KT_CONFIG, else none) under those of the environment. Raises `BadSettings`."""
-    given = path or (Path(environ["KT_CONFIG"]) if environ.get("KT_CONFIG") else None)
+    given = settings_file(path, environ)
     values = _read(given) if given else {}
-    _convert(values, str(given))
+    if given:
+        _convert(values, given)
     _override(values, environ)
     return _convert(values, "the environment")
 
 
-def _convert(values: dict[str, Any], where: str) -> Settings:
+def settings_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that settings come from, if they come from one."""
+    return path or (Path(environ["KT_CONFIG"]) if environ.get("KT_CONFIG") else None)
+
+
+def _convert(values: dict[str, Any], where: str | Path) -> Settings:
     try:
         # Not strict: values of the environment are text.
         return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise BadSettings(f"{where}: {error}. `kt doctor --settings` lists every key with its meaning.") from error
+        place = f"{where}:{_line(where, str(error))}" if isinstance(where, Path) else where
+        raise BadSettings(f"{place}: {error}. `kt doctor --settings` lists every key with its meaning.") from error
+
+
+def _line(file: Path, message: str) -> int:
+    from graph_schema.located import path_of  # only who made a mistake needs these
+    from kt.toml_lines import line_of
+
+    return line_of(file.read_text(), path_of(message))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -84,6 +84,20 @@ class Telemetry:
             registry=registry,
         )
 
+        self._breaker = Gauge(
+            "kt_breaker_open", "1 while the circuit breaker is open: KT only proposes", registry=registry
+        )
+        self._stopped = Gauge("kt_stopped", "1 while somebody has stopped KT (kt stop)", registry=registry)
+        self._policy_refused = Gauge(
+            "kt_policy_refused", "1 while the policy of the settings file is refused: the one before goes on",
+            registry=registry,
+        )  # fmt: skip
+        self._policy = Gauge(
+            "kt_policy_info", "1 for the version of the policy in force", ["version"], registry=registry
+        )
+        self._messages = Counter(
+            "kt_messages_total", "Messages to people by service and outcome", ["service", "outcome"], registry=registry
+        )
         self._chaos = Counter("kt_chaos_runs_total", "Runs of chaos by outcome", ["outcome"], registry=registry)
 
     def kept(self) -> None:
@@ -116,6 +130,21 @@ class Telemetry:
     def ended(self, state: State) -> None:
         if state.opened_at and state.updated_at:
             self._ended.labels(state.phase).observe((state.updated_at - state.opened_at).total_seconds())
+
+    def held(self, *, stopped: bool, breaker_open: bool) -> None:
+        """Whether everything is held, and whether KT only proposes."""
+        self._stopped.set(stopped)
+        self._breaker.set(breaker_open)
+
+    def policy(self, version: str, problem: str) -> None:
+        """The policy in force; `problem`: why its file is refused, if it is."""
+        self._policy.clear()
+        self._policy.labels(version).set(1)
+        self._policy_refused.set(bool(problem))
+
+    def told(self, service: str, outcome: str) -> None:
+        """A message to people was sent, failed, or was dropped since too many waited."""
+        self._messages.labels(service, outcome).inc()
 
     def chaos(self, outcome: str) -> None:
         self._chaos.labels(outcome).inc()

@@ -1,4 +1,4 @@
-"""What holds all workers at once, kept in a store: the global stop, and the account of what was done lately.
+"""What holds all workers at once, kept in a store: the global stop, the circuit breaker, the account of late actions.
 
 Two stores fulfil the port, held to one contract suite.
 """
@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-OutcomeOf = Literal["", "held", "ineffective"]
+OutcomeOf = Literal["", "held", "ineffective", "failed", "taken back"]
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,17 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     playbook: str
     outcome: OutcomeOf = ""
-    """What the verification found; empty until then."""
+    """What the verification found, that the cluster did not do it, or that a person took it back; empty until then."""
+
+
+class Trip(msgspec.Struct, frozen=True, kw_only=True):
+    """The circuit breaker opened: until then KT only proposes."""
+
+    at: datetime
+    until: datetime
+    why: str
+    closed_by: str = ""
+    """Who closed it before its time."""
 
 
 class Brakes(Protocol):
@@ -47,6 +57,14 @@ class Brakes(Protocol):
 
     def resume(self) -> Stop | None:
         """Let go; what was in force, if anything."""
+        ...
+
+    def trip(self, trip: Trip) -> None:
+        """Keep that the circuit breaker opened, or was closed; what was kept before is replaced."""
+        ...
+
+    def tripped(self) -> Trip | None:
+        """The last time that it opened, also when that is over."""
         ...
 
     def spend(self, spent: Spent, since: datetime, objection: Callable[[Sequence[Spent]], str]) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
+
+from remediate.latency import Latency
 
 Object = dict[str, Any]
 Patch = Object | list[Object]
@@ -22,8 +25,15 @@ PATHS = {
     "Node": ("api/v1", "nodes"),
     "Namespace": ("api/v1", "namespaces"),
     "Event": ("api/v1", "events"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "ResourceQuota": ("api/v1", "resourcequotas"),
+    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "PodMetrics": ("apis/metrics.k8s.io/v1beta1", "pods"),
+    "Job": ("apis/batch/v1", "jobs"),
+    "CronJob": ("apis/batch/v1", "cronjobs"),
 }
-CLUSTER_WIDE = frozenset({"Node", "Namespace"})
+CLUSTER_WIDE = frozenset({"Node", "Namespace", "StorageClass"})
 TIMEOUT_S = 10.0
 
 
@@ -41,10 +51,11 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    """`api_client`: a configured `kubernetes.client.ApiClient`."""
+    """`api_client`: a configured `kubernetes.client.ApiClient`; `timeout_s`: for one request."""
 
-    def __init__(self, api_client: Any) -> None:
-        self._client = api_client
+    def __init__(self, api_client: Any, timeout_s: float = TIMEOUT_S) -> None:
+        self._client, self._timeout_s = api_client, timeout_s
+        self.latency = Latency()
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """The object, or None when there is none. Raises `ClusterError`."""
@@ -61,12 +72,20 @@ class Cluster:
         answer = self._ask("GET", _path(kind, "", namespace), query=query)
         return [{"kind": kind, **each} for each in answer.get("items", [])]
 
-    def patch(self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False) -> Object:
-        """Patch an object, by merge (a mapping) or by JSON Patch (a list).
+    def patch(
+        self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False, subresource: str = ""
+    ) -> Object:
+        """Patch an object, by merge (a mapping) or by JSON Patch (a list), or a subresource of it, such as `resize`.
 
         `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
-        query = {"fieldManager": "kt", **({"dryRun": "All"} if dry else {})}
-        return self._ask("PATCH", _path(kind, name, namespace), query=query, body=change)
+        path = _path(kind, name, namespace) + (f"/{subresource}" if subresource else "")
+        return self._ask("PATCH", path, query=_query(dry), body=change)
+
+    def create(self, kind: str, namespace: str, thing: Object, *, dry: bool = False) -> Object:
+        """Make an object. Raises `ClusterError`, of code 409 when one of its name is there."""
+        prefix, _ = PATHS[kind]
+        body = {"apiVersion": prefix.partition("/")[2], "kind": kind, **thing}
+        return self._ask("POST", _path(kind, "", namespace), query=_query(dry), body=body)
 
     def evict(self, name: str, namespace: str, *, uid: str, dry: bool = False) -> None:
         """Ask for an eviction; 429 (as `ClusterError`) when a disruption budget forbids it now."""
@@ -123,15 +142,22 @@ class Cluster:
             headers["Content-Type"] = _content_type(method, body)
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        begun = time.perf_counter()
         try:
-            response = self._client.call_api(method, url, headers, body=body, _request_timeout=TIMEOUT_S)
+            response = self._client.call_api(method, url, headers, body=body, _request_timeout=self._timeout_s)
             data = response.read()
         except (ApiException, HTTPError, OSError) as error:
             raise ClusterError(f"{method} {path}: {error}") from error
+        finally:
+            self.latency.took(time.perf_counter() - begun)
         if response.status >= 400:
             raise ClusterError(f"{method} {path}: {_reason(data)}", response.status)
         answer: Object = json.loads(data)
         return answer
+
+
+def _query(dry: bool) -> dict[str, str]:
+    return {"fieldManager": "kt", **({"dryRun": "All"} if dry else {})}
 
 
 def _content_type(method: str, body: Patch) -> str:

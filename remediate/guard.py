@@ -5,44 +5,106 @@ Here is what it looks at; what follows from that is in `remediate.rules`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from remediate.actions import ACTIONS
-from remediate.actions.base import ACTED_AT, CannotAct, marks_of
-from remediate.actions.pods import controller_of, ready, serving, siblings_of, workload_of
-from remediate.brakes import Brakes, Spent
+from remediate.actions.base import ACTED_AT, ACTION, CannotAct, marks_of
+from remediate.actions.pods import controller_of, serving, siblings_of, workload_of
+from remediate.brakes import Brakes, Spent, Trip
+from remediate.breaker import reason_to_open
 from remediate.cluster import Cluster, Object
+from remediate.conditions import ready
 from remediate.limits import Limits
 from remediate.ownership import declared_by
 from remediate.plan import Step, Target
-from remediate.rules import DAY, HOUR, OPT_IN, Disturbance, Facts, Finding, NodeFact, over_cap, review
+from remediate.rules import DAY, HOUR, OPT_IN, Disturbance, Facts, Finding, NodeFact, over_cap, over_rate, review
 
 __all__ = ["OPT_IN", "Guard"]
 
 
+KNOWN_S = 5.0
+
+
 class Guard:
-    def __init__(self, cluster: Cluster, limits: Limits, brakes: Brakes, clock: Callable[[], datetime]) -> None:
-        self._cluster, self.limits, self.brakes, self._clock = cluster, limits, brakes, clock
+    """`limits`: those that hold now, by the policy of that version; asked anew each time."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        limits: Callable[[], tuple[Limits, str]],
+        brakes: Brakes,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._cluster, self._limits, self.brakes, self._clock = cluster, limits, brakes, clock
+        self._known: tuple[float, list[str]] = (-KNOWN_S, [])
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits()[0]
+
+    @property
+    def policy(self) -> str:
+        """The version of the policy that decides now."""
+        return self._limits()[1]
 
     def opted_in(self) -> list[str]:
-        """The namespaces whose owners let KT act in them."""
-        spaces = self._cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
-        return sorted(space["metadata"]["name"] for space in spaces)
+        """The namespaces whose owners let KT act in them, a few seconds old: enough to choose by, not to decide by."""
+        at, known = self._known
+        now = time.monotonic()
+        if now - at > KNOWN_S:
+            spaces = self._cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
+            known = sorted(space["metadata"]["name"] for space in spaces)
+            self._known = now, known
+        return known
 
-    def review(self, playbook: str, steps: Sequence[Step], objects: Iterable[Object]) -> list[Finding]:
-        """What every rule says of a plan. `objects`: the targets of the steps as they are now.
+    def _opted_in(self, names: Iterable[str]) -> dict[str, Object]:
+        """Those of these namespaces that are opted in, as they are now."""
+        found = {name: self._cluster.get("Namespace", name) for name in names}
+        return {
+            name: {**space, "kind": "Namespace"}
+            for name, space in found.items()
+            if space and (space["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"
+        }
+
+    def watch(self) -> Trip | None:
+        """Open the circuit breaker if there is reason to; the trip when it opened just now."""
+        now, limits, last = self._clock(), self.limits, self.brakes.tripped()
+        if last is not None and last.until > now:
+            return None
+        why = reason_to_open(self.brakes.since(now - DAY), last, self._cluster.latency.p90_s, now, limits)
+        if not why:
+            return None
+        trip = Trip(at=now, until=now + timedelta(seconds=limits.breaker_open_s), why=why)
+        self.brakes.trip(trip)
+        return trip
+
+    def review(
+        self, playbook: str, steps: Sequence[Step], objects: Iterable[Object], *, aside: frozenset[str] = frozenset()
+    ) -> list[Finding]:
+        """What every rule says of a plan. `objects`: the targets of the steps as they are now; `aside`: actions that
+        start no cooldown, since it is they that are taken back.
 
         Raises `ClusterError`, and the store's error when it cannot tell what was done lately."""
-        return review(self.facts(playbook, steps, objects), self.limits)
+        return review(self.facts(playbook, steps, objects, aside), self.limits)
 
-    def spend(self, action: str, playbook: str, step: Step) -> str:
-        """Count an action that is about to begin; why it must not, when that would be one too many."""
-        now = self._clock()
+    def spend(self, action: str, playbook: str, step: Step) -> tuple[str, bool]:
+        """Count an action that is about to begin; why it must not, when that would be one too many, and whether asking
+        again soon can help."""
+        now, limits, soon = self._clock(), self.limits, False
+
+        def objection(before: Sequence[Spent]) -> str:
+            nonlocal soon
+            over = over_cap(before, [target], spaces, limits)
+            soon = not over
+            return over or over_rate(before, now, limits)
+
         target, namespace = self.counts_for(step), step.target.namespace
         spent = Spent(action=action, at=now, target=target, namespace=namespace, playbook=playbook)
         spaces = [namespace] if namespace else []
-        return self.brakes.spend(spent, now - HOUR, lambda before: over_cap(before, [target], spaces, self.limits))
+        why = self.brakes.spend(spent, now - HOUR, objection)
+        return why, bool(why) and soon
 
     def counts_for(self, step: Step) -> str:
         """A pod counts for its workload: its successors have other names and the same trouble."""
@@ -54,16 +116,19 @@ class Guard:
                 return _key(workload["kind"], target.namespace, workload["metadata"]["name"])
         return key_of(target)
 
-    def facts(self, playbook: str, steps: Sequence[Step], objects: Iterable[Object]) -> Facts:
+    def facts(
+        self, playbook: str, steps: Sequence[Step], objects: Iterable[Object], aside: frozenset[str] = frozenset()
+    ) -> Facts:
         things = {(each["kind"], each["metadata"]["name"]): each for each in objects}
         on_nodes = any(step.target.kind == "Node" for step in steps)
         nodes = self._cluster.list("Node") if on_nodes else []
         moved = {space for step in steps for space in _spaces(step)}
+        opted_in = self._opted_in(sorted(moved))
         return Facts(
             now=self._clock(),
             playbook=playbook,
             namespaces=tuple(sorted(moved)),
-            opted_in=frozenset(self.opted_in()),
+            opted_in=frozenset(opted_in),
             targets=tuple(dict.fromkeys(self.counts_for(step) for step in steps)),
             node_targets=tuple(dict.fromkeys(step.target.name for step in steps if step.target.kind == "Node")),
             nodes=tuple(
@@ -71,10 +136,15 @@ class Guard:
                     name=node["metadata"]["name"],
                     ready=ready(node),
                     unschedulable=bool(node["spec"].get("unschedulable")),
+                    groups=tuple(self._groups(node)),
                 )
                 for node in nodes
             ),
-            acted_at={_name(each): at for each in things.values() if (at := _acted_at(each))},
+            acted_at={
+                _name(each): at
+                for each in things.values()
+                if marks_of(each).get(ACTION) not in aside and (at := _acted_at(each))
+            },
             disturbed=tuple(self._disturbed(steps, things)),
             owned={
                 key_of(step.target): by
@@ -83,9 +153,46 @@ class Guard:
                 and (thing := things.get((step.target.kind, step.target.name)))
                 and (by := declared_by(thing))
             },
+            tiers=dict(self._tiers(steps, things, [opted_in[space] for space in sorted(moved & set(opted_in))])),
             spent=tuple(self.brakes.since(self._clock() - DAY)),
             stop=self.brakes.stopped(),
+            trip=self.brakes.tripped(),
+            api_s=self._cluster.latency.p90_s,
         )
+
+    def _groups(self, node: Object) -> Iterator[str]:
+        labels = node["metadata"].get("labels") or {}
+        for label in self.limits.node_groups:
+            if label in labels:
+                yield f"{label.rpartition('/')[2]} {labels[label]}"
+
+    def _tiers(
+        self, steps: Sequence[Step], things: Mapping[tuple[str, str], Object], spaces: Iterable[Object]
+    ) -> Iterator[tuple[str, int]]:
+        """The tiers of what the steps touch: their targets, the workloads of pods that they end, the namespaces."""
+        touched = [*things.values(), *spaces]
+        for step in steps:
+            named = [f"{step.target.namespace}/{step.target.name}"] if step.target.kind == "Pod" else []
+            touched += self._workloads([*named, *step.parameters.get("pods", ())])
+        for each in touched:
+            if (tier := tier_of(each["metadata"].get("labels") or {}, self.limits.tier_label)) is not None:
+                yield _name(each), tier
+
+    def _workloads(self, pods: Iterable[str]) -> Iterator[Object]:
+        """The pods of these names (namespace/name), and what they belong to, each owner once."""
+        seen: set[str] = set()
+        for name in pods:
+            namespace, _, short = name.partition("/")
+            pod = self._cluster.get("Pod", short, namespace)
+            if pod is None:
+                continue
+            yield {**pod, "kind": "Pod"}
+            owner = controller_of(pod)
+            if owner is not None and owner["uid"] not in seen:
+                seen.add(owner["uid"])
+                workload = workload_of(self._cluster, pod)
+                if workload is not None:
+                    yield workload
 
     def _disturbed(self, steps: Sequence[Step], things: Mapping[tuple[str, str], Object]) -> Iterable[Disturbance]:
         """Single pods that a step ends, and restarts by the workload's own strategy. Evictions keep to the share
@@ -120,6 +227,14 @@ def _restarted(name: str, deployment: Object) -> Disturbance:
     share = int(most[:-1]) * wanted // 100 if isinstance(most, str) else int(most)
     # What is missing already counts within maxUnavailable: a rollout takes no more.
     return Disturbance(workload=name, pods=wanted, missing=0, taken=max(0, min(share, wanted)))
+
+
+def tier_of(labels: Mapping[str, str], label: str) -> int | None:
+    """The tier that the labels tell; what cannot be read counts as the most important, none told as None."""
+    told = labels.get(label)
+    if told is None:
+        return None
+    return int(told) if told.isascii() and told.isdigit() else 0
 
 
 def key_of(target: Target) -> str:

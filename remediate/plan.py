@@ -34,6 +34,28 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unified diff of the object, from the API server's dry run where it has one."""
 
 
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A field of an object that is not as an action left it."""
+
+    target: str
+    """`Deployment shop/cart`."""
+    field: str
+    """JSON pointer."""
+    left: Any
+    """What the action set; None: the field was taken away, or what was set is not known any more."""
+    now: Any
+
+
+class RuleSaid(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one rule of the guard said, in words: the verdict is allow, ask, later, propose or refuse."""
+
+    rule: str
+    verdict: str = "allow"
+    value: str = ""
+    limit: str = ""
+    why: str = ""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A playbook applied to a hypothesis."""
 
@@ -45,15 +67,29 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     steady_state: tuple[str, ...]
     """Selectors or checks that must hold afterwards, as the verify package reads them."""
     blast_radius: tuple[str, ...] = ()
-    """Entities that the actions touch or that depend on what they touch."""
+    """Entities that the actions touch."""
+    affects: tuple[str, ...] = ()
+    """Services and workloads that depend on what it touches, the nearest first."""
     undo: str = ""
     """How it is undone, in words."""
+    forecast: tuple[str, ...] = ()
+    """What is to be expected of it, in words: whether it helps and how soon, whether what it makes or moves fits."""
+    effect_s: float | None = None
+    """How long it was expected to take until it helps, to be compared with what happened."""
+    chance: float | None = None
+    """How likely it was expected to help."""
     propose_only: str = ""
     """Why a person has to carry it out; empty when KT may."""
+    ask: str = ""
+    """Why somebody has to agree, whatever the risk; empty when the risk alone tells."""
+    policy: str = ""
+    """The version of the policy that it was made under."""
+    guard: tuple[RuleSaid, ...] = ()
+    """What the guard said when it was made."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over exact actions, targets and parameters: what an approval is bound to."""
+        """SHA-256 over exact actions, targets, parameters and the policy: what an approval is bound to."""
         what = [
             (
                 step.action,
@@ -66,4 +102,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             )
             for step in self.steps
         ]
-        return hashlib.sha256(msgspec.json.encode((self.playbook, what), order="deterministic")).hexdigest()
+        whole = (self.playbook, what, *([self.policy] if self.policy else []))
+        return hashlib.sha256(msgspec.json.encode(whole, order="deterministic")).hexdigest()

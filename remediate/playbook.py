@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
+
+from graph_schema.located import path_of
+from remediate import parameters
 
 STEADY = frozenset({"symptoms-gone", "dependants-gone", "replicas-ready"})
 """What a playbook can ask to hold; the verify package measures them. `dependants-gone`: the symptoms of everything but
@@ -34,6 +36,12 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     steps: tuple[PlaybookStep, ...]
     steady_state: tuple[str, ...]
     undo: str
+    takes_back: tuple[Literal["rollout", "config"], ...] = ()
+    """The kinds of change that it takes back: it fits best where the diagnosis blames one of these."""
+    cost: Literal["none", "some", "much"] = "none"
+    """What it uses up: more replicas or larger ones, a volume."""
+    effect_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    """How long it usually takes until it helps; what was measured counts more."""
 
 
 def load_playbooks(actions: Collection[str], folder: Path | None = None) -> dict[str, Playbook]:
@@ -62,7 +70,8 @@ def schema() -> dict[str, Any]:
     made = msgspec.json.schema(Playbook)
     made["$defs"]["Playbook"]["properties"]["steady_state"]["items"]["enum"] = sorted(STEADY)
     made["$defs"]["Playbook"]["properties"]["steps"]["minItems"] = 1
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Playbook of KT", **made}
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Playbook of KT", **plain}
 
 
 def _files(folder: Path | None) -> list[tuple[str, str]]:
@@ -96,28 +105,23 @@ def _playbook(file: str, text: str, actions: Collection[str]) -> Playbook:
     try:
         playbook = msgspec.convert(content, Playbook)
     except msgspec.ValidationError as error:
-        raise wrong(str(error), *_path(str(error))) from error
+        raise wrong(str(error), *path_of(str(error))) from error
     if not playbook.steps:
         raise wrong("it has no steps", "steps")
     for number, step in enumerate(playbook.steps):
         if step.action not in actions:
             what = f"“{step.action}” is no action; {', '.join(sorted(actions))} are"
             raise wrong(what, "steps", number, "action")
+        try:
+            parameters.check(step.action, step.parameters)
+        except msgspec.ValidationError as error:
+            what = f"{step.action}: {error}"
+            raise wrong(what, "steps", number, "parameters", *path_of(str(error))) from error
     for number, state in enumerate(playbook.steady_state):
         if state not in STEADY:
             what = f"“{state}” is no steady state; {', '.join(sorted(STEADY))} are"
             raise wrong(what, "steady_state", number)
     return playbook
-
-
-def _path(message: str) -> list[str | int]:
-    """Where msgspec says it is: “… - at `$.steps[0].action`”, and the field that it names."""
-    at = re.search(r"at `\$(.*?)`", message)
-    path: list[str | int] = [
-        int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", at[1] if at else "")
-    ]
-    unknown = re.search(r"unknown field `(\w+)`", message)
-    return [*path, unknown[1]] if unknown else path
 
 
 def _line(node: yaml.Node | None, path: Sequence[str | int]) -> int:

@@ -11,11 +11,16 @@ from graph_schema.catalogue import Catalogue
 from graph_schema.config_versions import ConfigVersion
 from graph_schema.model import Hypothesis
 from remediate.actions import ACTIONS, CannotAct, Mark, Outcome
+from remediate.choosing import Choice, asks, expected, ranked
 from remediate.cluster import PATHS, Cluster, ClusterError, Object
 from remediate.guard import Guard, key_of
+from remediate.parameters import together
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
-from remediate.rules import Finding, Verdict, verdict_of
+from remediate.revisions import History
+from remediate.rules import Finding, Verdict, against, in_words, verdict_of
+from remediate.trials import Trial
+from remediate.whatif import look_ahead
 
 Attempts = frozenset[tuple[str, str, str]]
 """(entity, fault, playbook) that were tried before."""
@@ -28,9 +33,17 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     later: bool = False
 
 
+class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a playbook would do, what is to be expected of that, and what each rule of the guard says."""
+
+    steps: tuple[Step, ...]
+    forecast: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
 class Remediator:
-    """`risks`: risk → how many people must agree (0, 1, 2). `config_versions`: (namespace, name) → what a ConfigMap
-    held, newest first."""
+    """`risks`: risk → how many people must agree (0, 1, 2), and `tier0` → to what touches the most important.
+    `config_versions`: (namespace, name) → what a ConfigMap held, newest first."""
 
     def __init__(
         self,
@@ -38,13 +51,16 @@ class Remediator:
         playbooks: Mapping[str, Playbook],
         catalogue: Catalogue,
         guard: Guard,
-        risks: Mapping[str, int],
+        risks: Callable[[], Mapping[str, int]],
         clock: Callable[[], datetime],
         config_versions: Callable[[str, str], Sequence[ConfigVersion]],
+        history: History = lambda _: (),
+        trials: Callable[[str], Sequence[Trial]] = lambda _: (),
     ) -> None:
         self._cluster, self._playbooks, self._catalogue = cluster, playbooks, catalogue
         self.guard = guard
-        self._risks, self._clock, self._config_versions = risks, clock, config_versions
+        self._trials = trials
+        self._risks, self._clock, self._config_versions, self._history = risks, clock, config_versions, history
 
     def propose(self, hypotheses: Sequence[Hypothesis], *, tried: Attempts) -> Plan | Refusal:
         """The first remedy of the likeliest cause that can be done and was not tried; else one that only a person may
@@ -53,15 +69,15 @@ class Remediator:
         for_a_person: Plan | None = None
         later = False
         for hypothesis in hypotheses:
-            fault = self._catalogue.faults.get(hypothesis.fault)
-            remedies = fault.remedies if fault else ()  # metrics may tell where it arises and not what it is
-            if not remedies:
+            choices = self.choices(hypothesis)
+            if not choices:
                 reasons.append(f"no safe action is known for {hypothesis.fault} of {hypothesis.entity}")
-            for name in remedies:
+            for chosen in choices:
+                name = chosen.playbook
                 if (hypothesis.entity, hypothesis.fault, name) in tried:
                     reasons.append(f"{name} of {hypothesis.entity} was tried and did not help")
                     continue
-                answer = self._plan(hypothesis, self._playbooks[name])
+                answer = self._plan(hypothesis, self._playbooks[name], chosen)
                 if isinstance(answer, Plan) and not answer.propose_only:
                     return answer
                 if isinstance(answer, Plan):
@@ -73,18 +89,51 @@ class Remediator:
             return for_a_person
         return Refusal(why="; ".join(reasons) or "nothing is known that would help", later=later)
 
-    def approvals(self, plan: Plan) -> int:
-        """How many different people must agree."""
-        return self._risks[plan.risk]
+    def choices(self, hypothesis: Hypothesis) -> list[Choice]:
+        """The remedies of a hypothesis, the best first."""
+        fault = self._catalogue.faults.get(hypothesis.fault)
+        remedies = fault.remedies if fault else ()  # metrics may tell where it arises and not what it is
+        return ranked(hypothesis, remedies, self._playbooks, self._trials(hypothesis.fault) if remedies else ())
 
-    def current(self, plan: Plan) -> str | None:
+    def rehearse(self, name: str, entity: str) -> Rehearsal:
+        """What a playbook would do to an entity now, whether or not the guard would let it; nothing is changed.
+
+        Raises `CannotAct` when it does not fit, and `ClusterError`."""
+        playbook, target = self._playbooks[name], self._object(entity)
+        if target is None:
+            raise CannotAct(f"{entity} is not in the cluster")
+        if target["kind"] not in playbook.targets:
+            raise CannotAct(f"{name} is not made for a {target['kind']}; it is for {', '.join(playbook.targets)}")
+        steps = self._prepared(target, playbook)
+        prepared = [self._object(key_of(step.target)) or target for step in steps]
+        findings = self.guard.review(name, steps, prepared)
+        return Rehearsal(steps=steps, forecast=look_ahead(self._cluster, steps).lines, findings=tuple(findings))
+
+    def approvals(self, plan: Plan) -> int:
+        """How many different people must agree: by risk, and at least one where it has rarely helped."""
+        risks = self._risks()
+        before = [each for each in self._trials(plan.hypothesis.fault) if each.playbook == plan.playbook]
+        return max(risks[plan.risk], risks["tier0"] if plan.ask else 0, 1 if asks(before) else 0)
+
+    def current(self, plan: Plan) -> Refusal | None:
         """Why the plan does not fit any more what is there, or what the guard has against it now; None when it does."""
         try:
             changed, objects = self._targets(plan)
-            findings = [] if changed else self.guard.review(plan.playbook, plan.steps, objects)
+            if changed:
+                return Refusal(why=changed)
+            findings = self.guard.review(plan.playbook, plan.steps, objects)
         except ClusterError as error:
-            return f"the cluster does not answer: {error}"
-        return changed or _against(findings) or None
+            return Refusal(why=f"the cluster does not answer: {error}", later=error.later)
+        return self._newly_against(plan, findings)
+
+    def _newly_against(self, plan: Plan, findings: Sequence[Finding]) -> Refusal | None:
+        """What speaks against a plan that those who had to agreed to, as it was made; None when nothing does."""
+        if plan.policy and plan.policy != self.guard.policy:
+            now = self.guard.policy
+            return Refusal(why=f"the policy is another one now ({now}); the plan was made under {plan.policy}")
+        asked = bool(plan.ask) or self._risks()[plan.risk] > 0
+        left = [each for each in findings if each.verdict > (Verdict.ASK if asked else Verdict.ALLOW)]
+        return Refusal(why=against(left), later=verdict_of(left) is Verdict.LATER) if left else None
 
     def explain(self, plan: Plan) -> tuple[str, list[Finding]]:
         """What has changed since the plan was made, if anything, and what every rule says of it now.
@@ -140,7 +189,8 @@ class Remediator:
             return str(error)
         return next((why for why in waiting if why), None)
 
-    def _plan(self, hypothesis: Hypothesis, playbook: Playbook) -> Plan | Refusal:
+    def _plan(self, hypothesis: Hypothesis, playbook: Playbook, chosen: Choice) -> Plan | Refusal:
+        policy = self.guard.policy
         try:
             target = self._object(hypothesis.entity)
             if target is None:
@@ -150,11 +200,14 @@ class Remediator:
             steps = self._prepared(target, playbook)
             prepared = [self._object(key_of(step.target)) or target for step in steps]
             findings = self.guard.review(playbook.name, steps, prepared)
+            ahead = look_ahead(self._cluster, steps)
         except (CannotAct, ClusterError) as error:
             return Refusal(why=str(error), later=error.later)
-        verdict, why = verdict_of(findings), _against(findings)
+        verdict, why = verdict_of(findings), against(findings)
         if verdict in (Verdict.LATER, Verdict.REFUSE):
             return Refusal(why=why, later=verdict is Verdict.LATER)
+        if ahead.short:
+            return Refusal(why=f"it would not help: {ahead.short}")
         return Plan(
             playbook=playbook.name,
             hypothesis=hypothesis,
@@ -163,22 +216,30 @@ class Remediator:
             steady_state=playbook.steady_state,
             blast_radius=_touched(steps),
             undo=playbook.undo,
-            propose_only=why,
+            forecast=(expected(chosen), *ahead.lines),
+            effect_s=chosen.effect_s,
+            chance=chosen.chance,
+            propose_only=why if verdict is Verdict.PROPOSE else "",
+            ask=why if verdict is Verdict.ASK else "",
+            policy=policy,
+            guard=in_words(findings),
         )
 
     def _prepared(self, target: Object, playbook: Playbook) -> tuple[Step, ...]:
         limits = self.guard.limits
-        parameters = {
+        fixed = {
             "max_replicas": limits.max_replicas,
             "share": limits.max_share_of_workload,
             "sibling_delay_s": limits.sibling_delay_s,
             "namespaces": self.guard.opted_in(),
             "now": self._clock().isoformat(),
             "config_versions": self._config_versions,
+            "webhooks": limits.webhooks,
+            "history": self._history,
         }
         steps: list[Step] = []
         for each in playbook.steps:
-            step = ACTIONS[each.action].prepare(self._cluster, target, {**parameters, **each.parameters})
+            step = ACTIONS[each.action].prepare(self._cluster, target, together(fixed, each.parameters))
             if any(key_of(earlier.target) == key_of(step.target) for earlier in steps):
                 # The step before changes the object on purpose: it will be of another generation by then.
                 step = msgspec.structs.replace(step, target=msgspec.structs.replace(step.target, generation=0))
@@ -195,13 +256,7 @@ class Remediator:
 
 
 def _not_done(error: CannotAct | ClusterError) -> Outcome:
-    return Outcome(ok=False, detail=str(error), later=error.later)
-
-
-def _against(findings: Sequence[Finding]) -> str:
-    """What speaks against a plan, the hardest first."""
-    hard = sorted((each for each in findings if each.verdict), key=lambda each: -each.verdict)
-    return "; ".join(each.why for each in hard)
+    return Outcome(ok=False, detail=str(error), later=error.later, stood_back=isinstance(error, CannotAct))
 
 
 def _touched(steps: Sequence[Step]) -> tuple[str, ...]:

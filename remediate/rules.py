@@ -13,23 +13,28 @@ from enum import IntEnum
 import msgspec
 
 from remediate.blast import allowed_of
-from remediate.brakes import Spent, Stop
+from remediate.brakes import Spent, Stop, Trip
+from remediate.breaker import reason_to_open
 from remediate.limits import Limits
+from remediate.plan import RuleSaid
 
 OPT_IN = "kt.io/remediate"
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
 
 
 class Verdict(IntEnum):
     """From free to forbidden."""
 
     ALLOW = 0
-    LATER = 1
+    ASK = 1
+    """KT may do it once a person has agreed, whatever its risk."""
+    LATER = 2
     """Not now; asking again can help."""
-    PROPOSE = 2
+    PROPOSE = 3
     """A person may do it; KT shows what it would do."""
-    REFUSE = 3
+    REFUSE = 4
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,8 @@ class NodeFact(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     ready: bool
     unschedulable: bool = False
+    groups: tuple[str, ...] = ()
+    """What it belongs to, as `zone eu-1`."""
 
 
 class Disturbance(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,9 +81,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     disturbed: tuple[Disturbance, ...] = ()
     owned: dict[str, str] = {}
     """Target → who declares it and would undo a change (GitOps, an operator)."""
+    tiers: dict[str, int] = {}
+    """Workload or namespace that the plan touches → its tier, where it has one."""
     spent: tuple[Spent, ...] = ()
     """Of the last day."""
     stop: Stop | None = None
+    trip: Trip | None = None
+    """The last time that the circuit breaker opened."""
+    api_s: float | None = None
+    """How slow the API server is; None: not known."""
 
 
 Rule = Callable[[Facts, Limits], Finding]
@@ -89,6 +102,20 @@ def review(facts: Facts, limits: Limits) -> list[Finding]:
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
     return max((each.verdict for each in findings), default=Verdict.ALLOW)
+
+
+def against(findings: Sequence[Finding]) -> str:
+    """What speaks against a plan, the hardest first."""
+    hard = sorted((each for each in findings if each.verdict), key=lambda each: -each.verdict)
+    return "; ".join(each.why for each in hard)
+
+
+def in_words(findings: Sequence[Finding]) -> tuple[RuleSaid, ...]:
+    """As a plan keeps them."""
+    return tuple(
+        RuleSaid(rule=each.rule, verdict=each.verdict.name.lower(), value=each.value, limit=each.limit, why=each.why)
+        for each in findings
+    )
 
 
 def stop(facts: Facts, limits: Limits) -> Finding:
@@ -113,8 +140,9 @@ def opt_in(facts: Facts, limits: Limits) -> Finding:
 
 def freeze(facts: Facts, limits: Limits) -> Finding:
     for each in limits.freezes:
-        if each.start <= facts.now < each.end and _concerns(each.namespaces, facts):
-            why = f"changes are frozen until {each.end:%Y-%m-%d %H:%M} UTC" + (f": {each.why}" if each.why else "")
+        until = each.until(facts.now)
+        if until is not None and _concerns(each.namespaces, facts):
+            why = f"changes are frozen until {until:%Y-%m-%d %H:%M %Z}" + (f": {each.why}" if each.why else "")
             return Finding(
                 rule="freeze", value="frozen", limit=f"{len(limits.freezes)} freezes",
                 verdict=Verdict.PROPOSE, why=why,
@@ -127,7 +155,7 @@ def maintenance(facts: Facts, limits: Limits) -> Finding:
     for each in limits.maintenance:
         until = each.until(facts.now)
         if until is not None and _concerns(each.namespaces, facts):
-            why = f"maintenance until {until:%H:%M} UTC" + (f": {each.why}" if each.why else "")
+            why = f"maintenance until {until:%H:%M %Z}" + (f": {each.why}" if each.why else "")
             return msgspec.structs.replace(made, value="window open", verdict=Verdict.LATER, why=why)
     return made
 
@@ -173,6 +201,27 @@ def nodes(facts: Facts, limits: Limits) -> Finding:
     return made
 
 
+def node_groups(facts: Facts, limits: Limits) -> Finding:
+    """No more than a share of a zone or a pool; one node of each may go, but of several never the last that stands."""
+    made = Finding(rule="node groups", value="no node touched", limit=f"{limits.max_share_of_node_group:.0%}")
+    if not facts.node_targets:
+        return made
+    made = msgspec.structs.replace(made, value="none told")
+    touched = {group for node in facts.nodes if node.name in facts.node_targets for group in node.groups}
+    for group in sorted(touched):
+        members = [node for node in facts.nodes if group in node.groups]
+        out = sorted(
+            node.name for node in members
+            if node.unschedulable or not node.ready or node.name in facts.node_targets
+        )  # fmt: skip
+        allowed = max(1, int(limits.max_share_of_node_group * len(members)))
+        made = msgspec.structs.replace(made, value=f"{len(out)} of {len(members)} of {group}")
+        if len(out) > allowed or (len(members) > 1 and len(out) == len(members)):
+            why = f"{len(out)} of {len(members)} nodes of {group} would be out ({', '.join(out)})"
+            return msgspec.structs.replace(made, verdict=Verdict.REFUSE, why=f"{why}; the limit is {allowed}")
+    return made
+
+
 def workload_share(facts: Facts, limits: Limits) -> Finding:
     """Ending a pod that does not serve takes nothing away; one that serves may go while enough others do."""
     made = Finding(rule="workload share", value="no serving pod taken", limit=f"{limits.max_share_of_workload:.0%}")
@@ -185,6 +234,61 @@ def workload_share(facts: Facts, limits: Limits) -> Finding:
             why = f"{gone} of {each.pods} pods of {each.workload} would be missing at once; the limit is {allowed}"
             return msgspec.structs.replace(made, verdict=Verdict.LATER, why=why)
     return made
+
+
+def breaker(facts: Facts, limits: Limits) -> Finding:
+    trip = facts.trip
+    made = Finding(rule="breaker", value="closed", limit=f"{limits.breaker_failures} bad outcomes in a row")
+    if trip is not None and trip.until > facts.now:
+        why = f"the circuit breaker is open until {trip.until:%H:%M} UTC: {trip.why}"
+        return msgspec.structs.replace(made, value="open", verdict=Verdict.PROPOSE, why=why)
+    why = reason_to_open(facts.spent, trip, facts.api_s, facts.now, limits)
+    return msgspec.structs.replace(made, value="opens", verdict=Verdict.PROPOSE, why=why) if why else made
+
+
+def tier(facts: Facts, limits: Limits) -> Finding:
+    """The most important is never touched without somebody's word."""
+    first = sorted(name for name, tier in facts.tiers.items() if tier == 0)
+    least = min(facts.tiers.values(), default=None)
+    value = "no tier" if least is None else f"tier {least}"
+    made = Finding(rule="tier", value=value, limit="tier 0 only with approval")
+    if not first:
+        return made
+    why = f"{', '.join(first)} {'is' if len(first) == 1 else 'are'} of tier 0, so somebody has to agree"
+    return msgspec.structs.replace(made, verdict=Verdict.ASK, why=why)
+
+
+def rate(facts: Facts, limits: Limits) -> Finding:
+    count = _of_minute(facts.spent, facts.now)
+    made = Finding(rule="rate", value=f"{count} in the last minute", limit=f"{limits.max_actions_per_minute} a minute")
+    why = over_rate(facts.spent, facts.now, limits)
+    return msgspec.structs.replace(made, verdict=Verdict.LATER, why=why) if why else made
+
+
+def over_rate(spent: Sequence[Spent], now: datetime, limits: Limits) -> str:
+    """Why one more action has to wait; empty when it has not."""
+    count = _of_minute(spent, now)
+    if count < limits.max_actions_per_minute:
+        return ""
+    return f"KT has begun {count} actions in the last minute; the limit is {limits.max_actions_per_minute}"
+
+
+def _of_minute(spent: Sequence[Spent], now: datetime) -> int:
+    return sum(1 for each in spent if each.at > now - MINUTE)
+
+
+def taken_back(facts: Facts, limits: Limits) -> Finding:
+    """What a person has just taken back KT does not do again of its own accord."""
+    back = [
+        each
+        for each in facts.spent
+        if each.outcome == "taken back" and each.playbook == facts.playbook and each.target in facts.targets
+    ]
+    made = Finding(rule="taken back", value=f"{len(back)} times in a day", limit="0 times")
+    if not back:
+        return made
+    why = f"a person took {facts.playbook} of {back[-1].target} back less than a day ago"
+    return msgspec.structs.replace(made, verdict=Verdict.PROPOSE, why=why)
 
 
 def ownership(facts: Facts, limits: Limits) -> Finding:
@@ -250,5 +354,6 @@ def _counts(
 
 
 RULES: tuple[Rule, ...] = (
-    stop, opt_in, freeze, maintenance, ownership, cooldown, ineffective, windows, workload_share, nodes, storm,
+    stop, breaker, opt_in, tier, freeze, maintenance, ownership, cooldown, ineffective, taken_back, rate, windows,
+    workload_share, nodes, node_groups, storm,
 )  # fmt: skip

@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from graph_schema.model import Entity
+from sense.deadline import Deadline
 
 if TYPE_CHECKING:
     from sense.metrics.series import Table
@@ -57,6 +58,17 @@ class _Answer(msgspec.Struct):
     error: str = ""
 
 
+class _Values(msgspec.Struct, rename={"kind": "resultType"}):
+    kind: str
+    result: list[Any]
+
+
+class _Now(msgspec.Struct):
+    status: str
+    data: _Values | None = None
+    error: str = ""
+
+
 def load(path: Path | None = None) -> tuple[Query, ...]:
     """The queries of a file, or the ones that come with KT. Raises `BadQueries`."""
     where = str(path) if path else "the built-in queries"
@@ -70,8 +82,18 @@ def load(path: Path | None = None) -> tuple[Query, ...]:
         raise BadQueries(f"{where} are not queries: {error}") from error
 
 
-def read(url: str, queries: Collection[Query], entities: Collection[Entity], start: float, end: float) -> Table:
-    """The series of these entities between two times (seconds since 1970). Raises `RangeUnavailable`."""
+def read(
+    url: str,
+    queries: Collection[Query],
+    entities: Collection[Entity],
+    start: float,
+    end: float,
+    deadline: Deadline | None = None,
+) -> Table:
+    """The series of these entities between two times (seconds since 1970). Raises `RangeUnavailable`.
+
+    Queries that the deadline leaves no time for are not asked.
+    """
     from sense.metrics.series import series  # numpy is slow to import
 
     wanted = {(each.kind, each.namespace, each.name): each.id for each in entities}
@@ -79,9 +101,10 @@ def read(url: str, queries: Collection[Query], entities: Collection[Entity], sta
     table: Table = {}
     with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S) as client:
         for query in queries:
-            if query.kind not in kinds:
+            if query.kind not in kinds or (deadline is not None and deadline.over):
                 continue
-            for labels, samples in _ask(client, query.query, start, end):
+            timeout_s = deadline.left(TIMEOUT_S) if deadline else TIMEOUT_S
+            for labels, samples in _ask(client, query.query, start, end, timeout_s):
                 namespace = labels.get(query.namespace, "") if query.namespace else ""
                 entity = wanted.get((query.kind, namespace, labels.get(query.name, "")))
                 if entity is not None:
@@ -90,13 +113,27 @@ def read(url: str, queries: Collection[Query], entities: Collection[Entity], sta
     return table
 
 
+def instant(url: str, query: str, timeout_s: float) -> list[float]:
+    """The values of all series of a query, now. Raises `RangeUnavailable`."""
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/api/v1/query", params={"query": query}, timeout=timeout_s)
+        answer = msgspec.json.decode(response.content, type=_Now)
+    except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
+        raise RangeUnavailable(f"{url}: {error}") from error
+    if answer.status != "success" or answer.data is None:
+        raise RangeUnavailable(f"{url}: {answer.error or response.status_code}")
+    if answer.data.kind == "scalar":
+        return [float(answer.data.result[1])]
+    return [float(each["value"][1]) for each in answer.data.result if "value" in each]
+
+
 def _ask(
-    client: httpx.Client, query: str, start: float, end: float
+    client: httpx.Client, query: str, start: float, end: float, timeout_s: float
 ) -> Iterator[tuple[dict[str, str], list[tuple[float, float]]]]:
     step = max((end - start) / MOST_SAMPLES, SHORTEST_S)
     asked = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
     try:
-        response = client.get("/api/v1/query_range", params=asked)
+        response = client.get("/api/v1/query_range", params=asked, timeout=timeout_s)
         answer = msgspec.json.decode(response.content, type=_Answer)
     except (httpx.HTTPError, msgspec.DecodeError) as error:
         raise RangeUnavailable(f"{client.base_url}: {error}") from error

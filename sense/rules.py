@@ -21,6 +21,7 @@ class AlertRule(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     labels: dict[str, str] = {}
     group: str = ""
+    query: str = ""
     held_s: float = 0.0
     healthy: bool = True
     """False when Prometheus cannot evaluate it: then it watches nothing."""
@@ -38,6 +39,7 @@ class _Active(msgspec.Struct, rename="camel"):
 class _Rule(msgspec.Struct):
     name: str
     type: str = "alerting"
+    query: str = ""
     labels: dict[str, str] = {}
     duration: float = 0.0
     health: str = "ok"
@@ -69,8 +71,8 @@ def parse(body: bytes, where: str) -> list[AlertRule]:
         raise BadRules(f"{where} is not JSON: {error}") from error
     return [
         AlertRule(
-            name=rule.name, labels=rule.labels, group=group.name, held_s=rule.duration, healthy=rule.health != "err",
-            firing=tuple(_firing(rule)),
+            name=rule.name, labels=rule.labels, group=group.name, query=rule.query, held_s=rule.duration,
+            healthy=rule.health != "err", firing=tuple(_firing(rule)),
         )
         for group in answer.data.groups
         for rule in group.rules
@@ -101,13 +103,13 @@ def _firing(rule: _Rule) -> Iterator[Alert]:
         )
 
 
-def fetch(url: str) -> list[AlertRule]:
+def fetch(url: str, timeout_s: float = TIMEOUT_S) -> list[AlertRule]:
     """Ask a Prometheus for its alerting rules. Raises `BadRules`."""
     import httpx  # slow to import: only who asks pays for it
 
     where = f"{url.rstrip('/')}/api/v1/rules"
     try:
-        answer = httpx.get(where, params={"type": "alert"}, timeout=TIMEOUT_S)
+        answer = httpx.get(where, params={"type": "alert"}, timeout=timeout_s)
         answer.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise BadRules(f"{where} does not answer: {error}") from error

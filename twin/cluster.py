@@ -16,7 +16,7 @@ from twin.api import deletion
 from twin.api.backend import ProxyAnswer
 from twin.metrics import Metrics
 from twin.objects import Object, Store
-from twin.simulation import controllers, kubelets
+from twin.simulation import batch, controllers, kubelets, revisions, volumes
 from twin.simulation.traffic import Traffic
 
 STEP_S = 0.5
@@ -48,6 +48,11 @@ class Cluster:
             self._now += timedelta(seconds=STEP_S)
             controllers.deployments(self.store, self._now)
             controllers.replica_sets(self.store)
+            revisions.stateful_sets(self.store)
+            revisions.daemon_sets(self.store)
+            batch.cron_jobs(self.store, self._now)
+            batch.jobs(self.store, self._now)
+            volumes.claims(self.store)
             kubelets.schedule(self.store, self._now)
             kubelets.run(self.store, self._heartbeats, self._stopped, self._now)
             controllers.nodes(self.store, self._heartbeats, self._now)

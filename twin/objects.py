@@ -78,9 +78,10 @@ class Store:
 
     def all(self, kind: str, namespace: str | None = None) -> Iterator[Object]:
         """Sorted by namespace and name, of one namespace or (None) of all."""
-        for place in sorted(self._objects[kind]):
-            if namespace is None or place[0] == namespace:
-                yield self._objects[kind][place]
+        places = self._objects[kind]
+        # Sorted after the choice: a namespace of a large cluster is asked for all the time.
+        for place in sorted(place for place in places if namespace is None or place[0] == namespace):
+            yield places[place]
 
     def since(self, kind: str, version: int) -> list[Change]:
         """What happened to objects of a kind after a version. Raises 410 when the log no longer has all of it."""

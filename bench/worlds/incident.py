@@ -12,6 +12,7 @@ from bench.worlds.cluster import World, build
 from bench.worlds.faults import MAKERS, Fault
 from bench.worlds.flow import Felt, Local, solve
 from bench.worlds.monitors import Alerts, habits
+from bench.worlds.states import states
 from graph_schema.model import Change, Entity, Relation
 
 BEGINS = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
@@ -33,6 +34,8 @@ class Incident(msgspec.Struct):
     about: list[str]
     """For each alert, the entity that it really speaks of."""
     truths: list[Truth]
+    states: dict[str, dict[str, Any]] = {}
+    """Entity → its properties as the cluster's API tells them; not part of what is given unless asked for."""
 
 
 def incident(seed: int) -> Incident:
@@ -88,6 +91,7 @@ def _drawn(seed: int, chance: random.Random) -> Incident | None:
         [alerts.found[each] for each in kept],
         [alerts.entities[each] for each in kept],
         [Truth(each.kind, each.entities, each.modes) for each in faults],
+        states(world, faults),
     )
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from kt.chaos.model import Run
-from kt.chaos.times import next_due
 from kt.pipeline.halted import halted
 from kt.runtime import Runtime
-from kt.settings import BadSettings, ChaosFreeze
+from kt.settings import BadSettings
 from remediate.cluster import ClusterError
+from remediate.limits import Window
 from verify import plain
 from verify.stop_when import StopWhen, extension
 from verify.stopper import Stopper
@@ -31,7 +31,8 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     stopped = halted(runtime.brakes)
     if stopped:
         return f"{stopped}; nothing is disturbed until `kt resume`"
-    frozen = freeze_at(settings.freeze, runtime.clock())
+    # A freeze of the guard says that nothing changes: chaos would.
+    frozen = freeze_at((*settings.freeze, *runtime.settings.guard.freezes), runtime.clock())
     if frozen:
         return frozen
     others = [each.id for each in runtime.chaos.open_runs() if each.id != run.id and each.phase != "claimed"]
@@ -59,23 +60,14 @@ def stopper(runtime: Runtime, conditions: tuple[StopWhen, ...]) -> Stopper:
     return Stopper(runtime.settings.prometheus.url, conditions)
 
 
-def freeze_at(freezes: Iterable[ChaosFreeze], now: datetime) -> str:
+def freeze_at(freezes: Iterable[Window], now: datetime) -> str:
     """Why `now` is a time without chaos; empty if it is not."""
     for freeze in freezes:
-        until = _frozen_until(freeze, now)
+        until = freeze.until(now)
         if until is not None:
             why = f" ({freeze.why})" if freeze.why else ""
             return f"a freeze{why} lasts until {until:%Y-%m-%d %H:%M %Z}"
     return ""
-
-
-def _frozen_until(freeze: ChaosFreeze, now: datetime) -> datetime | None:
-    if freeze.from_ is not None and freeze.to is not None:
-        return freeze.to if freeze.from_ <= now < freeze.to else None
-    lasts = timedelta(hours=freeze.hours)
-    # Whatever began within the last `hours` is not over yet.
-    begun = next_due(freeze.cron, freeze.zone, now - lasts)
-    return begun + lasts if begun is not None and begun <= now else None
 
 
 def _out_of_bounds(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:

@@ -20,7 +20,7 @@ from kt.incident.consent import Answer, Reply
 from kt.incident.consent import approve as approving
 from kt.incident.consent import reject as rejecting
 from kt.incident.consent import revoke as revoking
-from kt.incident.log import VersionConflict
+from kt.incident.log import IncidentLog, VersionConflict
 from kt.incident.state import State
 from kt.operators import NoAuthority, Role
 from kt.settings import Settings, load
@@ -49,7 +49,7 @@ def _decides(command: Callable[..., Any]) -> Callable[..., Any]:
 def approve(config: Path | None, /, incident: str, why: str, **how: Any) -> None:
     """Agree to the plan of INCIDENT. It acts as soon as enough people agreed and it still fits.
 
-    With --plan only to exactly the plan that `kt incidents show` showed; without it, to the one that waits now.
+    With --plan only to exactly the plan that `kt show` showed; without it, to the one that waits now.
     """
     _answer(config, incident, approving, why, **how)
 
@@ -84,17 +84,28 @@ def _answer(
     as_json: bool,
 ) -> None:
     """Decide on what the log says now; when it moves meanwhile, look and decide again: no answer is lost."""
-    from kt.pipeline.journey import Journey
     from kt.stores import places
 
     settings = load(config, os.environ)
     name = decider(settings, by, token_file, "approver")
     log = places.open_log(settings)
     whole = whole_id(log, incident)
+
+    def said(state: State) -> Reply:
+        return decide(state, Answer(by=name, at=datetime.now(UTC), where=socket.gethostname(), why=why, plan=plan))
+
+    state, reply = settle(log, whole, said)
+    click.echo(_machine_readable(state, reply) if as_json else reply.said)
+
+
+def settle(log: IncidentLog, incident: str, decide: Callable[[State], Reply]) -> tuple[State, Reply]:
+    """Decide on what the log says and keep the answer, again when it moved meanwhile. Raises `ClickException` when
+    things are not as the person wants them."""
+    from kt.pipeline.journey import Journey
+
     for _ in range(MOST_TRIES):
-        journey = Journey(log, whole)
-        answer = Answer(by=name, at=datetime.now(UTC), where=socket.gethostname(), why=why, plan=plan)
-        reply = decide(journey.state, answer)
+        journey = Journey(log, incident)
+        reply = decide(journey.state)
         try:
             if reply.event is not None:
                 journey.append(reply.event)
@@ -102,9 +113,8 @@ def _answer(
             continue
         if not reply.done:
             raise click.ClickException(reply.said)
-        click.echo(_machine_readable(journey.state, reply) if as_json else reply.said)
-        return
-    raise click.ClickException(f"incident {whole} keeps moving; look at it again: kt incidents show {whole}")
+        return journey.state, reply
+    raise click.ClickException(f"incident {incident} keeps moving; look at it again: kt show {incident}")
 
 
 def _machine_readable(state: State, reply: Reply) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from kt.commands.shadow import shadow
 from kt.settings import load
 from remediate.brakes import Brakes, Stop
 
-COLOURS = {"ALLOW": "green", "LATER": "yellow", "PROPOSE": "yellow", "REFUSE": "red"}
+COLOURS = {"ALLOW": "green", "ASK": "yellow", "LATER": "yellow", "PROPOSE": "yellow", "REFUSE": "red"}
 
 
 @click.command()
@@ -29,14 +30,30 @@ def stop(config: Path | None, why: str, by: str) -> None:
 
 @click.command()
 @click.option("--token-file", type=click.Path(path_type=Path), help="Holds your token; else KT_OPERATOR_TOKEN.")
+@click.option("--breaker", is_flag=True, help="Close the circuit breaker instead: KT acts again, not only proposes.")
 @click.pass_obj
-def resume(config: Path | None, token_file: Path | None) -> None:
+def resume(config: Path | None, token_file: Path | None, breaker: bool) -> None:
     """Let go of a stop: what was held goes on, if it still fits. Everybody may stop KT; this takes an operator."""
     from kt.commands.approve import decider
 
-    decider(load(config, os.environ), "", token_file, "operator")
-    before = _brakes(config).resume()
+    by = decider(load(config, os.environ), "", token_file, "operator")
+    brakes = _brakes(config)
+    if breaker:
+        _close(brakes, by)
+        return
+    before = brakes.resume()
     click.echo("It was not stopped." if before is None else f"KT goes on. It was {said(before)}.")
+
+
+def _close(brakes: Brakes, by: str) -> None:
+    import msgspec
+
+    trip, now = brakes.tripped(), datetime.now(UTC)
+    if trip is None or trip.until <= now:
+        click.echo("The circuit breaker is closed.")
+        return
+    brakes.trip(msgspec.structs.replace(trip, until=now, closed_by=by))
+    click.echo(f"The circuit breaker is closed; the next action that fails opens it again. It was open: {trip.why}")
 
 
 @click.group()
@@ -70,10 +87,14 @@ def explain(config: Path | None, incident: str, as_json: bool) -> None:
     verdict = verdict_of(findings).name
     if as_json:
         rules = [{**msgspec.to_builtins(each), "verdict": each.verdict.name.lower()} for each in findings]
-        answer = {"incident": state.id, "verdict": verdict.lower(), "changed": changed, "rules": rules}
+        answer = {
+            "incident": state.id, "verdict": verdict.lower(), "changed": changed, "rules": rules,
+            "policy": runtime.policy().version, "plan_policy": plan.policy,
+        }  # fmt: skip
         click.echo(msgspec.json.format(msgspec.json.encode(answer)).decode())
         return
     click.secho(f"{plan.playbook} for {plan.hypothesis.entity}: {verdict.lower()}", bold=True, fg=COLOURS[verdict])
+    _policies(runtime.policy().version, plan.policy)
     for each in findings:
         word = click.style(f"{each.verdict.name.lower():<8}", fg=COLOURS[each.verdict.name])
         click.echo(f"  {word} {each.rule:<17} {each.value}  (limit: {each.limit})")
@@ -81,6 +102,14 @@ def explain(config: Path | None, incident: str, as_json: bool) -> None:
             click.echo(f"           {each.why}")
     if changed:
         click.echo(f"  The plan does not fit any more: {changed}.")
+
+
+guard.add_command(shadow)
+
+
+def _policies(now: str, made_under: str) -> None:
+    differs = f"; the plan was made under {made_under}" if made_under and made_under != now else ""
+    click.echo(f"  policy {now}{differs}")
 
 
 def said(stop: Stop) -> str:

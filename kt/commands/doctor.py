@@ -13,7 +13,7 @@ import msgspec
 from kt.runtime import Runtime
 from kt.settings import load
 
-SECRET = ("token", "password")
+SECRET = ("token", "password", "urls")
 SIGNS = {"well": ("green", "✓"), "odd": ("yellow", "!"), "ill": ("red", "✗")}
 
 

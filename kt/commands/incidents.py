@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from kt.commands import incident_files
 from kt.incident.log import Entry, IncidentLog
 from kt.incident.state import fold
 
@@ -19,7 +20,11 @@ MOST_KNOWN = 10_000
 
 @click.group()
 def incidents() -> None:
-    """List incidents, show one, watch them."""
+    """List incidents, show one, watch them, export one, say what its cause was."""
+
+
+for _command in incident_files.COMMANDS:
+    incidents.add_command(_command)
 
 
 @incidents.command("list")
@@ -45,7 +50,7 @@ def list_(config: Path | None, open_only: bool, limit: int, as_json: bool) -> No
         show_on_terminal(listing(listed, now, [entry.incident for entry in known]))
 
 
-@incidents.command()
+@click.command()
 @click.argument("incident")
 @click.option("--full", is_flag=True, help="Leave nothing out: all alerts, paths, the whole diff and timeline.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable answer: the log, oldest first.")
@@ -67,6 +72,26 @@ def show(config: Path | None, incident: str, full: bool, as_json: bool) -> None:
     show_on_terminal(screen(records, state, short=short, now=datetime.now(UTC), about=fault_words(), full=full))
 
 
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable answer.")
+@click.pass_obj
+def approvals(config: Path | None, as_json: bool) -> None:
+    """What waits for somebody to agree, and how to say yes or no; the latest first."""
+    from kt.views.table import deciding, look_up, plain
+
+    log, now = open_log(config), datetime.now(UTC)
+    known = log.entries(limit=MOST_KNOWN)
+    waiting = look_up(log, [entry for entry in known if entry.phase == "awaiting approval"])
+    undecided = [each for each in waiting if not each.state.approved]
+    if as_json:
+        echo_json([plain(each, now) for each in undecided])
+    elif not undecided:
+        click.echo("Nothing waits for a decision.")
+    else:
+        _say_stopped(config)
+        show_on_terminal(deciding(undecided, now, [entry.incident for entry in known]))
+
+
 @incidents.command()
 @click.argument("incident", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event as it comes.")
@@ -74,7 +99,7 @@ def show(config: Path | None, incident: str, full: bool, as_json: bool) -> None:
 def watch(config: Path | None, incident: str | None, as_json: bool) -> None:
     """Follow the open incidents, or the timeline of one INCIDENT until it has ended.
 
-    Exit code for one incident: 0 healed, 1 escalated. Ctrl-C ends with 130.
+    Exit code for one incident: 0 healed, 1 escalated or undone. Ctrl-C ends with 130.
     """
     from kt.views.live import follow_all, follow_one
 
@@ -83,6 +108,9 @@ def watch(config: Path | None, incident: str | None, as_json: bool) -> None:
         follow_all(log, as_json=as_json)
     elif follow_one(log, whole_id(log, incident), as_json=as_json) != "healed":
         raise click.exceptions.Exit(1)
+
+
+incidents.add_command(show)
 
 
 def open_log(config: Path | None) -> IncidentLog:

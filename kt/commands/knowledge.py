@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kt.commands import learned
+
 if TYPE_CHECKING:
     from graph_schema.catalogue import Catalogue, FaultMode
     from graph_schema.ontology import Ontology
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def knowledge() -> None:
-    """Fault modes, what they do and how they show; alert rules that nobody mapped."""
+    """Fault modes, what they do and how they show; alert rules that nobody mapped; what was learned."""
+
+
+for _command in learned.COMMANDS:
+    knowledge.add_command(_command)
 
 
 @knowledge.command("list")

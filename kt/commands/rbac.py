@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,9 +19,14 @@ HEADING = "# Made by `{command}` out of what the code declares; change it there.
 @click.option("--act", "part", flag_value="act", help="What the actions of playbooks need.")
 @click.option("--verify", "part", flag_value="verify", help="What experiments need.")
 @click.option("--chaos", "part", flag_value="chaos", help="What scheduled attacks need; with --namespace its bindings.")
+@click.option("--secrets", "part", flag_value="secrets", help="What `kubernetes.secrets` needs.")
 @click.option("--namespace", metavar="NAME", help="The bindings that let KT act and verify in this namespace.")
-def rbac(part: str | None, namespace: str | None) -> None:
-    """Print the rights that KT needs to watch a cluster, to act (--act), to verify (--verify), for --chaos."""
+@click.pass_obj
+def rbac(config: Path | None, part: str | None, namespace: str | None) -> None:
+    """Print the rights that KT needs to watch a cluster, to act (--act), to verify (--verify), for --chaos.
+
+    To act means the playbooks that come with KT and those of guard.playbooks, and nothing that none of them does.
+    """
     if part and part != "chaos" and namespace:
         raise click.UsageError("--namespace prints bindings, without --act and --verify")
     if namespace and part:
@@ -29,8 +36,18 @@ def rbac(part: str | None, namespace: str | None) -> None:
         command, made = f"kt rbac --namespace {namespace}", manifests.granted(namespace)
     else:
         parts: dict[str | None, Callable[[], list[dict[str, Any]]]] = {
-            None: manifests.watching, "act": manifests.acting, "verify": manifests.verifying,
+            None: manifests.watching, "act": lambda: manifests.acting(_actions(config)), "verify": manifests.verifying,
+            "secrets": manifests.watching_secrets,
             "chaos": manifests.attacking,
         }  # fmt: skip
         command, made = f"kt rbac{f' --{part}' if part else ''}", parts[part]()
     click.echo(HEADING.format(command=command) + yaml.safe_dump_all(made, sort_keys=False), nl=False)
+
+
+def _actions(config: Path | None) -> frozenset[str]:
+    from kt.settings import load
+    from remediate.actions import ACTIONS
+    from remediate.playbook import load_playbooks
+
+    folder = load(config, os.environ).guard.playbooks
+    return manifests.used(load_playbooks(ACTIONS, Path(folder) if folder else None).values())

@@ -13,10 +13,11 @@ import click
 from celery import Celery, signals
 
 from kt.pipeline.app import STAGES, create_app
+from kt.policy import PolicyFile
 from kt.processes import Beat, CallsWatch, WorkerThread, follower
 from kt.pulse import Pulse
 from kt.runtime import Runtime
-from kt.settings import load
+from kt.settings import Settings, load, settings_file
 from kt.telemetry import configure_logs
 from kt.web.listen import listen
 
@@ -35,7 +36,7 @@ def serve(config: Path | None, embedded: bool) -> None:
     settings = load(config, os.environ)
     if embedded:
         settings = msgspec.structs.replace(settings, broker_url="memory://")
-    runtime = Runtime(settings)
+    runtime = _runtime(config, settings)
     app = create_app(runtime)
     web = create_web(
         runtime.log,
@@ -44,6 +45,7 @@ def serve(config: Path | None, embedded: bool) -> None:
         max_body_bytes=settings.web.max_body_bytes,
         on_received=lambda: app.pipeline.enqueue("sense"),
         telemetry=runtime.telemetry,
+        brakes=runtime.brakes,
     )
     listening = listen(settings.web.host, settings.web.port, "web.port")
     host, port = listening.getsockname()[:2]
@@ -78,7 +80,7 @@ LISTEN = click.option(
 def worker(config: Path | None, concurrency: int, listen: tuple[str, int] | None) -> None:
     """Run the stages. As many workers as you like may run; a step is taken by one of them."""
     configure_logs()
-    runtime = Runtime(load(config, os.environ))
+    runtime = _runtime(config, load(config, os.environ))
     app = create_app(runtime)
     app.set_default()
     pulse = _pulse("worker", runtime, listen)
@@ -106,6 +108,18 @@ def beat(config: Path | None, listen: tuple[str, int] | None) -> None:
     threading.Thread(target=following.run, args=(stop,), name="follower", daemon=True).start()
     threading.Thread(target=CallsWatch(runtime, following).run, args=(stop,), name="calls", daemon=True).start()
     Beat(runtime, app, _pulse("beat", runtime, listen).beat).run(stop)
+
+
+def _runtime(config: Path | None, settings: Settings) -> Runtime:
+    """With a policy that follows the settings file, where there is one."""
+    runtime = Runtime(settings)
+    runtime.telemetry.policy(runtime.policy().version, "")
+    path = settings_file(config, os.environ)
+    if path is not None:
+        runtime.policy = PolicyFile(
+            path, os.environ, settings, told=lambda policy, problem: runtime.telemetry.policy(policy.version, problem)
+        )
+    return runtime
 
 
 def _pulse(process: str, runtime: Runtime, where: tuple[str, int] | None) -> Pulse:

@@ -1,4 +1,7 @@
-"""What a person's answer to a plan comes to: an event, or a word on why there is none. Pure, and idempotent."""
+"""What a person's answer to a plan comes to: an event, or a word on why there is none. Pure, and idempotent.
+
+A wish to take a remedy back (`kt.incident.undoing`) is decided on in the same way.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from kt.incident.events import Approved, Rejected, Revoked
+from kt.incident.events import Approved, Rejected, Revoked, UndoAsked
 from kt.incident.state import State
 
 
@@ -25,7 +28,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     said: str
     done: bool
-    event: Approved | Rejected | Revoked | None = None
+    event: Approved | Rejected | Revoked | UndoAsked | None = None
 
 
 def approve(state: State, answer: Answer) -> Reply:
@@ -40,9 +43,13 @@ def approve(state: State, answer: Answer) -> Reply:
     if agreed:
         more = "" if state.approved else " Another person is needed."
         return Reply(said=f"{answer.by} has agreed already.{more}", done=True)
-    event = Approved(plan_digest=_digest(state), by=answer.by, at=answer.at, where=answer.where, why=answer.why)
-    missing = state.approvals_needed - len({given.by for given in state.approvals} | {answer.by})
+    if state.undo is not None and state.undo.asked.others_only and answer.by == state.undo.asked.by:
+        return Reply(said=f"{answer.by} has asked for it; somebody else has to agree.", done=False)
+    event = Approved(plan_digest=state.digest, by=answer.by, at=answer.at, where=answer.where, why=answer.why)
+    missing = state.approvals_needed - len(state.agreed | {answer.by})
     what = "; ".join(step.summary or step.action for step in state.plan.steps) if state.plan else ""
+    if state.undo is not None:
+        what = f"taking back: {what}"
     others = f" {missing} more {'person' if missing == 1 else 'people'} must agree." if missing > 0 else ""
     return Reply(said=f"Agreed to: {what}.{others}", done=True, event=event)
 
@@ -53,7 +60,7 @@ def reject(state: State, answer: Answer) -> Reply:
     against = _not_open(state, answer)
     if against:
         return Reply(said=against, done=False)
-    event = Rejected(plan_digest=_digest(state), by=answer.by, at=answer.at, where=answer.where, why=answer.why)
+    event = Rejected(plan_digest=state.digest, by=answer.by, at=answer.at, where=answer.where, why=answer.why)
     return Reply(said="Turned down.", done=True, event=event)
 
 
@@ -64,22 +71,18 @@ def revoke(state: State, answer: Answer) -> Reply:
         return Reply(said=against, done=False)
     if state.approvals_needed and not state.approvals:
         return Reply(said="Nobody has agreed to it; it waits for a decision.", done=True)
-    event = Revoked(plan_digest=_digest(state), by=answer.by, at=answer.at, where=answer.where, why=answer.why)
+    event = Revoked(plan_digest=state.digest, by=answer.by, at=answer.at, where=answer.where, why=answer.why)
     return Reply(said="Taken back; it waits for a decision.", done=True, event=event)
 
 
 def _not_open(state: State, answer: Answer) -> str:
     """Why there is nothing to decide; empty when there is."""
-    if state.plan is None or state.phase != "awaiting approval":
+    if not state.digest or state.phase != "awaiting approval":
         if state.actions and state.phase in ("acting", "verifying", "healed"):
             return f"Too late: the plan was already carried out, incident {state.id} is {state.phase}."
         return f"Incident {state.id} is {state.phase}; it waits for nobody."
     if state.expires_at and answer.at >= state.expires_at:
         return f"Too late: the time to decide ran out at {state.expires_at:%Y-%m-%d %H:%M:%S} UTC."
-    if not state.plan.digest.startswith(answer.plan):
-        return f"The plan is another one now ({state.plan.digest[:12]}); look at it again: kt incidents show {state.id}"
+    if not state.digest.startswith(answer.plan):
+        return f"The plan is another one now ({state.digest[:12]}); look at it again: kt show {state.id}"
     return ""
-
-
-def _digest(state: State) -> str:
-    return state.plan.digest if state.plan else ""

@@ -5,12 +5,13 @@ Events are tagged structs: their JSON carries `"type": "<name>"`, so a log writt
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
 import msgspec
 
-from graph_schema.model import Diagnosis, Signal
-from remediate.plan import Plan
+from graph_schema.model import Diagnosis, NextProbe, ProbeAnswer, Signal
+from remediate.plan import Difference, Plan
 from verify.verdict import Verdict
 
 
@@ -33,8 +34,29 @@ class AlertsReceived(Happened, frozen=True):
     """The runs of scheduled chaos that were on when they were raised, and may have raised them."""
 
 
+class Probed(Happened, frozen=True):
+    """The evidence was not enough, and one read-only question was asked; its answer counts in the next diagnosis."""
+
+    probe: NextProbe
+    answer: ProbeAnswer
+    guess: str = ""
+    """The likeliest cause before it was asked, with its probability; in words."""
+
+
 class Diagnosed(Happened, frozen=True):
     diagnosis: Diagnosis
+    basis: bytes = b""
+    """What it rests on (`kt.incident.basis`), packed; empty when it was too large, and in old logs."""
+
+
+class Confirmed(Happened, frozen=True):
+    """A person says what the cause was. The last one counts, above what KT believes; the incident stays as it is."""
+
+    entity: str
+    kind: str
+    fault: str
+    by: str
+    why: str = ""
 
 
 class PlanProposed(Happened, frozen=True):
@@ -42,6 +64,8 @@ class PlanProposed(Happened, frozen=True):
     approvals_needed: int
     """0: automatic, 1: one approver, 2: two different ones."""
     expires_at: datetime
+    shadow: bool = False
+    """It is only shown: the guard is off."""
 
 
 class Approved(Happened, frozen=True):
@@ -118,6 +142,40 @@ class RolledBack(Happened, frozen=True):
     detail: str = ""
 
 
+class UndoAsked(Happened, frozen=True):
+    """A person wants the state before a remedy back. Nothing is done yet: the guard and others may have to agree."""
+
+    by: str
+    actions: tuple[str, ...]
+    """Ids of the actions to be taken back."""
+    expires_at: datetime
+    why: str = ""
+    where: str = ""
+    approvals_needed: int = 0
+    others_only: bool = False
+    """Whoever asked does not count among those who agree."""
+
+    @property
+    def digest(self) -> str:
+        """What an approval of it is bound to."""
+        return hashlib.sha256(msgspec.json.encode(("undo", self.actions))).hexdigest()
+
+
+class UndoDropped(Happened, frozen=True):
+    """Nothing was taken back, and why: the incident is again what it was before anybody asked."""
+
+    why: str
+    differences: tuple[Difference, ...] = ()
+    """What is not as the remedy left it."""
+
+
+class Undone(Happened, frozen=True):
+    """What was done is taken back, by whose word. The end of an incident."""
+
+    by: str
+    why: str = ""
+
+
 class Postponed(Happened, frozen=True):
     """The next step is not possible now (a guard says later, a server does not answer); it is due again at `until`."""
 
@@ -137,7 +195,9 @@ class Escalated(Happened, frozen=True):
 
 Event = (
     AlertsReceived
+    | Probed
     | Diagnosed
+    | Confirmed
     | PlanProposed
     | Approved
     | Rejected
@@ -149,6 +209,9 @@ Event = (
     | Verified
     | UndoStarted
     | RolledBack
+    | UndoAsked
+    | UndoDropped
+    | Undone
     | Postponed
     | Healed
     | Escalated

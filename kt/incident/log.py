@@ -116,12 +116,23 @@ class IncidentLog(Protocol):
     def close(self) -> None: ...
 
 
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has a lease, under which token."""
+
+    holder: str
+    token: int
+
+
 class Leases(Protocol):
     """Exclusive rights for a time, with fencing: each grant of a name carries a higher token than all grants before."""
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> int | None:
         """A fencing token, or None if another holder has it and has not let it lapse. The holder itself gets it renewed
         under the same token while it has not lapsed."""
+        ...
+
+    def held_by(self, name: str) -> Grant | None:
+        """Who has it now; None when nobody has, or it has lapsed."""
         ...
 
     def renew(self, name: str, holder: str, token: int, *, ttl_s: float) -> bool:

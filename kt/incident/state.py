@@ -12,12 +12,13 @@ from typing import Literal
 
 import msgspec
 
-from graph_schema.model import Diagnosis, Signal
+from graph_schema.model import Diagnosis, ProbeAnswer, Signal
 from kt.incident.events import (
     ActionFinished,
     ActionStarted,
     AlertsReceived,
     Approved,
+    Confirmed,
     Diagnosed,
     Escalated,
     Event,
@@ -25,9 +26,13 @@ from kt.incident.events import (
     PlanDropped,
     PlanProposed,
     Postponed,
+    Probed,
     Rejected,
     Revoked,
     RolledBack,
+    UndoAsked,
+    UndoDropped,
+    Undone,
     UndoStarted,
     VerificationStarted,
     Verified,
@@ -36,7 +41,9 @@ from kt.incident.log import Entry, Record
 from remediate.plan import Plan
 from verify.verdict import Verdict
 
-Phase = Literal["new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing", "healed", "escalated"]
+Phase = Literal[
+    "new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing", "healed", "escalated", "undone"
+]
 Stage = Literal["diagnose", "remediate", "verify"]
 
 STAGE_OF_PHASE: dict[str, Stage] = {
@@ -47,7 +54,7 @@ STAGE_OF_PHASE: dict[str, Stage] = {
     "undoing": "remediate",
     "verifying": "verify",
 }
-ENDED = frozenset({"healed", "escalated"})
+ENDED = frozenset({"healed", "escalated", "undone"})
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +75,16 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
         return not self.undone and (self.finished is None or self.finished.ok)
 
 
+class Undoing(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody asked for the state before the remedy; `was`, `approvals` …: what the incident was until then."""
+
+    asked: UndoAsked
+    was: Phase
+    approvals: tuple[Approved, ...]
+    approvals_needed: int
+    expires_at: datetime | None
+
+
 class State(msgspec.Struct, kw_only=True):
     """Where an incident stands. Built by `fold`; nothing else changes it."""
 
@@ -85,6 +102,10 @@ class State(msgspec.Struct, kw_only=True):
     """The runs of scheduled chaos that were on when it was opened."""
     diagnosis: Diagnosis | None = None
     diagnosed_version: int = 0
+    answers: tuple[ProbeAnswer, ...] = ()
+    """What probes answered; nothing any more once KT has acted, since the world is another one then."""
+    confirmed: Confirmed | None = None
+    """What a person says was the cause."""
     plan: Plan | None = None
     plan_at: datetime | None = None
     approvals_needed: int = 0
@@ -98,7 +119,16 @@ class State(msgspec.Struct, kw_only=True):
     verifications: int = 0
     acted_at: datetime | None = None
     verdict: Verdict | None = None
+    undo: Undoing | None = None
+    """While somebody's wish to have the state before back is open: approvals are about that."""
     ended_why: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Of what waits for consent; empty when nothing does."""
+        if self.undo is not None:
+            return self.undo.asked.digest
+        return self.plan.digest if self.plan else ""
 
     @property
     def ended(self) -> bool:
@@ -110,8 +140,14 @@ class State(msgspec.Struct, kw_only=True):
 
     @property
     def approved(self) -> bool:
-        """Enough different people agreed to exactly this plan."""
-        return self.plan is not None and len({given.by for given in self.approvals}) >= self.approvals_needed
+        """Enough different people agreed to exactly this plan, or to taking it back."""
+        return bool(self.digest) and len(self.agreed) >= self.approvals_needed
+
+    @property
+    def agreed(self) -> frozenset[str]:
+        """Those whose consent counts."""
+        aside = {self.undo.asked.by} if self.undo is not None and self.undo.asked.others_only else set()
+        return frozenset({given.by for given in self.approvals} - aside)
 
     @property
     def next_step(self) -> Stage | None:
@@ -126,7 +162,8 @@ def fold(incident: str, events: Iterable[Event]) -> State:
         state.version += 1
         state.opened_at = state.opened_at or event.at
         state.updated_at = event.at
-        state.due_at = event.at
+        if not isinstance(event, Confirmed):
+            state.due_at = event.at
         _apply(state, event)
         if state.ended:
             state.due_at = None
@@ -162,6 +199,10 @@ def _apply(state: State, event: Event) -> None:
     match event:
         case AlertsReceived():
             _receive(state, event)
+        case Probed():
+            state.answers = (*state.answers, event.answer)
+        case Confirmed():
+            state.confirmed = event
         case Diagnosed():
             state.diagnosis, state.diagnosed_version = event.diagnosis, state.version
             state.phase = "diagnosed"
@@ -171,6 +212,8 @@ def _apply(state: State, event: Event) -> None:
             _act(state, event)
         case UndoStarted() | RolledBack():
             _undo(state, event)
+        case UndoAsked() | UndoDropped() | Undone():
+            _take_back(state, event)
         case VerificationStarted():
             state.verification, state.verifications = event, event.attempt
         case Verified():
@@ -211,7 +254,7 @@ def _decide(state: State, event: PlanProposed | Approved | Rejected | Revoked | 
         # Nobody is asked: it is due at once. Otherwise it is due when the time to decide is over.
         state.due_at = event.at if not event.approvals_needed else event.expires_at
         return
-    if state.plan is None or event.plan_digest != state.plan.digest or state.phase != "awaiting approval":
+    if not state.digest or event.plan_digest != state.digest or state.phase != "awaiting approval":
         return
     if isinstance(event, Approved):
         state.approvals = (*state.approvals, event)
@@ -224,6 +267,10 @@ def _decide(state: State, event: PlanProposed | Approved | Rejected | Revoked | 
         return
     if isinstance(event, Rejected):
         state.rejections = (*state.rejections, event)
+    if state.undo is not None:
+        _as_before(state)
+        return
+    if isinstance(event, Rejected) and state.plan is not None:
         state.attempts = (*state.attempts, _attempt(state.plan))
     state.plan, state.approvals, state.phase = None, (), "diagnosed"
 
@@ -235,7 +282,7 @@ def _act(state: State, event: ActionStarted | ActionFinished) -> None:
         action = Action(
             id=event.action_id, step=event.step, fencing=event.fencing, started_at=event.at, plan=state.plan
         )
-        state.actions, state.phase = (*state.actions, action), "acting"
+        state.actions, state.phase, state.answers = (*state.actions, action), "acting", ()
         return
     state.actions = tuple(
         msgspec.structs.replace(action, finished=event) if action.id == event.action_id else action
@@ -258,15 +305,41 @@ def _finished_steps(state: State) -> int:
 
 def _undo(state: State, event: UndoStarted | RolledBack) -> None:
     state.phase = "undoing"
-    change = {"undo_started": True} if isinstance(event, UndoStarted) else {"undone": True}
+    # What could not be undone is still to be undone: by a person, or when one asks again.
+    change = {"undo_started": True} if isinstance(event, UndoStarted) else {"undone": event.ok}
     state.actions = tuple(
         msgspec.structs.replace(action, **change) if action.id == event.action_id else action
         for action in state.actions
     )
+    if state.undo is not None:
+        return
     if isinstance(event, RolledBack) and not any(action.undoable for action in state.actions):
         if state.plan is not None:
             state.attempts = (*state.attempts, _attempt(state.plan))
         state.plan, state.approvals, state.phase = None, (), "diagnosed"
+
+
+def _take_back(state: State, event: UndoAsked | UndoDropped | Undone) -> None:
+    if isinstance(event, UndoAsked):
+        state.undo = Undoing(
+            asked=event, was=state.phase, approvals=state.approvals, approvals_needed=state.approvals_needed,
+            expires_at=state.expires_at,
+        )  # fmt: skip
+        state.approvals, state.approvals_needed, state.expires_at = (), event.approvals_needed, event.expires_at
+        state.phase, state.due_at = "awaiting approval", event.expires_at if event.approvals_needed else event.at
+        return
+    _as_before(state)
+    if isinstance(event, Undone):
+        state.phase = "undone"
+        state.ended_why = f"{event.by} took it back" + (f": {event.why}" if event.why else "")
+
+
+def _as_before(state: State) -> None:
+    """Nobody wants anything back any more."""
+    if state.undo is None:
+        return
+    state.phase, state.approvals = state.undo.was, state.undo.approvals
+    state.approvals_needed, state.expires_at, state.undo = state.undo.approvals_needed, state.undo.expires_at, None
 
 
 def _attempt(plan: Plan) -> tuple[str, str, str]:

@@ -22,8 +22,9 @@ from kt.chaos import planning, running
 from kt.incident.events import Escalated
 from kt.incident.log import SWEEP, LogUnavailable, VersionConflict
 from kt.incident.state import State
+from kt.learned import learn_from
 from kt.pipeline.journey import Held, Journey, held
-from kt.pipeline.stages import diagnose, remediate, sense, verify
+from kt.pipeline.stages import diagnose, remediate, sense, undo, verify
 from kt.runtime import Runtime
 
 MOST_FAILURES = 5
@@ -105,7 +106,11 @@ class Pipeline:
         self._step("diagnose", incident, lambda journey, lease: diagnose.run(self.runtime, journey))
 
     def remediate(self, incident: str) -> None:
-        self._step("remediate", incident, lambda journey, lease: remediate.run(self.runtime, journey, lease))
+        self._step("remediate", incident, lambda journey, lease: self._remediate(journey, lease))
+
+    def _remediate(self, journey: Journey, lease: Held) -> None:
+        stage = remediate.run if journey.state.undo is None else undo.run
+        stage(self.runtime, journey, lease)
 
     def verify(self, incident: str) -> None:
         self._step("verify", incident, lambda journey, lease: verify.run(self.runtime, journey, lease))
@@ -118,6 +123,10 @@ class Pipeline:
     def _sweep(self) -> None:
         runtime = self.runtime
         runtime.pulses.beat(SWEEP)
+        runtime.policy()  # a change of its file is told also while nothing is decided
+        trip = runtime.brakes.tripped()
+        open_ = trip is not None and trip.until > runtime.clock()
+        runtime.telemetry.held(stopped=runtime.brakes.stopped() is not None, breaker_open=open_)
         if runtime.log.unsettled(1):
             self.enqueue("sense")
         for incident in runtime.log.due(runtime.clock()):
@@ -174,6 +183,7 @@ class Pipeline:
             journey = Journey(self.runtime.log, incident)
             why = f"KT itself failed {MOST_FAILURES} times at “{stage}”: {error}"
             journey.append(Escalated(at=self.runtime.clock(), why=why))
+            self.runtime.messenger.tell(journey.records[-1:], journey.state)
             self.runtime.ended(journey.state)
             self.runtime.telemetry.ended(journey.state)
             state = journey.state
@@ -186,11 +196,15 @@ class Pipeline:
         if journey.state.next_step != stage:
             return journey.state
         before = journey.state.version
-        with self.runtime.telemetry.stage(stage):
-            work(journey, lease)
+        try:
+            with self.runtime.telemetry.stage(stage):
+                work(journey, lease)
+        finally:
+            self.runtime.messenger.tell(journey.records[before:], journey.state)
         if journey.state.ended:
             self.runtime.ended(journey.state)
             self.runtime.telemetry.ended(journey.state)
+            learn_from(journey.records, self.runtime.learned, self.runtime.ontology)
         return journey.state if journey.state.version > before else None
 
     def _store_willing(self, stage: str, work: Callable[[], T]) -> T | None:

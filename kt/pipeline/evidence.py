@@ -1,87 +1,139 @@
-"""Evidence beside the alerts, asked for when an incident is diagnosed: metrics around the onset, Kubernetes events.
+"""Evidence beside the alerts, asked for when an incident is diagnosed: metrics around the onset, Kubernetes events and
+conditions, and which alert rules watch.
 
-It is an addition: where Prometheus or Kubernetes does not answer, the diagnosis goes on with the alerts alone, and the
-log of the process says so.
+It is an addition with a budget of time: what does not answer within it is left out, the diagnosis goes on with what
+there is, and says what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import structlog
 
 from graph_schema.model import Burden, Signal, Subgraph
 from kt.runtime import Runtime
-from remediate.cluster import ClusterError
+from kt.settings import BadSettings
+from remediate.cluster import Cluster, ClusterError
+from sense.deadline import Deadline
+from sense.promql import metrics_in
+from sense.rules import BadRules, fetch
 
 MOST_OBJECTS = 50
 """Objects whose conditions are read, the alerted ones first."""
 MOST_NAMESPACES = 5
+LONGEST_S = 2.0
+"""For one question."""
 _log = structlog.get_logger(__name__)
 
 
-class Beside(msgspec.Struct, frozen=True):
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[Signal, ...] = ()
     burdens: tuple[Burden, ...] = ()
+    watched: tuple[str, ...] | None = None
+    """Symptoms that healthy alert rules watch for; None: not known."""
+    watching: frozenset[str] = frozenset()
+    """The metrics that these rules ask for: all the time, and they alert by themselves."""
+    warnings: tuple[str, ...] = ()
+    """What could not be asked."""
 
 
 def beside(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal]) -> Beside:
-    """What the settings `diagnose.metrics` and `diagnose.events` ask for; nothing that an alert says already."""
+    """What the settings `diagnose.metrics`, `.events` and `.rules` ask for; nothing that an alert says already.
+
+    Takes no longer than `diagnose.budget_s` and a moment; never fails.
+    """
     options = runtime.settings.diagnose
     known = [each for each in alerts if each.firing and each.mapped]
     if not known:
         return Beside()
     first = min(each.starts_at for each in known)
-    metrics = _metrics(runtime, piece, known, first) if options.metrics else Beside()
-    events = _events(runtime, piece, known, first) if options.events else []
+    deadline = Deadline(options.budget_s)
+    looks: list[tuple[bool, str, Callable[[], Beside]]] = [
+        (options.metrics, "metrics", lambda: _metrics(runtime, piece, known, first, deadline)),
+        (options.events, "events", lambda: _events(runtime, piece, known, first, deadline)),
+        (options.rules, "alert rules", lambda: _rules(runtime, deadline)),
+    ]
+    wanted = [(name, look) for on, name, look in looks if on]
+    if not wanted:
+        return Beside()
+    # Side by side, so that one that is slow does not eat the time of the others.
+    with ThreadPoolExecutor(len(wanted), thread_name_prefix="evidence") as pool:
+        found = list(pool.map(lambda each: _willing(*each), wanted))
     said = {(each.entity, each.symptom) for each in known}
     fresh: dict[tuple[str, str], Signal] = {}
-    for each in sorted([*metrics.signals, *events], key=lambda signal: (-signal.confidence, signal.fingerprint)):
-        if each.entity in piece.entities and (each.entity, each.symptom) not in said:
-            fresh.setdefault((each.entity, each.symptom), each)
-    return Beside(tuple(sorted(fresh.values(), key=lambda each: each.fingerprint)), metrics.burdens)
+    every = [signal for each in found for signal in each.signals]
+    for signal in sorted(every, key=lambda each: (-each.confidence, each.fingerprint)):
+        if signal.entity in piece.entities and (signal.entity, signal.symptom) not in said:
+            fresh.setdefault((signal.entity, signal.symptom), signal)
+    return Beside(
+        signals=tuple(sorted(fresh.values(), key=lambda each: each.fingerprint)),
+        burdens=tuple(burden for each in found for burden in each.burdens),
+        watched=next((each.watched for each in found if each.watched is not None), None),
+        watching=frozenset(name for each in found for name in each.watching),
+        warnings=tuple(warning for each in found for warning in each.warnings),
+    )
 
 
-def _metrics(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: datetime) -> Beside:
+def _willing(name: str, look: Callable[[], Beside]) -> Beside:
+    """Nothing that goes wrong here stands in the way of the diagnosis; it is told."""
+    from sense.prometheus import RangeUnavailable
+
+    try:
+        return look()
+    except (RangeUnavailable, ClusterError, BadRules, BadSettings) as error:
+        _log.warning("evidence could not be read; diagnosed without it", what=name, error=str(error)[:300])
+        return Beside(warnings=(f"diagnosed without {name}: {str(error)[:200]}",))
+    except Exception as error:
+        _log.exception("evidence could not be judged; diagnosed without it", what=name)
+        return Beside(warnings=(f"diagnosed without {name}, a defect of KT: {str(error)[:200]}",))
+
+
+def _metrics(
+    runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: datetime, deadline: Deadline
+) -> Beside:
     from sense import prometheus
     from sense.metrics.evidence import AS_GIVEN, look  # numpy is slow to import
     from sense.metrics.rules import MetricRules
 
     start, end = first.timestamp() - AS_GIVEN.before_s, runtime.clock().timestamp()
-    try:
-        table = prometheus.read(
-            runtime.settings.prometheus.url, prometheus.load(), list(piece.entities.values()), start, end
-        )
-    except prometheus.RangeUnavailable as error:
-        _log.warning("metrics could not be read; diagnosed without them", error=str(error))
-        return Beside()
+    near = list(piece.entities.values())
+    table = prometheus.read(runtime.settings.prometheus.url, prometheus.load(), near, start, end, deadline)
     alerted = {(each.entity, each.symptom) for each in alerts}
     found = look(table, {}, MetricRules.load(), alerted=alerted, alerted_at=first.timestamp())
-    return Beside(found.signals, found.burdens)
+    return Beside(signals=found.signals, burdens=found.burdens)
 
 
-def _events(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: datetime) -> list[Signal]:
+def _events(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: datetime, deadline: Deadline) -> Beside:
     from sense.kubernetes import events
 
     rules = events.load()
+    cluster = Cluster(runtime.api_client, deadline.left(LONGEST_S))
     alerted = {each.entity for each in alerts}
     near = sorted(piece.entities.values(), key=lambda each: (each.id not in alerted, each.id))
     namespaces = list(dict.fromkeys(each.namespace for each in near if each.namespace))[:MOST_NAMESPACES]
     kinds = {each.kind for each in rules.conditions}
-    try:
-        told = [
-            event
-            for namespace in [*namespaces, "default"]  # where events about nodes are
-            for event in runtime.cluster.list("Event", namespace, fields="type=Warning")
-        ]
-        things = [
-            {"kind": each.kind, **found}
-            for each in [each for each in near if each.kind in kinds][:MOST_OBJECTS]
-            if (found := runtime.cluster.get(each.kind, each.name, each.namespace)) is not None
-        ]
-    except ClusterError as error:
-        _log.warning("events could not be read; diagnosed without them", error=str(error))
-        return []
-    return [*events.of_events(told, first, rules), *events.of_conditions(things, first, rules)]
+    told: list[dict[str, Any]] = []
+    for namespace in [*namespaces, "default"]:  # where events about nodes are
+        if not deadline.over:
+            told += cluster.list("Event", namespace, fields="type=Warning")
+    things = [
+        {"kind": each.kind, **found}
+        for each in [each for each in near if each.kind in kinds][:MOST_OBJECTS]
+        if not deadline.over and (found := cluster.get(each.kind, each.name, each.namespace)) is not None
+    ]
+    return Beside(signals=(*events.of_events(told, first, rules), *events.of_conditions(things, first, rules)))
+
+
+def _rules(runtime: Runtime, deadline: Deadline) -> Beside:
+    healthy = [each for each in fetch(runtime.settings.prometheus.url, deadline.left(LONGEST_S)) if each.healthy]
+    if not healthy:
+        # Alerts come from somewhere else then: nothing is known of what is watched.
+        return Beside()
+    symptoms = {runtime.mapping.meaning(each.name, each.labels).symptom for each in healthy}
+    names = {name for each in healthy for name in metrics_in(each.query)}
+    return Beside(watched=tuple(sorted(symptoms)), watching=frozenset(names))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import structlog
 
 from graph_schema.model import Signal
-from kt.incident.events import AlertsReceived, Event
+from kt.incident.events import AlertsReceived, Confirmed, Event
 from kt.incident.log import Append, IncidentLog, Leases, LogUnavailable, Record, VersionConflict
 from kt.incident.state import State, fold
 from kt.stores.chain import follow
@@ -38,7 +38,8 @@ class Journey:
         self.state = fold(self.incident, (record.event for record in self.records))
 
     def record(self, *events: Event) -> None:
-        """Add what has happened in the world (an effect, a verdict): still true when alerts came in meanwhile.
+        """Add what has happened in the world (an effect, a verdict): still true when meanwhile alerts came in, or a
+        person said what the cause was.
 
         Raises `VersionConflict` when anything else did: then somebody else moved the incident."""
         while True:
@@ -47,7 +48,7 @@ class Journey:
             except VersionConflict:
                 now = Journey(self._log, self.incident)
                 news = now.records[len(self.records) :]
-                if not news or not all(isinstance(record.event, AlertsReceived) for record in news):
+                if not news or not all(isinstance(record.event, AlertsReceived | Confirmed) for record in news):
                     raise
                 self.records, self.state = now.records, now.state
             else:

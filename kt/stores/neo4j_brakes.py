@@ -11,7 +11,7 @@ import neo4j
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
 from kt.incident.log import LogUnavailable
-from remediate.brakes import OutcomeOf, Spent, Stop
+from remediate.brakes import OutcomeOf, Spent, Stop, Trip
 
 T = TypeVar("T")
 
@@ -36,6 +36,18 @@ class Neo4jBrakes:
             return before
 
         return self._run(work, write=True)
+
+    def trip(self, trip: Trip) -> None:
+        at, until = to_micros(trip.at), to_micros(trip.until)
+        given = {"at": at, "until": until, "why": trip.why, "closed_by": trip.closed_by}
+        self._run(lambda tx: rows(tx, _TRIP, **given), write=True)
+
+    def tripped(self) -> Trip | None:
+        found = self._run(lambda tx: rows(tx, _TRIPPED))
+        if not found:
+            return None
+        at, until = from_micros(found[0]["at"]), from_micros(found[0]["until"])
+        return Trip(at=at, until=until, why=found[0]["why"], closed_by=found[0]["closed_by"])
 
     def spend(self, spent: Spent, since: datetime, objection: Callable[[Sequence[Spent]], str]) -> str:
         def work(tx: neo4j.ManagedTransaction) -> str:
@@ -85,6 +97,12 @@ def _since(tx: neo4j.ManagedTransaction, at: datetime) -> list[Spent]:
 _STOPPED = "MATCH (s:KtStop {name: 'stop'}) WHERE s.on RETURN s.at AS at, s.by AS by, s.why AS why"
 _STOP = "MERGE (s:KtStop {name: 'stop'}) SET s.on = true, s.at = $at, s.by = $by, s.why = $why"
 _RESUME = "MATCH (s:KtStop {name: 'stop'}) SET s.on = false"
+_TRIP = """
+MERGE (s:KtStop {name: 'breaker'}) SET s.at = $at, s.until = $until, s.why = $why, s.closed_by = $closed_by
+"""
+_TRIPPED = """
+MATCH (s:KtStop {name: 'breaker'}) RETURN s.at AS at, s.until AS until, s.why AS why, s.closed_by AS closed_by
+"""
 _LOCK = "MERGE (s:KtStop {name: 'account'}) SET s.locked = true"
 _SPEND = """
 MERGE (s:KtSpent {action: $action})

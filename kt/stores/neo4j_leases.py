@@ -10,7 +10,7 @@ import neo4j
 
 from graph_schema.stores.moments import to_micros
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from kt.incident.log import LogUnavailable
+from kt.incident.log import Grant, LogUnavailable
 
 T = TypeVar("T")
 
@@ -36,6 +36,13 @@ class Neo4jLeases:
             return token
 
         return self._write(work)
+
+    def held_by(self, name: str) -> Grant | None:
+        try:
+            found = self._session.read(lambda tx: rows(tx, _HELD, name=name, now=to_micros(self._clock())))
+        except Neo4jAway as error:
+            raise LogUnavailable(str(error)) from error
+        return Grant(holder=found[0]["holder"], token=int(found[0]["token"])) if found else None
 
     def renew(self, name: str, holder: str, token: int, *, ttl_s: float) -> bool:
         return self._change(name, holder, token, holder, lambda: to_micros(self._clock()) + int(ttl_s * 1e6))
@@ -68,4 +75,5 @@ MERGE (l:KtLease {name: $name}) ON CREATE SET l.holder = '', l.token = 0, l.unti
 SET l.locked = true
 RETURN l.holder AS holder, l.token AS token, l.until AS until
 """
+_HELD = "MATCH (l:KtLease {name: $name}) WHERE l.until > $now RETURN l.holder AS holder, l.token AS token"
 _SET = "MATCH (l:KtLease {name: $name}) SET l.holder = $holder, l.token = $token, l.until = $until"

@@ -9,9 +9,11 @@ from graph_schema.ontology import Ontology
 from graph_schema.store import GraphStore
 from kt.chaos.store import ChaosStore
 from kt.incident.log import IncidentLog, Leases, Pulses
+from kt.learned import Learned
 from kt.operators import Operators
 from kt.settings import Settings
 from remediate.brakes import Brakes
+from remediate.trials import Trials
 
 # The Neo4j driver and networkx take time to load; each is loaded only where it is used.
 
@@ -50,6 +52,17 @@ def open_brakes(settings: Settings) -> Brakes:
     return SqliteBrakes(settings.data / "kt.db")
 
 
+def open_trials(settings: Settings) -> Trials:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_trials import Neo4jTrials
+
+        return Neo4jTrials(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_trials import SqliteTrials
+
+    return SqliteTrials(settings.data / "kt.db")
+
+
 def open_operators(settings: Settings) -> Operators:
     where = settings.store
     if where.kind == "neo4j":
@@ -71,6 +84,17 @@ def open_pulses(settings: Settings, clock: Callable[[], datetime]) -> Pulses:
     from kt.stores.sqlite_pulses import SqlitePulses
 
     return SqlitePulses(settings.data / "kt.db", clock)
+
+
+def open_learned(settings: Settings) -> Learned:
+    where = settings.store
+    if where.kind == "neo4j":
+        from kt.stores.neo4j_learned import Neo4jLearned
+
+        return Neo4jLearned(where.uri, _auth(settings), where.database)
+    from kt.stores.sqlite_learned import SqliteLearned
+
+    return SqliteLearned(settings.data / "kt.db")
 
 
 def open_chaos(settings: Settings) -> ChaosStore:

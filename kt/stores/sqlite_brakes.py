@@ -10,7 +10,7 @@ from pathlib import Path
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.sqlite_pool import Pool
 from kt.stores.sqlite_store import SqliteStore
-from remediate.brakes import OutcomeOf, Spent, Stop
+from remediate.brakes import OutcomeOf, Spent, Stop, Trip
 
 SCHEMA = (
     "CREATE TABLE stop (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, by TEXT NOT NULL, "
@@ -21,11 +21,29 @@ SCHEMA = (
 )
 
 
+BREAKER = (
+    "CREATE TABLE breaker (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL, until INTEGER NOT NULL, "
+    "why TEXT NOT NULL, closed_by TEXT NOT NULL)",
+)
+
+
 class SqliteBrakes(SqliteStore):
     """See `remediate.brakes.Brakes`. Raises `LogUnavailable`."""
 
     def __init__(self, path: Path | str) -> None:
         self._pool = Pool(path, part="brakes", version=1, schema=SCHEMA)
+        # A part of its own, so that files of before are read as they are.
+        self._breaker = Breaker(path)
+
+    def trip(self, trip: Trip) -> None:
+        self._breaker.trip(trip)
+
+    def tripped(self) -> Trip | None:
+        return self._breaker.tripped()
+
+    def close(self) -> None:
+        super().close()
+        self._breaker.close()
 
     def stopped(self) -> Stop | None:
         with self._read() as connection:
@@ -60,6 +78,25 @@ class SqliteBrakes(SqliteStore):
     def conclude(self, action: str, outcome: OutcomeOf) -> None:
         with self._write() as connection:
             connection.execute("UPDATE spent SET outcome = ? WHERE action = ?", (outcome, action))
+
+
+class Breaker(SqliteStore):
+    """The circuit breaker's part of the file."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._pool = Pool(path, part="breaker", version=1, schema=BREAKER)
+
+    def trip(self, trip: Trip) -> None:
+        row = (to_micros(trip.at), to_micros(trip.until), trip.why, trip.closed_by)
+        with self._write() as connection:
+            connection.execute("INSERT OR REPLACE INTO breaker VALUES (1, ?, ?, ?, ?)", row)
+
+    def tripped(self) -> Trip | None:
+        with self._read() as connection:
+            row = connection.execute("SELECT at, until, why, closed_by FROM breaker").fetchone()
+        if row is None:
+            return None
+        return Trip(at=from_micros(row[0]), until=from_micros(row[1]), why=row[2], closed_by=row[3])
 
 
 def _stop(connection: sqlite3.Connection) -> Stop | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from graph_schema.stores.moments import to_micros
 from graph_schema.stores.sqlite_pool import Pool
+from kt.incident.log import Grant
 from kt.stores.sqlite_store import SqliteStore
 
 SCHEMA = (
@@ -35,6 +36,13 @@ class SqliteLeases(SqliteStore):
                 "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, token, now + int(ttl_s * 1e6))
             )
             return int(token)
+
+    def held_by(self, name: str) -> Grant | None:
+        with self._read() as connection:
+            now = to_micros(self._clock())
+            found = "SELECT holder, token FROM leases WHERE name = ? AND until > ?"
+            row = connection.execute(found, (name, now)).fetchone()
+        return Grant(holder=row[0], token=row[1]) if row else None
 
     def renew(self, name: str, holder: str, token: int, *, ttl_s: float) -> bool:
         with self._write() as connection:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from graph_schema.model import Evidence, Hypothesis, Signal
+from kt.incident.events import Probed
 from kt.incident.log import Record
-from kt.incident.state import State
-from kt.views.words import COLOURS, colour, event_words, span, unmapped, waiting
+from kt.incident.outcome import compared, effect_s
+from kt.incident.state import State, Undoing
+from kt.views.words import COLOURS, SEAL, colour, event_words, span, unmapped, waiting
 from remediate.plan import Plan
 
 LONGEST_NAME = len("VerificationStarted")
-SEAL = 8
-"""Digits of a plan's digest that a person hands back to say which plan was meant."""
+NEAR = ("tier", "actions per hour", "workload share", "nodes")
+"""Rules whose value a person wants to know also when they allow it."""
+WIDTH, MOST_LINES, LEAST_EVENTS = 100, 37, 3
+"""Of the screen: with its head, the rule above the timeline and the prompt below it is 40 lines high."""
+MOST_EVIDENCE = 5
 MOST_SIGNALS, MOST_PATHS, MOST_RUNNERS_UP, MOST_DIFF, MOST_EVENTS, MOST_TOUCHED = 4, 2, 3, 10, 10, 8
 
 
@@ -31,12 +37,14 @@ def screen(
     body.add_column(ratio=1)
     for title, part in [
         *_seen(state, full),
+        *_asked(records),
         *_causes(state, about, full),
         *_plan(state, short, now, full),
-        *_ending(state),
+        *_ending(records, state),
     ]:
         body.add_row(title, part)
-    shown = records if full else records[-MOST_EVENTS:]
+    room = max(LEAST_EVENTS, min(MOST_EVENTS, MOST_LINES - _height(body)))
+    shown = records if full else records[-room:]
     left_out = f"   {len(records) - len(shown)} earlier ones: --full" if len(shown) < len(records) else ""
     return Group(
         _head(state, records, short, now),
@@ -44,6 +52,12 @@ def screen(
         Rule(Text(f"Timeline{left_out}", style="dim"), style="dim", align="left"),
         timeline(shown),
     )
+
+
+def _height(body: Table) -> int:
+    """In lines, on a screen of the usual width."""
+    console = Console(width=WIDTH, file=io.StringIO())
+    return len(console.render_lines(body, console.options))
 
 
 def timeline(records: Iterable[Record]) -> Table:
@@ -95,6 +109,15 @@ def _signal(signal: Signal) -> Text:
     return Text.assemble(f"{signal.name} on {signal.entity}", (f"{ended}  {summary}", "dim"))
 
 
+def _asked(records: Sequence[Record]) -> Iterable[tuple[str, Text]]:
+    """What was asked since the evidence was not enough, why, and what came of it."""
+    for record in records:
+        if isinstance(record.event, Probed):
+            said = {True: "green", False: "red", None: "dim"}[record.event.answer.confirmed]
+            why = f"not enough evidence for {record.event.guess}" if record.event.guess else "not enough evidence"
+            yield "Asked", Text.assemble((event_words(record.event), said), (f"  ({why})", "dim"))
+
+
 def _causes(state: State, about: Mapping[str, str], full: bool) -> Iterable[tuple[str, Text]]:
     if state.diagnosis is None:
         return
@@ -106,9 +129,11 @@ def _causes(state: State, about: Mapping[str, str], full: bool) -> Iterable[tupl
         paths = _longest(each.paths)
         for path in paths if full else paths[:MOST_PATHS]:
             yield "path", Text(" → ".join(path))
-        yield from _evidence("for", "+ ", each.evidence_for, "green")
-        yield from _evidence("against", "- ", each.evidence_against, "red")
+        yield from _evidence("for", "+ ", each.evidence_for, "green", full)
+        yield from _evidence("against", "- ", each.evidence_against, "red", full)
     others = [each for each in state.diagnosis.hypotheses if each not in selected]
+    for warning in state.diagnosis.warnings:
+        yield "!", Text(warning, style="yellow")
     ranked = [f"{each.probability:.0%} {each.fault} of {each.entity}" for each in others if each.probability >= 0.005]
     if ranked:
         yield "or else", Text("; ".join(ranked if full else ranked[:MOST_RUNNERS_UP]), style="dim")
@@ -120,9 +145,15 @@ def _cause(each: Hypothesis, about: Mapping[str, str]) -> Text:
     return Text.assemble((f"{each.fault} of {each.entity}", "bold"), (certain, "bold cyan"), (means, "dim"))
 
 
-def _evidence(title: str, sign: str, evidence: Sequence[Evidence], style: str) -> Iterable[tuple[str, Text]]:
-    if evidence:
-        yield title, Text("\n").join(Text.assemble((sign, style), each.text) for each in evidence)
+def _evidence(
+    title: str, sign: str, evidence: Sequence[Evidence], style: str, full: bool
+) -> Iterable[tuple[str, Text]]:
+    shown = evidence if full else evidence[:MOST_EVIDENCE]
+    lines = [Text.assemble((sign, style), each.text) for each in shown]
+    if len(shown) < len(evidence):
+        lines.append(Text(f"and {len(evidence) - len(shown)} more", style="dim"))
+    if lines:
+        yield title, Text("\n").join(lines)
 
 
 def _longest(paths: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -144,10 +175,37 @@ def _plan(state: State, short: str, now: datetime, full: bool) -> Iterable[tuple
     more = f" and {len(plan.blast_radius) - len(touched)} more" if len(touched) < len(plan.blast_radius) else ""
     if touched:
         yield "touches", Text(", ".join(touched) + more)
+    if plan.affects:
+        near = plan.affects if full else plan.affects[:MOST_TOUCHED]
+        rest = f" and {len(plan.affects) - len(near)} more" if len(near) < len(plan.affects) else ""
+        yield "affects", Text(", ".join(near) + rest)
+    if plan.forecast:
+        yield "forecast", Text("; ".join(plan.forecast))
     yield "undo", Text(plan.undo)
+    if plan.guard:
+        yield "guard", _guard(plan, full)
     yield "after", Text(f"must hold: {', '.join(plan.steady_state)}; then a Chaos Toolkit experiment attacks it")
+    if state.undo is not None:
+        yield "Undo", _wish(state.undo)
     if state.plan is plan:
         yield "Consent", _consent(state, plan, short, now)
+
+
+VERDICTS = {"allow": "green", "ask": "yellow", "later": "yellow", "propose": "yellow", "refuse": "red"}
+
+
+def _guard(plan: Plan, full: bool) -> Text:
+    """What the rules said when the plan was made: those that object, and how near the others were to it."""
+    objecting = [each for each in plan.guard if each.verdict != "allow"]
+    lines = [
+        Text.assemble((each.verdict, VERDICTS[each.verdict]), f" by {each.rule}: {each.why}") for each in objecting
+    ]
+    near = [
+        f"{each.rule}: {each.value}" for each in plan.guard if each.verdict == "allow" and (full or each.rule in NEAR)
+    ]
+    count = len(plan.guard) - len(objecting)
+    lines.append(Text.assemble(("allow", "green"), f" by {count} rules ({'; '.join(near)}) under policy {plan.policy}"))
+    return Text("\n").join(lines)
 
 
 def _diff(diff: str, full: bool) -> Text | None:
@@ -166,13 +224,13 @@ def _diff(diff: str, full: bool) -> Text | None:
 def _consent(state: State, plan: Plan, short: str, now: datetime) -> Text:
     if not state.approvals_needed:
         return Text(f"risk {plan.risk}: automatic")
-    given = ", ".join(sorted({each.by for each in state.approvals})) or "nobody yet"
+    given = ", ".join(sorted(state.agreed)) or "nobody yet"
     text = f"risk {plan.risk}: {state.approvals_needed} must agree; agreed: {given}"
     if state.phase != "awaiting approval" or state.approved or state.expires_at is None:
         return Text(text)
     if state.expires_at <= now:
         return Text(f"{text}; the time to decide is over", style="yellow")
-    seal = f"--plan {plan.digest[:SEAL]}"
+    seal = f"--plan {state.digest[:SEAL]}"
     return Text.assemble(
         f"{text}; until {state.expires_at:%H:%M} UTC ({span((state.expires_at - now).total_seconds())} left)\n",
         (f"kt approve {short} {seal}", "bold yellow"),
@@ -181,9 +239,17 @@ def _consent(state: State, plan: Plan, short: str, now: datetime) -> Text:
     )
 
 
-def _ending(state: State) -> Iterable[tuple[str, Text]]:
+def _wish(undo: Undoing) -> Text:
+    asked = undo.asked
+    others = "; somebody else has to agree" if asked.others_only and asked.approvals_needed else ""
+    return Text(f"{asked.by} wants the state before back{': ' + asked.why if asked.why else ''}{others}", style="bold")
+
+
+def _ending(records: Sequence[Record], state: State) -> Iterable[tuple[str, Text]]:
     if state.verdict:
         style = {"held": "green", "regressed": "red"}.get(state.verdict.outcome, "yellow")
         yield "Verdict", Text.assemble((state.verdict.outcome, f"bold {style}"), f": {state.verdict.why}")
+    if state.actions and (told := compared(state.actions[-1].plan, effect_s(records, state))):
+        yield "effect", Text(told)
     for entity, fault, playbook in state.attempts:
         yield "tried", Text(f"{playbook} for {fault} of {entity}: undone or turned down", style="dim")

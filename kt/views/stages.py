@@ -25,6 +25,7 @@ _REACHED = {
     "verifying": 4,
     "healed": 6,
     "escalated": 5,
+    "undone": 6,
 }
 """Phase → how many stages are done."""
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kt.incident.log import Entry, IncidentLog, Record
-from kt.incident.state import State, fold
-from kt.views.words import COLOURS, short_ids, span, unmapped, waiting
+from kt.incident.state import State, fold, summary
+from kt.views.words import COLOURS, SEAL, short_ids, span, unmapped, waiting
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +56,37 @@ def _what(each: Listed, now: datetime) -> Text:
     return Text("\n").join(parts)
 
 
+def deciding(listed: Sequence[Listed], now: datetime, ids: Sequence[str]) -> Table:
+    """What waits for a decision: what would be done, who agreed so far, and the two commands."""
+    short = short_ids(ids)
+    table = Table(box=None, padding=(0, 2, 0, 0), expand=True, header_style="dim")
+    table.add_column("INCIDENT", no_wrap=True)
+    table.add_column("LEFT", justify="right", no_wrap=True)
+    table.add_column("RISK", no_wrap=True)
+    table.add_column("WHAT WOULD BE DONE", ratio=1)
+    for each in listed:
+        state, id_ = each.state, short[each.entry.incident]
+        left = span((state.expires_at - now).total_seconds()) if state.expires_at else ""
+        risk = state.plan.risk if state.plan else ""
+        table.add_row(id_, left, risk, _asked(state, id_))
+    return table
+
+
+def _asked(state: State, short: str) -> Text:
+    steps = "; ".join(step.summary or step.action for step in state.plan.steps) if state.plan else ""
+    if state.undo is not None:
+        asked = state.undo.asked
+        steps = f"take back, asked for by {asked.by}{': ' + asked.why if asked.why else ''}: {steps}"
+    agreed = ", ".join(sorted(state.agreed)) or "nobody yet"
+    return Text.assemble(
+        (f"{steps}\n", "bold"),
+        (f"for {summary(state)}; {len(state.agreed)} of {state.approvals_needed} agreed ({agreed})\n", "dim"),
+        (f"kt approve {short} --plan {state.digest[:SEAL]}", "yellow"),
+        (f"\nkt reject {short} --why …", "yellow"),
+        (f"   kt show {short}", "cyan"),
+    )  # fmt: skip
+
+
 def plain(each: Listed, now: datetime) -> dict[str, object]:
     """The same for machines: the index's entry, and what the list adds to it."""
     lost = [{"name": signal.name, "labels": signal.labels} for signal in unmapped(each.state)]
@@ -64,7 +95,8 @@ def plain(each: Listed, now: datetime) -> dict[str, object]:
         "waits_for": waiting(each.state, each.records, now),
         "approvals": {
             "needed": each.state.approvals_needed if each.state.plan else 0,
-            "given": sorted({given.by for given in each.state.approvals}),
+            "given": sorted(each.state.agreed),
+            "plan": each.state.digest,
         },
         "unmapped": lost,
     }

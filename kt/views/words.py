@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from graph_schema.model import Diagnosis, Signal
+from graph_schema.model import Diagnosis, ProbeAnswer, Signal
 from kt.incident import events as e
 from kt.incident.log import Record
 from kt.incident.state import State
 
-COLOURS = {"healed": "green", "escalated": "red", "awaiting approval": "yellow", "undoing": "magenta"}
+COLOURS = {
+    "healed": "green", "escalated": "red", "awaiting approval": "yellow", "undoing": "magenta", "undone": "magenta",
+}  # fmt: skip
 OVERDUE_S = 30.0
 """A step that is due for longer than this is told as not taken."""
 SHORTEST_ID = 8
+SEAL = 8
+"""Digits of a plan's digest that a person hands back to say which plan was meant."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -40,9 +44,9 @@ def colour(event: e.Event) -> str:
             return "green"
         case e.Escalated() | e.Rejected():
             return "red"
-        case e.ActionStarted() | e.UndoStarted() | e.PlanProposed():
+        case e.ActionStarted() | e.UndoStarted() | e.PlanProposed() | e.UndoAsked():
             return "yellow"
-        case e.Verified() | e.Diagnosed():
+        case e.Verified() | e.Diagnosed() | e.Probed():
             return "cyan"
     return "default"
 
@@ -56,10 +60,14 @@ def event_words(event: e.Event) -> str:
             return ", ".join(_signal_words(each) for each in event.signals) + left_out + during
         case e.Diagnosed():
             return diagnosis_words(event.diagnosis)
+        case e.Probed():
+            return f"{_spoke(event.answer)} {event.probe.fault} of {event.probe.entity}: {probe_words(event.answer)}"
+        case e.Confirmed():
+            return f"{event.fault} of {event.entity}, says {event.by}{': ' + event.why if event.why else ''}"
         case e.PlanProposed():
             asks = f" (needs {event.approvals_needed} to agree)" if event.approvals_needed else ""
             return "; ".join(step.summary or step.action for step in event.plan.steps) + asks
-        case e.Approved() | e.Revoked():
+        case e.Approved() | e.Revoked() | e.UndoAsked() | e.Undone():
             return f"by {event.by}{': ' + event.why if event.why else ''}"
         case e.Rejected():
             return f"by {event.by}: {event.why}"
@@ -75,6 +83,15 @@ def event_words(event: e.Event) -> str:
             return event.why
 
 
+def probe_words(answer: ProbeAnswer) -> str:
+    """The question, what would speak for the fault, and what was seen."""
+    return f"{answer.question} ({answer.confirms}?) → {answer.saw}"
+
+
+def _spoke(answer: ProbeAnswer) -> str:
+    return {True: "speaks for", False: "speaks against", None: "tells nothing of"}[answer.confirmed]
+
+
 def diagnosis_words(diagnosis: Diagnosis) -> str:
     causes = [f"{each.fault} of {each.entity} ({each.probability:.0%})" for each in diagnosis.selected()]
     return " and ".join(causes) if causes else "no cause is likely enough"
@@ -85,7 +102,7 @@ def waiting(state: State, records: Sequence[Record], now: datetime) -> str:
     if state.ended:
         return state.ended_why
     if state.phase == "awaiting approval" and not state.approved:
-        given = len({each.by for each in state.approvals})
+        given = len(state.agreed)
         lapses = f", lapses in {span((state.expires_at - now).total_seconds())}" if state.expires_at else ""
         return f"for {_people(state.approvals_needed - given)} to agree{lapses}"
     if state.due_at and state.due_at > now:

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from kt.incident.log import DEAD_S, SWEEP, IncidentLog, LogUnavailable, Pulses
 from kt.telemetry import Telemetry
 from kt.web.intake import Intake, NotKept
+from remediate.brakes import Brakes
 from sense.alertmanager import BadPayload, parse
 
 
@@ -41,9 +42,10 @@ def create_app(
     max_body_bytes: int,
     on_received: Callable[[], object],
     telemetry: Telemetry,
+    brakes: Brakes | None = None,
 ) -> Starlette:
     """The app. `on_received` runs after each commit, in another thread; it must not raise."""
-    face = _Face(log, pulses, token, max_body_bytes, on_received, telemetry)
+    face = _Face(log, pulses, token, max_body_bytes, on_received, telemetry, brakes)
     return Starlette(
         routes=[
             Route("/webhook/alertmanager", face.webhook, methods=["POST"]),
@@ -64,9 +66,10 @@ class _Face:
         max_body_bytes: int,
         on_received: Callable[[], object],
         telemetry: Telemetry,
+        brakes: Brakes | None,
     ) -> None:
         self._log, self._pulses, self._token, self._max = log, pulses, token.encode(), max_body_bytes
-        self._on_received, self._telemetry = on_received, telemetry
+        self._on_received, self._telemetry, self._brakes = on_received, telemetry, brakes
         self._intake: Intake | None = None
 
     @asynccontextmanager
@@ -112,7 +115,20 @@ class _Face:
             return _json(503, {"status": "not ready", "log": str(error)})
         age = (datetime.now(UTC) - swept).total_seconds() if swept else None
         pipeline = {"alive": age is not None and age < DEAD_S, "last_sweep_s": age and round(age, 1)}
-        return _json(200, {"status": "ready", "received": received, "unsettled": unsettled, "pipeline": pipeline})
+        answer = {"status": "ready", "received": received, "unsettled": unsettled, "pipeline": pipeline}
+        return _json(200, answer | await run_in_threadpool(self._held))
+
+    def _held(self) -> dict[str, object]:
+        """What keeps KT from acting now, in words; empty texts when nothing does."""
+        if self._brakes is None:
+            return {}
+        try:
+            stop, trip = self._brakes.stopped(), self._brakes.tripped()
+        except LogUnavailable as error:
+            return {"held": {"unknown": str(error)}}
+        open_ = trip is not None and trip.until > datetime.now(UTC)
+        stopped = f"by {stop.by}{': ' + stop.why if stop.why else ''}" if stop else ""
+        return {"held": {"stopped": stopped, "breaker": trip.why if trip and open_ else ""}}
 
     async def metrics(self, request: Request) -> Response:
         try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import yaml
 
 from remediate.cluster import Cluster, Object
-from remediate.plan import Step, Target
+from remediate.plan import Difference, Step, Target
 
 ACTION = "kt.io/action"
 """Annotation with the id of the action that last changed the object: how a crash in between is resolved by looking."""
@@ -20,7 +20,7 @@ ACTED_AT = "kt.io/acted-at"
 UNDONE = "kt.io/undone"
 """Annotation with the id of the action that was undone on the object."""
 MARKS = "kt.io/"
-NOT_ANYBODYS_DOING = ("deployment.kubernetes.io/", MARKS)
+NOT_ANYBODYS_DOING = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation", MARKS)
 """Annotations that controllers and KT itself keep: no part of what an action changes."""
 
 
@@ -49,8 +49,31 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     undo: dict[str, object] = {}
     """What undoing needs to know."""
+    left: bool = False
+    """Of an undo: the object is not as the action left it, so nothing was touched."""
+    stood_back: bool = False
+    """Not done because it does not fit what is there now: nothing of KT or the cluster failed."""
     later: bool = False
     """Begun and not at its end: the same step is to be applied again, in a while. Not a failure yet."""
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """How an object stands to what an action left there. All empty: just so, it can be taken back."""
+
+    differences: tuple[Difference, ...] = ()
+    undone: bool = False
+    """It was taken back already."""
+    nothing: str = ""
+    """Why there is nothing to go back to."""
+
+
+@runtime_checkable
+class Revertible(Protocol):
+    """An action that can tell beforehand whether it can be taken back; of others the undo itself tells."""
+
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        """How the step's object stands to what the action left there. `undo`: what `apply` gave, if it is known."""
+        ...
 
 
 class Action(Protocol):
@@ -144,16 +167,20 @@ def diff(before: Object, after: Object) -> str:
     return "".join(difflib.unified_diff(_text(before), _text(after), "now", "planned", n=2))
 
 
+# libyaml's, where it is built in: a plan in a large cluster spends most of its own time here.
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
 def _text(thing: Object) -> list[str]:
     annotations = {
         key: value
         for key, value in marks_of(thing).items()
         if not key.startswith(NOT_ANYBODYS_DOING) and not key.endswith("last-applied-configuration")
     }
-    meta = {key: thing["metadata"][key] for key in ("name", "namespace") if key in thing["metadata"]}
+    meta = {key: thing["metadata"][key] for key in ("name", "namespace", "labels") if key in thing["metadata"]}
     shown: Object = {"metadata": {**meta, "annotations": annotations}}
     shown |= {part: thing[part] for part in ("spec", "data", "binaryData") if thing.get(part)}
-    return yaml.safe_dump(shown, sort_keys=True).splitlines(keepends=True)
+    return yaml.dump(shown, Dumper=_DUMPER, sort_keys=True).splitlines(keepends=True)
 
 
 def rolled_out(thing: Object) -> str:

@@ -6,13 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from remediate.actions.base import CannotAct, Mark, Outcome, fenced, fetch, rolled_out, target_of
-from remediate.actions.pods import MIRROR, controller_of, ready, serving, siblings_of
+from remediate.actions.base import CannotAct, Left, Mark, Outcome, fenced, fetch, rolled_out, target_of
+from remediate.actions.pods import MIRROR, controller_of, serving, siblings_of
 from remediate.blast import allowed_of
 from remediate.cluster import Cluster, ClusterError, Object
+from remediate.conditions import ready
 from remediate.plan import Step
 
 WORKLOADS = ("Deployment", "StatefulSet")
+NOTHING = "pods that have moved stay where they are"
 
 
 class EvictPods:
@@ -54,17 +56,17 @@ class EvictPods:
         dead = not ready(node)
         moved, held, waiting = [], [], 0
         for pods in _by_owner(_left(cluster, step)).values():
-            room = _room(cluster, pods, step.parameters.get("share", 1.0))
+            free = room(cluster, pods, step.parameters.get("share", 1.0))
             for pod in sorted(pods, key=lambda pod: (serving(pod), pod["metadata"]["name"])):
                 name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
                 if "deletionTimestamp" in pod["metadata"] and not dead:
                     continue
-                if serving(pod) and room <= 0:
+                if serving(pod) and free <= 0:
                     waiting += 1
-                elif why := _evict(cluster, pod, force=dead):
+                elif why := evicted(cluster, pod, force=dead):
                     held.append(f"{name} ({why})")
                 else:
-                    room -= 1 if serving(pod) else 0
+                    free -= 1 if serving(pod) else 0
                     moved.append(name)
         detail = f"moved {', '.join(moved) or 'nothing'}"
         if held or waiting:
@@ -90,8 +92,11 @@ class EvictPods:
                         return waiting
         return ""
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        return Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        return Outcome(ok=True, detail="pods that have moved stay where they are")
+        return Outcome(ok=True, detail=NOTHING)
 
 
 def _left(cluster: Cluster, step: Step) -> dict[str, Object]:
@@ -117,7 +122,7 @@ def _by_owner(pods: Mapping[str, Object]) -> dict[str, list[Object]]:
     return found
 
 
-def _room(cluster: Cluster, pods: list[Object], share: float) -> int:
+def room(cluster: Cluster, pods: list[Object], share: float) -> int:
     """How many serving pods of these one owner's may be taken away now."""
     everyone = [*siblings_of(cluster, pods[0]), pods[0]]
     missing = sum(1 for pod in everyone if not serving(pod))
@@ -133,7 +138,7 @@ def _could_go(cluster: Cluster, pod: Object) -> bool:
     return True
 
 
-def _evict(cluster: Cluster, pod: Object, *, force: bool) -> str:
+def evicted(cluster: Cluster, pod: Object, *, force: bool) -> str:
     """Why it could not be evicted now; empty when it was, or is gone."""
     meta = pod["metadata"]
     try:

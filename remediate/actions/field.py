@@ -17,6 +17,7 @@ from remediate.actions.base import (
     ACTION,
     UNDONE,
     CannotAct,
+    Left,
     Mark,
     Outcome,
     called,
@@ -29,11 +30,13 @@ from remediate.actions.base import (
     unchanged,
 )
 from remediate.cluster import Cluster, ClusterError, Object
-from remediate.plan import Step
+from remediate.plan import Difference, Step
 
 BEFORE = "kt.io/before"
 """Annotation, as JSON: what `FieldChange.remember` keeps of the values before, and a digest of those that were set."""
 ROLLED = ("Deployment", "StatefulSet", "DaemonSet")
+SET = "set"
+"""In what an undo is told: the values that the action set, so that days later each that differs can be named."""
 MOST_TRIES = 6
 Values = Mapping[str, Any]
 """JSON pointer → value; None: the field is not there."""
@@ -58,6 +61,8 @@ class FieldChange(ABC):
     rules: tuple[tuple[str, str, str], ...]
     pointers: tuple[str, ...]
     declared = True
+    of_the_spec = True
+    """Whether the generation counts changes of its values; those of others are compared themselves."""
 
     @abstractmethod
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:
@@ -75,9 +80,17 @@ class FieldChange(ABC):
         """The values before, from what `remember` gave; None when they are lost."""
         return kept if isinstance(kept, dict) else None
 
+    def beside(self, step: Step, *, done: bool) -> Mapping[str, str | None]:
+        """Annotations that go into the same write: when it is `done`, and when it is undone."""
+        return {}
+
     def plain(self, values: Values) -> Values:
         """Values without what controllers add to them, for comparing."""
         return values
+
+    def compared(self, values: Values) -> Values:
+        """Values in one spelling, for telling whether somebody has changed them."""
+        return self.plain(values)
 
     def said(self, values: Values) -> str:
         """Values in a few words."""
@@ -112,14 +125,18 @@ class FieldChange(ABC):
         def change(now: Object) -> tuple[list[Object], Outcome]:
             fenced(now, mark.fencing)
             unchanged(now, step)
-            if not now["metadata"].get("generation") and self.remember_was(now) != step.parameters["was"]:
+            counted = self.of_the_spec and now["metadata"].get("generation")
+            if not counted and self.remember_was(now) != step.parameters["was"]:
                 raise CannotAct(f"{called(step.target)} was changed since the plan was made")
             before, after = values_of(now, self.pointers), self.wanted(cluster, step, now)
             kept = msgspec.json.encode({"before": self.remember(step, before), "set": self.digest(after)}).decode()
             outcome = Outcome(
-                ok=True, detail=f"{self.said(before)} → {self.said(after)}", undo={"before": dict(self.plain(before))}
+                ok=True,
+                detail=f"{self.said(before)} → {self.said(after)}",
+                undo={"before": dict(self.plain(before)), SET: dict(self.plain(after))},
             )
-            return patch(now, after, {**mark.annotations, BEFORE: kept, UNDONE: None}), outcome
+            marks = {**mark.annotations, BEFORE: kept, UNDONE: None, **self.beside(step, done=True)}
+            return patch(now, after, marks), outcome
 
         return written(cluster, step, change)
 
@@ -129,6 +146,9 @@ class FieldChange(ABC):
             return None
         before = self._before(cluster, now, {})
         undo: dict[str, object] = {"before": dict(before)} if before is not None else {}
+        there = values_of(now, self.pointers)
+        if self.digest(there) == _kept(now).get("set"):
+            undo[SET] = dict(self.plain(there))
         return Outcome(ok=True, detail="found done after an interruption", undo=undo)
 
     def settled(self, cluster: Cluster, step: Step) -> str:
@@ -136,23 +156,64 @@ class FieldChange(ABC):
 
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         def change(now: Object) -> tuple[list[Object], Outcome]:
-            if marks_of(now).get(ACTION) != action_id:
-                return [], Outcome(ok=True, detail="it had taken no effect, or somebody has acted since; left as it is")
+            marked = marks_of(now)
+            if marked.get(UNDONE) == action_id and ACTION not in marked:
+                return [], Outcome(ok=True, detail="found undone after an interruption")
+            if marked.get(ACTION) != action_id:
+                detail = "it had taken no effect, or somebody has acted since; left as it is"
+                return [], Outcome(ok=True, left=True, detail=detail)
             there = values_of(now, self.pointers)
             if self.digest(there) != _kept(now).get("set"):
                 what = f"now: {self.said(there)}"
-                return [], Outcome(ok=True, detail=f"somebody has changed it since ({what}); left as it is")
+                detail = f"somebody has changed it since ({what}); left as it is"
+                return [], Outcome(ok=True, left=True, detail=detail)
             before = self._before(cluster, now, undo)
             if before is None:
                 return [], Outcome(ok=False, detail="what was there before is not known any more")
-            marks = {ACTION: None, BEFORE: None, UNDONE: action_id}
+            marks = {ACTION: None, BEFORE: None, UNDONE: action_id, **self.beside(step, done=False)}
             return patch(now, before, marks), Outcome(ok=True, detail=f"back to {self.said(before)}")
 
         return written(cluster, step, change)
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        try:
+            now = fetch(cluster, step)
+        except CannotAct:
+            gone = Difference(target=called(step.target), field="/metadata/uid", left=step.target.uid, now=None)
+            return Left(differences=(gone,))
+        marks = marks_of(now)
+        if marks.get(UNDONE) == action_id and ACTION not in marks:
+            return Left(undone=True)
+        there = values_of(now, self.pointers)
+        found: list[Difference] = []
+        if marks.get(ACTION) != action_id:
+            at = f"/metadata/annotations/{ACTION.replace('/', '~1')}"
+            found.append(Difference(target=called(step.target), field=at, left=action_id, now=marks.get(ACTION)))
+        if found or self.digest(there) != _kept(now).get("set"):
+            found += self._differences(cluster, step, now, there, undo.get(SET))
+        return Left(differences=tuple(found))
+
+    def _differences(
+        self, cluster: Cluster, step: Step, now: Object, there: Values, was_set: object
+    ) -> list[Difference]:
+        """Leaf by leaf, what is not as the action set it; whole values when what it set is not known any more."""
+        try:
+            was = was_set if isinstance(was_set, dict) else self.plain(self.wanted(cluster, step, now))
+        except CannotAct:
+            return [
+                Difference(target=called(step.target), field=pointer, left=None, now=value)
+                for pointer, value in self.plain(there).items()
+            ]
+        before, after = leaves(was), leaves(self.plain(there))
+        return [
+            Difference(target=called(step.target), field=pointer, left=before.get(pointer), now=after.get(pointer))
+            for pointer in sorted({*before, *after})
+            if before.get(pointer) != after.get(pointer)
+        ]
+
     def digest(self, values: Values) -> str:
         """Short and exact: tells whether somebody changed what an action had set."""
-        return hashlib.sha256(msgspec.json.encode(self.plain(values), order="deterministic")).hexdigest()[:16]
+        return hashlib.sha256(msgspec.json.encode(self.compared(values), order="deterministic")).hexdigest()[:16]
 
     def _before(self, cluster: Cluster, thing: Object, undo: Mapping[str, object]) -> Values | None:
         given = undo.get("before")
@@ -180,6 +241,21 @@ def written(cluster: Cluster, step: Step, change: Change) -> Outcome:
         else:
             return outcome
     raise AssertionError("unreachable")
+
+
+def leaves(values: Values) -> dict[str, Any]:
+    """JSON pointer → value of every leaf under these pointers; what is empty is a leaf, what is not there is none."""
+    found: dict[str, Any] = {}
+    waiting = list(values.items())
+    while waiting:
+        pointer, value = waiting.pop()
+        if isinstance(value, Mapping) and value:
+            waiting += [(f"{pointer}/{_escaped(str(key))}", each) for key, each in value.items()]
+        elif isinstance(value, list) and value:
+            waiting += [(f"{pointer}/{index}", each) for index, each in enumerate(value)]
+        elif value is not None:
+            found[pointer] = value
+    return found
 
 
 def values_of(thing: Object, pointers: tuple[str, ...]) -> dict[str, Any]:
@@ -215,6 +291,10 @@ def _at(thing: Object, pointer: str) -> Any:
     for part in pointer.split("/")[1:]:
         value = value.get(_unescaped(part)) if isinstance(value, dict) else None
     return value
+
+
+def _escaped(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1")
 
 
 def _unescaped(part: str) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from remediate.actions.base import CannotAct
 from remediate.cluster import PATHS, Cluster, Object
+from remediate.conditions import ready
 
 MIRROR = "kubernetes.io/config.mirror"
 
@@ -38,15 +42,18 @@ def siblings_of(cluster: Cluster, pod: Object) -> list[Object]:
     ]
 
 
-def ready(thing: Object) -> bool:
-    """Of a pod or a node."""
-    conditions = thing.get("status", {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
 def serving(pod: Object) -> bool:
     """Ready, and not about to go."""
     return ready(pod) and "deletionTimestamp" not in pod["metadata"]
+
+
+def chosen_left(cluster: Cluster, chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Object]]:
+    """Of the pods that a plan chose (`namespace/name` → what is kept, with the uid) those that are still the same."""
+    for key, kept in chosen.items():
+        namespace, _, name = key.partition("/")
+        pod = cluster.get("Pod", name, namespace)
+        if pod is not None and pod["metadata"]["uid"] == kept["uid"]:
+            yield key, pod
 
 
 def gone(pod: Object | None, uid: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, target_of
+from remediate.actions.base import CannotAct, Left, Mark, Outcome, called, fenced, target_of
 from remediate.actions.field import FieldChange, Wish
 from remediate.actions.pods import controller_of, gone
 from remediate.cluster import Cluster, Object
@@ -14,6 +14,7 @@ from remediate.plan import Step
 
 RESTARTED = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+NOTHING = "a restart leaves nothing to go back to"
 
 
 class Restart(FieldChange):
@@ -74,5 +75,8 @@ class Restart(FieldChange):
         found = cluster.get("Pod", at.name, at.namespace)
         return f"Pod {at.name} is still ending" if found and found["metadata"]["uid"] == at.uid else ""
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        return Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        return Outcome(ok=True, detail="a restart leaves nothing to go back to")
+        return Outcome(ok=True, detail=NOTHING)

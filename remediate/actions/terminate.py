@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, target_of
-from remediate.actions.pods import MIRROR, controller_of, ready, serving, siblings_of
+from remediate.actions.base import CannotAct, Left, Mark, Outcome, called, fenced, target_of
+from remediate.actions.pods import MIRROR, controller_of, serving, siblings_of
 from remediate.cluster import Cluster, Object
+from remediate.conditions import ready
 from remediate.plan import Step
 
 OVERDUE_S = 30.0
 """How long after the end of its grace a pod that should be gone counts as stuck."""
 SIBLING_DELAY_S = 60.0
+NOTHING = "a pod that was ended has a successor; there is nothing to go back to"
 
 
 class TerminatePod:
@@ -41,9 +43,9 @@ class TerminatePod:
             raise CannotAct(
                 f"a sibling was started {youngest:.0f} s ago; it waits {delay:.0f} s between two", later=True
             )
-        force = _overdue(target, now)
+        force = overdue(target, now)
         if force:
-            _may_be_forced(cluster, target)
+            may_be_forced(cluster, target)
         how = "force out" if force else "end"
         return Step(
             action=self.name,
@@ -76,17 +78,21 @@ class TerminatePod:
         found = cluster.get("Pod", at.name, at.namespace)
         return f"Pod {at.name} is still ending" if found and found["metadata"]["uid"] == at.uid else ""
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        return Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        return Outcome(ok=True, detail="a pod that was ended has a successor; there is nothing to go back to")
+        return Outcome(ok=True, detail=NOTHING)
 
 
-def _overdue(pod: Object, now: datetime) -> bool:
+def overdue(pod: Object, now: datetime) -> bool:
     """Whether it should have been gone for a while: `deletionTimestamp` is the end of its grace."""
     at = pod["metadata"].get("deletionTimestamp")
     return bool(at) and (now - _moment(at)).total_seconds() >= OVERDUE_S
 
 
-def _may_be_forced(cluster: Cluster, pod: Object) -> None:
+def may_be_forced(cluster: Cluster, pod: Object) -> None:
+    """Raises `CannotAct` when the pod may still run somewhere, or somebody holds it."""
     if pod["metadata"].get("finalizers"):
         raise CannotAct(f"finalizers hold it: {', '.join(pod['metadata']['finalizers'])}; their owner has to let go")
     owner = controller_of(pod)

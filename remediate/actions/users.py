@@ -9,6 +9,7 @@ from typing import Any
 from remediate.actions.base import (
     ACTION,
     CannotAct,
+    Left,
     Mark,
     Outcome,
     called,
@@ -19,7 +20,7 @@ from remediate.actions.base import (
     target_of,
 )
 from remediate.actions.field import patch, written
-from remediate.actions.restart import RESTARTED, WORKLOADS
+from remediate.actions.restart import NOTHING, RESTARTED, WORKLOADS
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
 
@@ -68,8 +69,11 @@ class RestartUsers:
     def settled(self, cluster: Cluster, step: Step) -> str:
         return next((why for user in _users(cluster, step) if (why := rolled_out(user))), "")
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        return Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        return Outcome(ok=True, detail="a restart leaves nothing to go back to")
+        return Outcome(ok=True, detail=NOTHING)
 
 
 def _users(cluster: Cluster, step: Step) -> list[Object]:

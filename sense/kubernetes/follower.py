@@ -15,7 +15,7 @@ import structlog
 from graph_schema.config_versions import ConfigVersion, keep
 from graph_schema.model import Change, Entity, Relation, entity_id
 from graph_schema.store import GraphStore, StoreUnavailable
-from sense.kubernetes import objects
+from sense.kubernetes import bearing, objects
 from sense.kubernetes.objects import Object
 from sense.kubernetes.reflector import Reflector
 
@@ -34,16 +34,34 @@ PATHS = {
     "DaemonSet": "/apis/apps/v1/daemonsets",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/horizontalpodautoscalers",
     "Ingress": "/apis/networking.k8s.io/v1/ingresses",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
+    "ResourceQuota": "/api/v1/resourcequotas",
+    "Certificate": "/apis/cert-manager.io/v1/certificates",
 }
+SECRETS = "/api/v1/secrets"
+"""Metadata only, and only where `kubernetes.secrets` is on: no right of Kubernetes shows metadata without contents."""
+BESIDE = frozenset({"NetworkPolicy", "ResourceQuota", "Certificate", "Secret"})
+"""The graph is whole without these: not every cluster has them, not every account may see them."""
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 OPT_IN = "kt.io/remediate"
+BEARING = {"SELECTS": "Service", "APPLIES_TO": "NetworkPolicy", "SECURES": "Certificate"}
+"""Relations that end by themselves when the thing at their end changes → the kind that they leave."""
 
 
 class TopologyFollower:
     """`run` follows until told to stop; `synced` is set once every kind was listed."""
 
-    def __init__(self, api_client: Any, store: GraphStore, clock: Callable[[], datetime], cluster_name: str) -> None:
+    def __init__(
+        self,
+        api_client: Any,
+        store: GraphStore,
+        clock: Callable[[], datetime],
+        cluster_name: str,
+        *,
+        secrets: bool = False,
+    ) -> None:
+        self._paths = {**PATHS, "Secret": SECRETS} if secrets else PATHS
         self._client, self._store, self._clock, self._cluster = api_client, store, clock, cluster_name
         self._known: dict[str, dict[str, Object]] = defaultdict(dict)
         self._near: dict[tuple[str, str], dict[str, Object]] = defaultdict(dict)
@@ -57,8 +75,11 @@ class TopologyFollower:
     def run(self, stop: threading.Event) -> None:
         self._name_cluster(stop)
         threads = []
-        for kind, path in PATHS.items():
-            reflector = Reflector(self._client, kind, path, self, functools.partial(self._note, kind))
+        for kind, path in self._paths.items():
+            reflector = Reflector(
+                self._client, kind, path, self, functools.partial(self._note, kind),
+                beside=kind in BESIDE, metadata_only=kind == "Secret",
+            )  # fmt: skip
             threads.append(threading.Thread(target=reflector.run, args=(stop,), name=f"follow {kind}", daemon=True))
         for thread in threads:
             thread.start()
@@ -114,11 +135,11 @@ class TopologyFollower:
             self._look_behind(self._in_front(before, thing), at)
             self._keep_versions([thing], at)
             self._end(me, old, now, at)
-            self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind == "SELECTS")
+            self._drop(relation for relation in old - set(now) if relation.source != me and relation.kind in BEARING)
             if before:
                 self._record(objects.changes(before, thing, at))
             else:
-                self._record(objects.newest_rollouts([thing]))
+                self._record(objects.newest_rollouts([thing], list(self._known[kind].values())))
 
     def observe_calls(self, calls: Iterable[Relation]) -> None:
         """These are all the calls between services that metrics tell of now."""
@@ -194,7 +215,7 @@ class TopologyFollower:
         return [each for each in services if place(each, before) != place(each, now)]
 
     def _relations(self, thing: Object) -> list[Relation]:
-        found = [*objects.relations(thing), *objects.owners(thing)]
+        found = [*objects.relations(thing), *objects.owners(thing), *bearing.relations_of(thing, self._known)]
         namespace = thing["metadata"].get("namespace", "")
         if namespace:
             found.append(Relation(entity_id("Namespace", namespace), objects.id_of(thing), "CONTAINS"))
@@ -212,12 +233,12 @@ class TopologyFollower:
         return found
 
     def _drop(self, stale: Iterable[Relation]) -> None:
-        """What has other labels now is selected no longer by some services."""
+        """What has other labels now is selected no longer by some services and policies; so are ingresses."""
         for relation in stale:
-            service = self._known["Service"].get(relation.source)
-            if service is not None:
-                left = [each for each in self._relations(service) if each.kind == "SELECTS"]
-                self._store.set_relations(relation.source, ["SELECTS"], left, at=self._clock())
+            source = self._known[BEARING[relation.kind]].get(relation.source)
+            if source is not None:
+                left = [each for each in self._relations(source) if each.kind == relation.kind]
+                self._store.set_relations(relation.source, [relation.kind], left, at=self._clock())
 
     def _keep_versions(self, things: Iterable[Object], at: datetime) -> None:
         """What ConfigMaps hold, so that a wrong edit can be taken back; where KT may act, and never of Secrets."""
@@ -244,7 +265,7 @@ class TopologyFollower:
 
     def _note(self, kind: str) -> None:
         self._listed.add(kind)
-        if len(self._listed) == len(PATHS):
+        if len(self._listed) == len(self._paths):
             self.synced.set()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,10 @@ Object = dict[str, Any]
 CALLS = "kt.io/calls"
 """Annotation of a Service: the services it calls, `name` or `namespace/name`, separated by commas."""
 MARKS = "kt.io/"
+ACTION, UNDONE = "kt.io/action", "kt.io/undone"
+"""Annotations that KT leaves on what it changes: the id of the action that it did last, or took back."""
+REMEDY = "remedy"
+"""The kind of a change that KT made itself."""
 REVISION = "deployment.kubernetes.io/revision"
 REVISIONS_BEFORE = "deployment.kubernetes.io/revision-history"
 """The revisions that a ReplicaSet was before it was gone back to."""
@@ -61,6 +65,9 @@ def _states(thing: Object) -> dict[str, Any]:
                 "pressure": sorted(name for name, value in conditions.items() if name != "Ready" and value == "True"),
                 "address": addresses.get("InternalIP"),
             }
+        case "Certificate":
+            conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
+            return {"ready": conditions["Ready"] == "True" if "Ready" in conditions else None}
         case "PersistentVolumeClaim":
             return {"phase": status.get("phase")}
         case "HorizontalPodAutoscaler":
@@ -213,8 +220,11 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
     kind, me = after["kind"], id_of(after)
     version = after["metadata"].get("resourceVersion", "")
 
+    remedy = of_kt(before, after)
+
     def change(what: str, detail: str) -> Change:
-        return Change(entity=me, at=at, kind=what, detail=detail, id=f"{me}@{version}:{what}")
+        told = f"{remedy}: {detail}" if remedy else detail
+        return Change(entity=me, at=at, kind=REMEDY if remedy else what, detail=told, id=f"{me}@{version}:{what}")
 
     found: list[Change] = []
     if kind in ("Deployment", "StatefulSet", "DaemonSet"):
@@ -223,7 +233,13 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
             found.append(change("rollout", f"{was} → {now}" if was != now else "pod template changed"))
         if old.get("replicas") != new.get("replicas"):
             found.append(change("scale", f"{old.get('replicas')} → {new.get('replicas')} replicas"))
-    elif kind in ("ConfigMap", "Secret"):
+    elif kind == "Secret":
+        if written(before) != written(after):
+            found.append(change("config", "contents were written"))
+    elif kind == "Certificate":
+        if (before.get("status") or {}).get("revision") != (after.get("status") or {}).get("revision") or old != new:
+            found.append(change("certificate", "issued anew" if old == new else "spec changed"))
+    elif kind == "ConfigMap":
         if before.get("data") != after.get("data") or before.get("binaryData") != after.get("binaryData"):
             keys = {**(before.get("data") or {}), **(after.get("data") or {})}
             touched = [
@@ -239,10 +255,46 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
     return found
 
 
-def newest_rollouts(things: Iterable[Object]) -> list[Change]:
+def written(thing: Object) -> list[tuple[str, str]]:
+    """Who wrote the contents when: managedFields name the keys that were written, never what stands there."""
+    return sorted(
+        (str(each.get("manager", "")), str(each.get("time", "")))
+        for each in thing["metadata"].get("managedFields") or []
+        if "f:data" in (each.get("fieldsV1") or {})
+    )
+
+
+def of_kt(before: Object, after: Object) -> str:
+    """What KT did in the very write that made one of the other; empty when it was somebody else's.
+
+    KT's marks stay on an object that others change after it, so only a mark that came with this write counts."""
+    old, new = marks_of(before), marks_of(after)
+    for mark, what in ((ACTION, "done by KT"), (UNDONE, "taken back by KT")):
+        if new.get(mark) and new[mark] != old.get(mark):
+            return what
+    return ""
+
+
+def marks_of(thing: Object) -> dict[str, str]:
+    return thing["metadata"].get("annotations") or {}
+
+
+def _remedy_of(replica_set: Object, others: Iterable[Object]) -> str:
+    """The same of the write that brought a ReplicaSet about. It got the marks of its Deployment, as every one after it
+    does: the first that carries a mark is the one that came of it."""
+    for mark, what in ((ACTION, "done by KT"), (UNDONE, "taken back by KT")):
+        mine = marks_of(replica_set).get(mark)
+        if mine and all(marks_of(each).get(mark) != mine for each in others):
+            return what
+    return ""
+
+
+def newest_rollouts(things: Iterable[Object], known: Iterable[Object] = ()) -> list[Change]:
     """The rollouts that ReplicaSets tell of, known even when nobody watched them: of each owner the newest, if it is
     above revision 1. Older ones are over; one that was gone back to (it has a history of revisions) does not tell
-    when that was."""
+    when that was. `known`: the ReplicaSets that were there before; what came of KT's own change is told as a remedy."""
+    things = list(things)
+    there = {id_of(each): each for each in (*known, *things) if each["kind"] == "ReplicaSet"}
     newest: dict[str, tuple[int, Object]] = {}
     for thing in things:
         marks = thing["metadata"].get("annotations") or {}
@@ -254,17 +306,29 @@ def newest_rollouts(things: Iterable[Object]) -> list[Change]:
         if number > newest.get(deployment, (0, {}))[0]:
             newest[deployment] = (number, thing)
     return [
-        _rollout(deployment, number, thing)
+        _rollout(deployment, number, thing, _remedy_of(thing, _siblings(thing, there)))
         for deployment, (number, thing) in newest.items()
         if number > 1 and REVISIONS_BEFORE not in thing["metadata"]["annotations"]
     ]
 
 
-def _rollout(deployment: str, number: int, replica_set: Object) -> Change:
+def _siblings(replica_set: Object, there: Mapping[str, Object]) -> list[Object]:
+    mine, me = replica_set["metadata"], id_of(replica_set)
+    return [
+        each
+        for key, each in there.items()
+        if key != me
+        and each["metadata"].get("namespace") == mine.get("namespace")
+        and each["metadata"].get("ownerReferences") == mine["ownerReferences"]
+    ]
+
+
+def _rollout(deployment: str, number: int, replica_set: Object, remedy: str) -> Change:
+    detail = f"revision {number}: {', '.join(images(replica_set.get('spec') or {}))}"
     return Change(
         entity=deployment,
         at=datetime.fromisoformat(replica_set["metadata"]["creationTimestamp"]).astimezone(UTC),
-        kind="rollout",
-        detail=f"revision {number}: {', '.join(images(replica_set.get('spec') or {}))}",
+        kind=REMEDY if remedy else "rollout",
+        detail=f"{remedy}: {detail}" if remedy else detail,
         id=f"{deployment}#{replica_set['metadata']['name']}",
     )

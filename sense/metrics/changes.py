@@ -84,11 +84,17 @@ def changes(table: Table, quiet: Table, span: Span, rules: MetricRules) -> Itera
                 ways.append((meaning.otherwise, "up" if meaning.worse == "down" else "down", FAR))
             for symptom, worse, floor in ways:
                 judged, at = _judged(known, None, span, worse, floor, share=meaning.unit == "share")
-                if judged.strength > 0:
+                strength = judged.strength * _short(judged.after, meaning.full)
+                if strength > 0:
                     yield Change(
                         entity=entity, metric=metric, symptom=symptom, at=at, before=judged.before,
-                        after=judged.after, strength=judged.strength,
+                        after=judged.after, strength=strength,
                     )  # fmt: skip
+
+
+def _short(level: float, full: float) -> float:
+    """How short a capacity is at this level: wholly from `full` on, not at all below half of it."""
+    return min(1.0, max(0.0, 2 * level / full - 1)) if full else 1.0
 
 
 def signals(found: Iterator[Change], least: float, source: str = "metric") -> list[Signal]:

@@ -28,6 +28,8 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unit: Literal["share"] | None = None
     floor: float = 0.0
     """Smallest change that counts, as a share of the level before; for a share: of one."""
+    full: float = 0.0
+    """For a share of a capacity: the level from which on it is short. A rise below it is load, and no symptom."""
     otherwise: str = ""
     """The symptom of a change of at least `FAR` into the direction that is not worse."""
 

@@ -43,6 +43,7 @@ class Kubernetes:
             nodes.start(node, binaries, archives, record.ports)
         exporter(record.ports)
         self._wait_for_nodes()
+        control_plane.wait_for_proxy(record.ports)
         return record
 
     def stop(self, *, kill: bool = False) -> None:

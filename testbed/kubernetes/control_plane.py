@@ -33,8 +33,12 @@ def start(binaries: Path, ports: dict[str, int]) -> None:
         cluster.write_kubeconfigs(ports["api"], certificate)
     for name in PARTS[2:]:
         ensure(name)
+
+
+def wait_for_proxy(ports: dict[str, int]) -> None:
+    """Return when kube-proxy has written its rules; it begins only once its node is there."""
     health = f"http://127.0.0.1:{ports['proxy-health']}/healthz"
-    processes.wait("kube-proxy", lambda: processes.answers(health), seconds=30, of="kube-proxy")
+    processes.wait("kube-proxy", lambda: processes.answers(health), seconds=60, of="kube-proxy")
 
 
 def _ready(url: str, certificate: Path) -> bool:

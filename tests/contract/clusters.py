@@ -104,7 +104,7 @@ class Place(NamedTuple):
         return f"/apis/apps/v1/namespaces/{self.namespace}"
 
     def get(self, kind: str, name: str) -> Object:
-        namespace = "" if kind == "Node" else self.namespace
+        namespace = "" if kind in ("Node", "Namespace") else self.namespace
         found = self.cluster.get(kind, name, namespace)
         assert found is not None, f"{kind} {name} is not there"
         return {**found, "kind": kind}
@@ -127,14 +127,15 @@ class Place(NamedTuple):
         """Create a Deployment."""
         self.api.must("POST", f"{self.apps}/deployments", deployment(self, name, replicas, **spec))
 
-    def rolled_out(self, name: str = "web") -> Object:
+    def rolled_out(self, name: str = "web", kind: str = "Deployment") -> Object:
         from remediate.actions.base import rolled_out
 
         def done() -> Object | None:
-            found = self.get("Deployment", name)
-            return None if rolled_out(found) or len(self.pods(name)) != found["spec"]["replicas"] else found
+            found = self.get(kind, name)
+            wanted = found["spec"].get("replicas", len(self.pods(name)))
+            return None if rolled_out(found) or len(self.pods(name)) != wanted else found
 
-        return until(done, f"Deployment {name} is rolled out")
+        return until(done, f"{kind} {name} is rolled out")
 
 
 def deployment(place: Place, name: str, replicas: int, image: str = "", **container: Any) -> Object:
@@ -208,6 +209,9 @@ def kept(place: Place) -> Iterator[Place]:
             _as_before(place.api, node, before)
         with suppress(AssertionError):
             place.api.must("DELETE", f"/api/v1/namespaces/{place.namespace}")
+        for path in ("/api/v1/persistentvolumes", "/apis/storage.k8s.io/v1/storageclasses"):
+            # Of the cluster, named after the namespace where a test needed them.
+            place.api.ask("DELETE", f"{path}/{place.namespace}")
 
 
 @contextmanager
@@ -221,7 +225,11 @@ def _as_before(api: Api, node: Object, before: dict[str, Object]) -> None:
     name = node["metadata"]["name"]
     was = before.get(name, node)
     marks = {key: None for key in node["metadata"].get("annotations") or {} if key.startswith("kt.io/")}
-    change = {"metadata": {"annotations": marks}, "spec": {"unschedulable": was["spec"].get("unschedulable")}}
+    labels = {key: was["metadata"]["labels"].get(key) for key in node["metadata"]["labels"]}
+    change = {
+        "metadata": {"annotations": marks, "labels": labels},
+        "spec": {"unschedulable": was["spec"].get("unschedulable")},
+    }
     api.must("PATCH", f"/api/v1/nodes/{name}", change, kind=MERGE)
 
 

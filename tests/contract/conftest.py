@@ -33,3 +33,14 @@ def nursery(kubeconfig: str) -> Iterator[Nursery]:
     one = Nursery(kubeconfig, REAL)
     yield one
     one.close()
+
+
+@pytest.fixture(params=["twin", pytest.param("real", marks=pytest.mark.real("kubernetes"))])
+def planted(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A namespace of the test's own; on the real cluster its Deployment is on its way."""
+    if request.param == "twin":
+        with place_in(request.getfixturevalue("twin_kubeconfig"), TWIN) as here:
+            yield here
+    else:
+        with request.getfixturevalue("nursery").place() as here:
+            yield here

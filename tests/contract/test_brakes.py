@@ -12,7 +12,7 @@ import pytest
 
 from kt.stores.neo4j_brakes import Neo4jBrakes
 from kt.stores.sqlite_brakes import SqliteBrakes
-from remediate.brakes import Brakes, Spent, Stop
+from remediate.brakes import Brakes, Spent, Stop, Trip
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -66,6 +66,27 @@ def test_the_later_of_two_stops_counts(brakes: Brakes) -> None:
     brakes.stop(Stop(at=NOW, by="ada"))
     brakes.stop(Stop(at=NOW, by="grace", why="really"))
     assert brakes.stopped() == Stop(at=NOW, by="grace", why="really")
+
+
+def test_an_open_breaker_is_remembered_also_when_it_is_over(brakes: Brakes) -> None:
+    assert brakes.tripped() is None
+    trip = Trip(at=NOW, until=NOW + timedelta(minutes=30), why="three failed")
+    brakes.trip(trip)
+    assert brakes.tripped() == trip
+    closed = msgspec.structs.replace(trip, until=NOW, closed_by="ada")
+    brakes.trip(closed)
+    assert brakes.tripped() == closed
+    assert brakes.stopped() is None, "a stop is something else"
+
+
+def test_an_open_breaker_survives_a_restart(tmp_path: Path) -> None:
+    trip = Trip(at=NOW, until=NOW + timedelta(minutes=30), why="three failed")
+    first = SqliteBrakes(tmp_path / "kt.db")
+    first.trip(trip)
+    first.close()
+    second = SqliteBrakes(tmp_path / "kt.db")
+    assert second.tripped() == trip
+    second.close()
 
 
 def test_what_was_spent_is_told_from_a_time_on(brakes: Brakes) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
+from sense.kubernetes.reflector import Reflector
 from tests.contract.clusters import APPLY, JSON_PATCH, MERGE, STRATEGIC, Answer, Place, until
 
 NOT_ALLOWED = "the server does not allow this method on the requested resource"
@@ -527,3 +529,40 @@ class TestFindingOnesWay:
     def test_the_version_of_the_api_is_the_same(self, place: Place) -> None:
         found = place.api.must("GET", "/version")
         assert (found["major"], found["minor"]) == ("1", "34")
+
+
+def test_a_follower_of_metadata_is_never_sent_what_a_secret_holds(place: Place) -> None:
+    """Lists and watches by the follower's own client, with the header that asks for metadata alone."""
+    got: list[dict[str, Any]] = []
+    listed = threading.Event()
+
+    class Receiver:
+        def replace(self, kind: str, objects: list[dict[str, Any]]) -> None:
+            got.extend(objects)
+
+        def changed(self, kind: str, thing: dict[str, Any]) -> None:
+            got.append(thing)
+
+        def deleted(self, kind: str, thing: dict[str, Any]) -> None:
+            got.append(thing)
+
+    class Unkept(Reflector):
+        """What the server sent, before anything is taken out of it here."""
+
+        def _kept(self, thing: dict[str, Any]) -> dict[str, Any]:
+            return thing
+
+    path, stop = f"{place.core}/secrets", threading.Event()
+    place.api.must("POST", path, {"metadata": {"name": "first"}, "data": {"password": "aHVzaA=="}})
+    reflector = Unkept(place.api.client, "Secret", path, Receiver(), listed.set, beside=True, metadata_only=True)
+    thread = threading.Thread(target=reflector.run, args=(stop,), daemon=True)
+    thread.start()
+    try:
+        assert listed.wait(30)
+        place.api.must("POST", path, {"metadata": {"name": "second"}, "data": {"password": "aHVzaA=="}})
+        until(lambda: any(each["metadata"]["name"] == "second" for each in got), "the second secret is seen")
+    finally:
+        stop.set()
+    assert {each["metadata"]["name"] for each in got} >= {"first", "second"}
+    assert {each["kind"] for each in got} == {"PartialObjectMetadata"}
+    assert "aHVzaA" not in str(got)

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from kt.incident.log import Leases
+from kt.incident.log import Grant, Leases
 from kt.stores.neo4j_leases import Neo4jLeases
 from kt.stores.sqlite_leases import SqliteLeases
 
@@ -48,6 +48,20 @@ def test_one_holder_at_a_time(leases: Leases) -> None:
     assert leases.acquire("node", "a", ttl_s=10) == 1
     assert leases.acquire("node", "b", ttl_s=10) is None
     assert leases.acquire("other", "b", ttl_s=10) == 1
+
+
+def test_who_has_it_is_told_until_it_lapses_or_is_given_back(leases: Leases, clock: Clock) -> None:
+    assert leases.held_by("x") is None
+    token = leases.acquire("x", "a", ttl_s=10)
+    assert token is not None
+    assert leases.held_by("x") == Grant(holder="a", token=token)
+    clock.forward(10)
+    assert leases.held_by("x") is None
+    later = leases.acquire("x", "b", ttl_s=10)
+    assert later is not None
+    assert leases.held_by("x") == Grant(holder="b", token=later)
+    leases.release("x", "b", later)
+    assert leases.held_by("x") is None
 
 
 def test_the_holder_gets_its_own_token_again(leases: Leases) -> None:

@@ -36,7 +36,7 @@ class Gate:
     """KT may watch everywhere, change nodes, and act and verify in `namespace`. `refused` tells what else was asked."""
 
     def __init__(self, twin: Twin, namespace: str) -> None:
-        self._app, self._namespace, self._twin = create_app(twin.cluster), namespace, twin
+        self._app, self._namespace, self.twin = create_app(twin.cluster), namespace, twin
         act, act_nodes, _ = rbac.acting()
         self.everywhere = rights(rbac.watching()[0], act_nodes)
         self.inside = rights(act, *rbac.verifying())
@@ -64,7 +64,7 @@ class Gate:
         return right in self.everywhere or (namespace == self._namespace and right in self.inside)
 
     def write_kubeconfig(self, path: Path) -> None:
-        found = yaml.safe_load(self._twin.kubeconfig.read_text())
+        found = yaml.safe_load(self.twin.kubeconfig.read_text())
         found["clusters"][0]["cluster"]["server"] = f"http://127.0.0.1:{self._port}"
         path.write_text(yaml.safe_dump(found))
 

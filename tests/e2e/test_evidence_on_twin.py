@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,11 +13,18 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from rich.console import Console
 
 from graph_schema.model import Entity, Relation, Signal, Subgraph, entity_id
 from kt import settings as options
+from kt.incident.events import AlertsReceived, Probed
+from kt.incident.log import Append
 from kt.pipeline.evidence import beside
+from kt.pipeline.journey import Journey
+from kt.pipeline.stages import diagnose as diagnose_stage
+from kt.processes import follower
 from kt.runtime import Runtime
+from kt.views.screen import screen
 from sense import prometheus
 from twin.server import Twin
 
@@ -48,7 +57,6 @@ def runtime(twin: Twin, folder: Path, url: str | None = None) -> Runtime:
             broker_url="memory://",
             kubernetes=options.Kubernetes(kubeconfig=str(twin.kubeconfig), cluster="twin"),
             prometheus=options.Prometheus(url=url or twin.prometheus_url),
-            diagnose=options.Diagnose(metrics=True, events=True),
         ),
         clock=twin.now,
     )
@@ -78,6 +86,9 @@ def test_the_metrics_of_services_near_the_alert_are_signals_and_burdens(twin: Tw
         running.close()
     metrics = {(each.entity, each.symptom) for each in found.signals if each.source == "metric"}
     assert ("Service/shop/cart", "errors") in metrics
+    # The twin's rules watch for these, and one for nothing that the catalogue has a symptom of its own for.
+    assert {"errors", "latency", "saturation"} <= set(found.watched or ())
+    assert found.warnings == ()
     # What the alert says already is not said again.
     assert ("Service/shop/front", "errors") not in metrics
     carried = {each.entity: each.amount for each in found.burdens if each.symptom == "errors"}
@@ -99,11 +110,47 @@ def test_without_prometheus_the_diagnosis_goes_on_with_what_there_is(twin: Twin,
     running = runtime(twin, tmp_path, url="http://127.0.0.1:9")
     try:
         assert beside(running, shop(), [alert("Service/shop/front", "errors", twin.now())]).burdens == ()
-        off = msgspec.structs.replace(running.settings, diagnose=options.Diagnose())
+        nothing = options.Diagnose(metrics=False, events=False, rules=False)
+        off = msgspec.structs.replace(running.settings, diagnose=nothing)
         running.settings = off
         assert beside(running, shop(), [alert("Service/shop/front", "errors", twin.now())]).signals == ()
     finally:
         running.close()
+
+
+@pytest.fixture
+def following(twin: Twin, tmp_path: Path) -> Iterator[Runtime]:
+    """The graph is that of the running twin."""
+    running, stop = runtime(twin, tmp_path), threading.Event()
+    watching = follower(running)
+    thread = threading.Thread(target=watching.run, args=(stop,), daemon=True)
+    thread.start()
+    assert watching.synced.wait(DEADLINE_S)
+    yield running
+    stop.set()
+    running.close()
+
+
+def test_a_weak_alert_about_a_dead_node_is_solved_by_asking(twin: Twin, following: Runtime) -> None:
+    """Without conditions as evidence a shop that lacks replicas says little; the catalogue knows what to ask."""
+    at = broken(twin, "node-down")
+    asks = options.Diagnose(metrics=False, events=False, probes=3)
+    following.settings = msgspec.structs.replace(following.settings, diagnose=asks)
+    weak = msgspec.structs.replace(alert("Deployment/shop/cart", "replicas_mismatch", at), confidence=0.7)
+    following.log.commit([Append(incident="i", expected=0, events=(AlertsReceived(at=at, signals=(weak,)),))])
+    journey = Journey(following.log, "i")
+    diagnose_stage.run(following, journey)
+    told = [record.event for record in journey.records if isinstance(record.event, Probed)]
+    assert any(each.answer.confirmed for each in told)
+    diagnosis = journey.state.diagnosis
+    assert diagnosis is not None
+    assert diagnosis.hypotheses[0].fault.startswith("Node.")
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(
+        screen(journey.records, journey.state, short="i", now=twin.now(), about={}, full=True)
+    )
+    assert "speaks for Node.NotReady" in shown.getvalue()
+    assert "not enough evidence for" in shown.getvalue()
 
 
 def test_a_range_has_a_value_at_each_step_that_was_seen(twin: Twin) -> None:

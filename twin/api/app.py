@@ -92,6 +92,8 @@ class _Api:
         backend = self._backend
         if what.subresource == "scale":
             return subresources.scale(backend, request, what, body)
+        if what.subresource == "resize":
+            return subresources.resize(backend, request, what, body)
         match request.method, bool(what.name), what.subresource:
             case "GET", True, "" | "status":
                 return 200, resources.find(backend, what)

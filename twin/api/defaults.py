@@ -17,7 +17,7 @@ def fill(store: Store, kind: str, given: Object) -> None:
         _pod_spec(spec)
         _pod_admission(spec)
         given.setdefault("status", {}).setdefault("phase", "Pending")
-        given["status"].setdefault("qosClass", _quality(spec))
+        given["status"].setdefault("qosClass", quality(spec))
     elif kind in _WORKLOADS and isinstance(spec, dict):
         _workload(kind, spec)
     elif kind == "Service" and isinstance(spec, dict):
@@ -30,8 +30,12 @@ def fill(store: Store, kind: str, given: Object) -> None:
     elif kind == "Secret":
         given.setdefault("type", "Opaque")
     elif kind in ("PersistentVolumeClaim", "PersistentVolume"):
-        given.setdefault("status", {}).setdefault("phase", "Pending")
+        given.setdefault("status", {}).setdefault("phase", "Pending" if kind.endswith("Claim") else "Available")
         given.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+    elif kind == "CronJob" and isinstance(spec, dict):
+        for field, value in _CRON.items():
+            spec.setdefault(field, value)
+        _workload("Job", spec.setdefault("jobTemplate", {}).setdefault("spec", {}), asked=False)
     elif kind == "HorizontalPodAutoscaler" and isinstance(spec, dict):
         spec.setdefault("minReplicas", 1)
     elif kind == "PodDisruptionBudget":
@@ -41,7 +45,13 @@ def fill(store: Store, kind: str, given: Object) -> None:
 _WORKLOADS = frozenset({"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController", "Job"})
 
 
-def _workload(kind: str, spec: dict[str, Any]) -> None:
+_CRON: dict[str, Any] = {
+    "concurrencyPolicy": "Allow", "suspend": False, "successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 1,
+}  # fmt: skip
+
+
+def _workload(kind: str, spec: dict[str, Any], *, asked: bool = True) -> None:
+    """`asked`: whether it is one that is to run, not the template of one."""
     if kind not in ("DaemonSet", "Job"):
         spec.setdefault("replicas", 1)
     if kind == "Deployment":
@@ -60,7 +70,7 @@ def _workload(kind: str, spec: dict[str, Any]) -> None:
     elif kind == "DaemonSet":
         spec.setdefault("updateStrategy", {}).setdefault("type", "RollingUpdate")
         spec.setdefault("revisionHistoryLimit", 10)
-    elif kind == "Job":
+    elif kind == "Job" and asked:
         for field, value in (("parallelism", 1), ("completions", 1), ("backoffLimit", 6)):
             spec.setdefault(field, value)
     template = spec.get("template")
@@ -117,7 +127,8 @@ def _pod_admission(spec: dict[str, Any]) -> None:
             tolerations.append(toleration)
 
 
-def _quality(spec: dict[str, Any]) -> str:
+def quality(spec: dict[str, Any]) -> str:
+    """The QoS class of a pod."""
     resources = [container.get("resources") or {} for container in spec.get("containers") or []]
     if not any(each.get("requests") or each.get("limits") for each in resources):
         return "BestEffort"

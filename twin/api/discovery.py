@@ -18,6 +18,7 @@ _SUBRESOURCES: dict[str, tuple[dict[str, str], list[str]]] = {
     "scale": ({"group": "autoscaling", "version": "v1", "kind": "Scale"}, ["get", "patch", "update"]),
     "eviction": ({"group": "policy", "version": "v1", "kind": "Eviction"}, ["create"]),
     "log": ({}, ["get"]),
+    "resize": ({}, ["get", "patch", "update"]),
     "proxy": ({"kind": "ServiceProxyOptions"}, ["create", "delete", "get", "patch", "update"]),
 }
 

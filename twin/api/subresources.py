@@ -7,12 +7,14 @@ from typing import Any
 from starlette.requests import Request
 
 from twin import errors
-from twin.api import asked, budgets, patching
+from twin.api import asked, budgets, defaults, patching
 from twin.api.asked import Asked
 from twin.api.backend import Backend
 from twin.api.deletion import delete
 from twin.api.resources import Answer, find, write
 from twin.objects import Object, clone
+
+_NOT_ALLOWED = "the server does not allow this method on the requested resource"
 
 
 def scale(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
@@ -26,9 +28,7 @@ def scale(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
     elif request.method == "PATCH":
         wanted = patching.apply(asked.media_type(request), current, body)
     else:
-        raise errors.ApiError(
-            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
-        )
+        raise errors.ApiError(405, "MethodNotAllowed", _NOT_ALLOWED)
     replicas = (wanted.get("spec") or {}).get("replicas", 0)
     if not isinstance(replicas, int) or replicas < 0:
         text = f"Invalid value: {replicas}: must be greater than or equal to 0"
@@ -51,6 +51,27 @@ def scale_of(given: Object) -> dict[str, Any]:
     replicas = given["spec"].get("replicas", 1)
     spec = {"replicas": replicas} if replicas else {}
     return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": kept, "spec": spec, "status": status}
+
+
+def resize(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
+    """GET, PUT and PATCH of a pod's amounts, in place; whatever else the body says is left out, as by the real one."""
+    before = find(backend, what)
+    if request.method == "GET":
+        return 200, before
+    if request.method not in ("PUT", "PATCH"):
+        raise errors.ApiError(405, "MethodNotAllowed", _NOT_ALLOWED)
+    wanted = body if request.method == "PUT" else patching.apply(asked.media_type(request), before, body)
+    amounts = {each["name"]: each.get("resources") or {} for each in wanted["spec"]["containers"]}
+    draft = clone(before)
+    for container in draft["spec"]["containers"]:
+        container["resources"] = amounts.get(container["name"], container.get("resources") or {})
+    if version := (wanted.get("metadata") or {}).get("resourceVersion"):
+        draft["metadata"]["resourceVersion"] = version
+    if defaults.quality(draft["spec"]) != before["status"].get("qosClass"):
+        text = "Invalid value: pod QoS is immutable"
+        raise errors.invalid("Pod", "", what.name, [("FieldValueInvalid", "metadata", text)])
+    store = backend.store
+    return 200, store.merged("Pod", before, draft) if asked.dry(request) else store.update("Pod", draft)
 
 
 def evict(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:

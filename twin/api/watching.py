@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -51,10 +51,24 @@ def list_page(backend: Backend, request: Request, what: Asked) -> dict[str, Any]
         if not request.query_params.get("labelSelector") and not request.query_params.get("fieldSelector"):
             meta["remainingItemCount"] = len(page) - limit
         page = page[:limit]
+    if _partial(request):
+        return {**_META, "kind": f"{_META['kind']}List", "metadata": meta, "items": [_metadata(each) for each in page]}
     items = [{key: value for key, value in each.items() if key not in ("kind", "apiVersion")} for each in page]
     return {
         "kind": f"{what.kind.kind}List", "apiVersion": what.kind.api_version, "metadata": meta, "items": items,
     }  # fmt: skip
+
+
+_META = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+
+
+def _partial(request: Request) -> bool:
+    """Whether only metadata are asked for."""
+    return "as=PartialObjectMetadata" in request.headers.get("accept", "")
+
+
+def _metadata(given: Object) -> dict[str, Any]:
+    return {**_META, "metadata": given["metadata"]}
 
 
 def _as_of(backend: Backend, what: Asked, version: int) -> list[Object]:
@@ -88,6 +102,7 @@ class Watch:
 
     def __init__(self, backend: Backend, request: Request, what: Asked) -> None:
         self._backend, self._kind = backend, what.kind
+        self._shape: Callable[[Object], dict[str, Any]] = _metadata if _partial(request) else dict
         self._test = wanted(request, what)
         self._bookmarks = asked.flag(request, "allowWatchBookmarks")
         self._timeout_s = float(asked.number(request, "timeoutSeconds") or _LONGEST_S)
@@ -117,7 +132,9 @@ class Watch:
                 self._backend.store.watchers.remove(ring)
 
     def _initial(self) -> list[bytes]:
-        lines = [_line("ADDED", each) for each in self._backend.store.all(self._kind.kind) if self._test(each)]
+        lines = [
+            _line("ADDED", self._shape(each)) for each in self._backend.store.all(self._kind.kind) if self._test(each)
+        ]
         if self._initial_end:
             lines.append(self._bookmark(self._backend.store.version, {"k8s.io/initial-events-end": "true"}))
         return lines
@@ -153,12 +170,12 @@ class Watch:
         now = change.type != "DELETED" and self._test(change.object)
         before = change.before is not None and self._test(change.before)
         if now:
-            return _line("MODIFIED" if before else "ADDED", change.object)
+            return _line("MODIFIED" if before else "ADDED", self._shape(change.object))
         if not before:
             return b""
         gone: Object = clone(change.before)
         gone["metadata"]["resourceVersion"] = str(change.version)
-        return _line("DELETED", change.object if change.type == "DELETED" else gone)
+        return _line("DELETED", self._shape(change.object if change.type == "DELETED" else gone))
 
     def _bookmark(self, version: int, annotations: dict[str, str] | None = None) -> bytes:
         meta: dict[str, Any] = {"resourceVersion": str(version), "creationTimestamp": None}

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from twin.api import budgets, defaults, deletion
+from twin.api.selectors import labels_of, selects
 from twin.errors import ApiError
 from twin.kinds import BY_KIND
 from twin.objects import Object, Store, clone, stamp
@@ -35,6 +36,29 @@ def owned(store: Store, kind: str, owner: Object) -> list[Object]:
         for each in store.all(kind, namespace)
         if any(reference["uid"] == uid for reference in each["metadata"].get("ownerReferences") or [])
     ]
+
+
+def claimed(store: Store, owner: Object) -> list[Object]:
+    """The pods of an owner by its selector: those that match and nobody has are taken, those that do not are let go
+    (Kubernetes docs, ReplicaSet: non-template pod acquisitions)."""
+    meta, selector = owner["metadata"], owner["spec"].get("selector")
+    for pod in list(store.all("Pod", meta["namespace"])):
+        references = pod["metadata"].get("ownerReferences") or []
+        fits, mine = selects(selector, labels_of(pod)), any(each["uid"] == meta["uid"] for each in references)
+        if mine and not fits:
+            kept = [each for each in references if each["uid"] != meta["uid"]]
+        elif fits and not references and "deletionTimestamp" not in pod["metadata"]:
+            kept = [reference(owner)]
+        else:
+            continue
+        store.edit("Pod", pod["metadata"]["name"], meta["namespace"], functools.partial(_owned_by, references=kept))
+    return owned(store, "Pod", owner)
+
+
+def _owned_by(draft: Object, references: list[Object]) -> None:
+    draft["metadata"]["ownerReferences"] = references
+    if not references:
+        del draft["metadata"]["ownerReferences"]
 
 
 def template_hash(template: Object) -> str:
@@ -89,6 +113,12 @@ def _current_set(store: Store, deployment: Object, sets: list[Object]) -> Object
             meta["namespace"],
             lambda draft: draft["metadata"]["annotations"].update({REVISION: str(newest + 1)}),
         )
+    elif not _handed_down(deployment).items() <= found["metadata"]["annotations"].items():
+        handed = _handed_down(deployment)
+        found = store.edit(
+            "ReplicaSet", found["metadata"]["name"], meta["namespace"],
+            lambda draft: draft["metadata"]["annotations"].update(handed),
+        )  # fmt: skip
     revision = str(_revision(found))
     if (meta.get("annotations") or {}).get(REVISION) != revision:
         store.edit(
@@ -100,6 +130,16 @@ def _current_set(store: Store, deployment: Object, sets: list[Object]) -> Object
     return found
 
 
+def _handed_down(deployment: Object) -> dict[str, str]:
+    """The annotations that a ReplicaSet gets from its Deployment (deployment controller: all but its own)."""
+    marks = deployment["metadata"].get("annotations") or {}
+    return {
+        key: value
+        for key, value in marks.items()
+        if not key.startswith("deployment.kubernetes.io/") and not key.endswith("last-applied-configuration")
+    }
+
+
 def _new_set(store: Store, deployment: Object, name: str, revision: int) -> Object:
     meta, template = deployment["metadata"], clone(deployment["spec"]["template"])
     template.setdefault("metadata", {}).setdefault("labels", {})[HASH] = name
@@ -109,8 +149,8 @@ def _new_set(store: Store, deployment: Object, name: str, revision: int) -> Obje
             "name": f"{meta['name']}-{name}",
             "namespace": meta["namespace"],
             "labels": labels,
-            "annotations": {REVISION: str(revision)},
-            "ownerReferences": [_reference(deployment)],
+            "annotations": {**_handed_down(deployment), REVISION: str(revision)},
+            "ownerReferences": [reference(deployment)],
         },
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
         "status": {"replicas": 0},
@@ -119,7 +159,8 @@ def _new_set(store: Store, deployment: Object, name: str, revision: int) -> Obje
     return made
 
 
-def _reference(owner: Object) -> dict[str, Any]:
+def reference(owner: Object) -> dict[str, Any]:
+    """What a child says of the owner that keeps it."""
     meta = owner["metadata"]
     return {
         "apiVersion": owner["apiVersion"],
@@ -178,7 +219,7 @@ def replica_sets(store: Store) -> None:
 
 def _keep(store: Store, replica_set: Object) -> None:
     """As many pods of a ReplicaSet as it wants."""
-    pods = [pod for pod in owned(store, "Pod", replica_set) if "deletionTimestamp" not in pod["metadata"]]
+    pods = [pod for pod in claimed(store, replica_set) if "deletionTimestamp" not in pod["metadata"]]
     alive = [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Failed", "Succeeded")]
     wanted = int(replica_set["spec"]["replicas"])
     for _ in range(wanted - len(alive)):
@@ -198,18 +239,23 @@ def _set_status(draft: Object, status: dict[str, Any]) -> None:
 
 
 def _new_pod(store: Store, replica_set: Object) -> None:
-    meta, template = replica_set["metadata"], clone(replica_set["spec"]["template"])
+    made_pod(store, replica_set, replica_set["spec"]["template"], generateName=f"{replica_set['metadata']['name']}-")
+
+
+def made_pod(store: Store, owner: Object, template: Object, *, node: str = "", **meta: Any) -> Object:
+    """A pod of a template, owned; `meta` adds to its metadata, `node` says where it stands."""
+    made = clone(template)
     pod: Object = {
         "metadata": {
-            **template.get("metadata", {}),
-            "generateName": f"{meta['name']}-",
-            "namespace": meta["namespace"],
-            "ownerReferences": [_reference(replica_set)],
+            **made.get("metadata", {}),
+            "namespace": owner["metadata"]["namespace"],
+            "ownerReferences": [reference(owner)],
+            **meta,
         },
-        "spec": template["spec"],
+        "spec": {**made["spec"], **({"nodeName": node} if node else {})},
     }
     defaults.fill(store, "Pod", pod)
-    store.create("Pod", pod)
+    return store.create("Pod", pod)
 
 
 def nodes(store: Store, heartbeats: dict[str, datetime], now: datetime) -> None:

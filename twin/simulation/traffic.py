@@ -65,10 +65,11 @@ class Traffic:
             for callee in calls[place]:
                 arriving[callee] += arriving[place]
         flows: dict[tuple[str, str], Flow] = {}
+        cut = _cut_off(store)
         for place in reversed(order):
             below = [flows[callee] for callee in calls[place]]
             queue = self.flows[place].queue if place in self.flows else 0.0
-            flows[place] = _serve(store, services[place], arriving[place], queue, below, dt, dead, now)
+            flows[place] = _serve(store, services[place], arriving[place], queue, below, dt, dead, cut, now)
         self.flows = flows
         self._measure(dt)
 
@@ -91,6 +92,7 @@ def _serve(
     below: list[Flow],
     dt: float,
     dead: set[str],
+    cut: set[str],
     now: datetime | None,
 ) -> Flow:
     selector = service["spec"].get("selector")
@@ -101,8 +103,8 @@ def _serve(
     ]
     if not pods:
         return Flow(arriving=arriving, error_ratio=1.0 if arriving else 0.0, latency_s=0.0)
-    unreachable = sum(1 for pod in pods if pod["spec"].get("nodeName") in dead) / len(pods)
-    alive = [pod for pod in pods if pod["spec"].get("nodeName") not in dead]
+    alive = [pod for pod in pods if pod["spec"].get("nodeName") not in dead and pod["metadata"]["uid"] not in cut]
+    unreachable = 1 - len(alive) / len(pods)
     if not alive:
         return Flow(arriving=arriving, error_ratio=1.0, latency_s=TIMEOUT_S)
     knobs = [_knobs(pod, now) for pod in alive]
@@ -131,6 +133,17 @@ def _serve(
         saturation=min(1.0, (mine + queue / dt) / rate) if mine else 0.0,
         queue=waiting,
     )
+
+
+def _cut_off(store: Store) -> set[str]:
+    """The uids of the pods that a policy lets nobody reach: it is about what comes in, and allows nothing."""
+    return {
+        pod["metadata"]["uid"]
+        for policy in store.all("NetworkPolicy")
+        if "Ingress" in (policy["spec"].get("policyTypes") or ["Ingress"]) and not policy["spec"].get("ingress")
+        for pod in store.all("Pod", policy["metadata"]["namespace"])
+        if selects(policy["spec"].get("podSelector"), labels_of(pod))
+    }
 
 
 def _knobs(pod: Object, now: datetime | None) -> dict[str, float]:

@@ -1,22 +1,29 @@
-"""Diagnose: walk the graph from what fires, rank the causes, write down the answer."""
+"""Diagnose: walk the graph from what fires, rank the causes, ask where that is not enough, write down the answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from diagnose import diagnose
-from diagnose.arising import refine
-from diagnose.attribution import attribute, unavailable
-from graph_schema.model import Diagnosis, Signal
-from kt.incident.events import Diagnosed, Healed
+import msgspec
+
+from diagnose.absent import stand_in
+from diagnose.learning import usable
+from graph_schema.model import Diagnosis, NextProbe, Signal
+from kt.incident.basis import Basis, judge, pack
+from kt.incident.events import Diagnosed, Healed, Probed
 from kt.incident.state import State
 from kt.pipeline.evidence import beside
 from kt.pipeline.journey import Journey
+from kt.pipeline.probing import ask, following
 from kt.runtime import Runtime
 
 
 def run(runtime: Runtime, journey: Journey) -> None:
-    """Diagnose an incident that has news, once the first burst of its alerts is in."""
+    """Diagnose an incident that has news, once the first burst of its alerts is in.
+
+    Each probe that is asked on the way is an event before its answer is used: whoever goes on after a crash has it.
+    """
     state, now = journey.state, runtime.clock()
     if state.phase != "new":
         return
@@ -25,7 +32,27 @@ def run(runtime: Runtime, journey: Journey) -> None:
         return
     if now < settled_at(runtime, state):
         return
-    journey.append(Diagnosed(at=now, diagnosis=look(runtime, state.firing)))
+    basis, warnings, watching = _gathered(runtime, state.firing)
+    while True:
+        basis = msgspec.structs.replace(basis, answers=journey.state.answers)
+        answer = judge(basis, runtime.catalogue, runtime.ontology)
+        probe = following(runtime, answer, basis.piece, basis.answers, watching)
+        if probe is None:
+            break
+        _probe(runtime, journey, basis, answer, probe)
+        if journey.state.firing != basis.alerts:
+            # Alerts came in meanwhile: what was gathered is no longer all there is. The stage is asked for again.
+            return
+    told = msgspec.structs.replace(answer, warnings=(*warnings, *answer.warnings))
+    journey.append(Diagnosed(at=runtime.clock(), diagnosis=told, basis=pack(basis)))
+
+
+def _probe(runtime: Runtime, journey: Journey, basis: Basis, answer: Diagnosis, probe: NextProbe) -> None:
+    entity = basis.piece.entities.get(probe.entity) or stand_in(probe.entity, runtime.ontology)
+    best = answer.hypotheses[0]
+    guess = f"{best.fault} of {best.entity} ({best.probability:.0%})"
+    found = ask(runtime, probe, entity)
+    journey.record(Probed(at=runtime.clock(), probe=probe, answer=found, guess=guess))
 
 
 def settled_at(runtime: Runtime, state: State) -> datetime:
@@ -33,17 +60,13 @@ def settled_at(runtime: Runtime, state: State) -> datetime:
     return (state.opened_at or runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.settle_s)
 
 
-def look(runtime: Runtime, signals: tuple[Signal, ...]) -> Diagnosis:
-    """The diagnosis of these signals on the graph as it stands now."""
-    options = runtime.settings.diagnose
+def _gathered(runtime: Runtime, signals: Sequence[Signal]) -> tuple[Basis, tuple[str, ...], frozenset[str]]:
+    """(what is known on the graph as it stands now, what could not be asked, names that alert rules ask for)."""
     seeds = sorted({signal.entity for signal in signals if signal.mapped})
-    piece = runtime.graph.neighbourhood(seeds, hops=options.hops)
+    piece = runtime.graph.neighbourhood(seeds, hops=runtime.settings.diagnose.hops)
     more = beside(runtime, piece, signals)
-    every = (*signals, *more.signals)
-    answer = diagnose(piece, every, runtime.catalogue, runtime.ontology, now=runtime.clock())
-    if not more.burdens:
-        return answer
-    showing = {(each.entity, each.symptom) for each in signals if each.mapped}
-    troubled = unavailable(piece.relations, piece.entities, every)
-    shares = attribute(more.burdens, piece.relations, showing, troubled)
-    return refine(answer, shares, piece, runtime.catalogue, runtime.ontology)
+    basis = Basis(
+        now=runtime.clock(), piece=piece, alerts=tuple(signals), beside=more.signals, burdens=more.burdens,
+        watched=more.watched, known=usable(runtime.learned.counts(), runtime.settings.diagnose.learning),
+    )  # fmt: skip
+    return basis, more.warnings, more.watching

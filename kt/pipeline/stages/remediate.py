@@ -5,10 +5,14 @@ from __future__ import annotations
 import uuid
 from datetime import datetime, timedelta
 
+import msgspec
+import structlog
+
 from kt.incident.events import (
     ActionFinished,
     ActionStarted,
     Escalated,
+    Event,
     Healed,
     PlanDropped,
     PlanProposed,
@@ -17,14 +21,20 @@ from kt.incident.events import (
     UndoStarted,
 )
 from kt.incident.state import Action, State
+from kt.pipeline.dependants import dependants
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.learning import learn
+from kt.pipeline.targets import give_back, reserve
 from kt.runtime import Runtime
 from remediate.actions import Outcome
-from remediate.plan import Plan, Target
+from remediate.plan import Plan
 from remediate.remediator import Refusal
 
-TARGET_TTL_S = 60.0
-"""How long a target stays reserved without a sign of life of its incident; every visit of a stage renews it."""
+_log = structlog.get_logger(__name__)
+
+
+MOST_PATIENT = 12
+"""At most so many times `pipeline.retry_s` passes between two looks at what lasts."""
 
 
 def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
@@ -56,6 +66,19 @@ def stopped(runtime: Runtime, journey: Journey) -> bool:
     return True
 
 
+def wait_for(runtime: Runtime, journey: Journey, why: str, *, patient: bool = True) -> None:
+    """Look again in a while; with patience, what lasts is looked at less often, so that it does not fill the log."""
+    now, waited = runtime.clock(), 0
+    while patient and waited < MOST_PATIENT - 1 and isinstance(_event(journey, waited + 1), Postponed):
+        waited += 1
+    pause = timedelta(seconds=runtime.settings.pipeline.retry_s * (1 + waited))
+    journey.append(Postponed(at=now, until=now + pause, why=why))
+
+
+def _event(journey: Journey, back: int) -> Event | None:
+    return journey.records[-back].event if back <= len(journey.records) else None
+
+
 def _wait(runtime: Runtime, journey: Journey, why: str) -> None:
     """Leave it due, so that each sweep looks again; told once in the log."""
     last = journey.records[-1].event if journey.records else None
@@ -65,6 +88,7 @@ def _wait(runtime: Runtime, journey: Journey, why: str) -> None:
 
 def _propose(runtime: Runtime, journey: Journey) -> None:
     state, now, settings = journey.state, runtime.clock(), runtime.settings
+    policy = runtime.policy()
     if not state.firing:
         journey.append(Healed(at=now, why="What was seen ended by itself."))
         return
@@ -78,15 +102,18 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     if not likely:
         _wait_for_evidence(runtime, journey)
         return
+    look_at_breaker(runtime)
     answer = runtime.remediator.propose(likely, tried=frozenset(state.attempts))
     if isinstance(answer, Refusal):
         _refused(runtime, journey, answer)
         return
-    expires = now + timedelta(seconds=settings.approval.expires_s)
+    answer = msgspec.structs.replace(answer, affects=dependants(runtime.graph, answer.blast_radius))
+    expires = now + timedelta(seconds=policy.approval.expires_s)
     proposed = PlanProposed(
-        at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires
-    )
-    if settings.guard.enabled and not answer.propose_only:
+        at=now, plan=answer, approvals_needed=runtime.remediator.approvals(answer), expires_at=expires,
+        shadow=not policy.guard.enabled,
+    )  # fmt: skip
+    if policy.guard.enabled and not answer.propose_only:
         journey.append(proposed)
         return
     if answer.propose_only:
@@ -94,6 +121,13 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
         return
     why = "KT only observes (guard.enabled is off). The plan above is what it would have done."
     journey.append(proposed, Escalated(at=now, why=why))
+
+
+def look_at_breaker(runtime: Runtime) -> None:
+    """Open the circuit breaker if there is reason to, and say so once."""
+    trip = runtime.remediator.guard.watch()
+    if trip is not None:
+        _log.error("circuit breaker opened: KT only proposes", until=trip.until.isoformat(), why=trip.why)
 
 
 def _for_a_person(plan: Plan) -> str:
@@ -162,9 +196,13 @@ def _consented(runtime: Runtime, journey: Journey) -> bool:
     if _quiet(runtime, state):
         _wait(runtime, journey, "Prometheus has none of its alerts any more; nothing is done unless they come back.")
         return False
-    changed = runtime.remediator.current(state.plan)
-    if changed:
-        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=changed))
+    refusal = runtime.remediator.current(state.plan)
+    if refusal is not None and refusal.later:
+        # What was agreed to stays so: it is not for this that people would have to be asked again.
+        wait_for(runtime, journey, refusal.why)
+        return False
+    if refusal is not None:
+        journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=refusal.why))
         return False
     return True
 
@@ -187,13 +225,19 @@ def _begin(runtime: Runtime, journey: Journey) -> None:
     step = next(index for index in range(len(state.plan.steps)) if index not in done)
     token = reserve(runtime, journey.incident, state.plan.steps[step].target)
     if token is None:
-        until = now + timedelta(seconds=runtime.settings.pipeline.retry_s)
-        journey.append(Postponed(at=now, until=until, why=f"Another incident acts on {_name(state.plan, step)}."))
+        wait_for(runtime, journey, f"Another incident acts on {_name(state.plan, step)}.")
         return
     action = uuid.uuid4().hex
     # Counted before it is begun, once for a plan: after a crash in between one too many is counted, never one too few.
     first = state.phase == "awaiting approval"
-    over = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step]) if first else ""
+    over, soon = "", False
+    if first:
+        over, soon = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step])
+    if over:
+        give_back(runtime, journey, state.plan.steps[step].target, token)
+    if soon:
+        wait_for(runtime, journey, over)
+        return
     if over:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=over), Escalated(at=now, why=over))
         return
@@ -209,8 +253,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
     plan, step = open_action.plan, open_action.step
     token = reserve(runtime, journey.incident, plan.steps[step].target)
     if token is None:
-        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
-        journey.append(Postponed(at=runtime.clock(), until=until, why=f"Another incident acts on {_name(plan, step)}."))
+        wait_for(runtime, journey, f"Another incident acts on {_name(plan, step)}.")
         return
     outcome = runtime.remediator.observe(plan, step, open_action.id)
     if outcome is None:
@@ -218,10 +261,13 @@ def _act(runtime: Runtime, journey: Journey) -> None:
     if outcome.later:
         outcome = _or_too_late(runtime, open_action, outcome)
     if outcome.later:
-        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
-        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+        wait_for(runtime, journey, outcome.detail, patient=False)
         return
     runtime.telemetry.acted(plan.steps[step].action, outcome.ok)
+    if not outcome.ok and not outcome.stood_back:
+        first = next(each for each in reversed(journey.state.actions) if each.plan == plan and each.step == 0)
+        runtime.brakes.conclude(first.id, "failed")
+        look_at_breaker(runtime)
     journey.record(
         ActionFinished(
             at=runtime.clock(), action_id=open_action.id, ok=outcome.ok, detail=outcome.detail, undo=outcome.undo
@@ -231,7 +277,7 @@ def _act(runtime: Runtime, journey: Journey) -> None:
 
 def _or_too_late(runtime: Runtime, action: Action, outcome: Outcome) -> Outcome:
     """What disruption budgets or an API server hold back is asked for until a deadline; then it has failed."""
-    patience = timedelta(seconds=runtime.settings.guard.drain_deadline_s)
+    patience = timedelta(seconds=runtime.policy().guard.drain_deadline_s)
     if runtime.clock() < action.started_at + patience:
         return outcome
     detail = f"not done {patience.total_seconds():.0f} s after it was begun: {outcome.detail}"
@@ -251,12 +297,13 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     reserve(runtime, journey.incident, action.plan.steps[action.step].target)
     if state.verdict is not None and state.verdict.outcome == "regressed":
         runtime.brakes.conclude(action.id, "ineffective")
+        learn(runtime, journey, helped=False)
+        look_at_breaker(runtime)
     undo = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, undo)
     runtime.telemetry.undone(action.plan.steps[action.step].action, outcome.ok)
-    if outcome.later and runtime.clock() < _undo_deadline(runtime, journey, action):
-        until = runtime.clock() + timedelta(seconds=runtime.settings.pipeline.retry_s)
-        journey.append(Postponed(at=runtime.clock(), until=until, why=outcome.detail))
+    if outcome.later and runtime.clock() < undo_deadline(runtime, journey, action):
+        wait_for(runtime, journey, outcome.detail, patient=False)
         return
     rolled = RolledBack(at=runtime.clock(), action_id=action.id, ok=outcome.ok, detail=outcome.detail)
     if outcome.ok:
@@ -266,7 +313,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
     journey.record(rolled, Escalated(at=runtime.clock(), why=why))
 
 
-def _undo_deadline(runtime: Runtime, journey: Journey, action: Action) -> datetime:
+def undo_deadline(runtime: Runtime, journey: Journey, action: Action) -> datetime:
     """Until when an undo is asked for again that the cluster cannot do now."""
     begun = (
         record.event.at
@@ -282,16 +329,6 @@ def _why_undo(journey: Journey) -> str:
         return f"The fix did not hold: {state.verdict.why}"
     failed = next((action.finished for action in state.actions if action.finished and not action.finished.ok), None)
     return f"A step failed: {failed.detail}" if failed else "The plan is taken back."
-
-
-def reserve(runtime: Runtime, incident: str, target: Target) -> int | None:
-    """The fencing token of this incident for a target; None while another incident has it."""
-    return runtime.leases.acquire(target_lease(target), incident, ttl_s=TARGET_TTL_S)
-
-
-def target_lease(target: Target) -> str:
-    """The name of the lease of a target."""
-    return f"target/{target.kind}/{target.namespace}/{target.name}"
 
 
 def _name(plan: Plan, step: int) -> str:

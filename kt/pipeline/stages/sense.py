@@ -60,7 +60,8 @@ class _Known:
             if state is None or state.version != entry.version:
                 state = Journey(self._log, entry.incident).state
             self._states[entry.incident] = state
-        return list(self._states.values())
+        # What comes while something is taken back is news of its own.
+        return [state for state in self._states.values() if state.undo is None]
 
 
 class _Lot(msgspec.Struct, kw_only=True):

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 
 from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
+from kt.incident.outcome import compared, effect_s
 from kt.pipeline.attack import experiment_of
 from kt.pipeline.halted import Halt
 from kt.pipeline.journey import Held, Journey
+from kt.pipeline.learning import learn
 from kt.pipeline.stages.remediate import stopped
 from kt.pipeline.watching import begun_at, go_on_watching, watch_of
 from kt.runtime import Runtime
@@ -113,7 +115,10 @@ def _attack(runtime: Runtime, journey: Journey, lease: Held) -> None:
         for action in journey.state.actions:
             if not action.undone:
                 runtime.brakes.conclude(action.id, "held")
-        why = f"The fix was attacked and held: {verdict.why}{_left(journey)}"
+        learn(runtime, journey, helped=True)
+        told = compared(journey.state.actions[-1].plan, effect_s(journey.records, journey.state))
+        more = f" ({told})" if told else ""
+        why = f"The fix was attacked and held: {verdict.why}{_left(journey)}{more}"
         journey.append(Healed(at=runtime.clock(), why=why))
 
 

@@ -16,7 +16,8 @@ from kt.chaos.model import Run, What
 from kt.incident.events import AlertsReceived
 from kt.incident.log import Append
 from kt.runtime import Runtime
-from kt.settings import Chaos, ChaosFreeze, Kubernetes, Settings
+from kt.settings import Chaos, Kubernetes, Settings
+from remediate.limits import Window
 from twin.server import Twin
 from verify.plain import Plain
 
@@ -72,15 +73,15 @@ def test_only_so_many_run_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("freeze", "minutes_before", "minutes_inside"),
     [
-        (ChaosFreeze(from_=NOW - timedelta(hours=1), to=NOW + timedelta(hours=1), why="sale"), -61, -60),
-        (ChaosFreeze(cron="0 16 * * FRI", hours=64, zone="Europe/Berlin", why="weekend"), -61, -60),
+        (Window(start=NOW - timedelta(hours=1), end=NOW + timedelta(hours=1), why="sale"), -61, -60),
+        (Window(cron="0 16 * * FRI", duration_s=64 * 3600, zone="Europe/Berlin", why="weekend"), -61, -60),
     ],
 )
-def test_nothing_runs_in_a_freeze(freeze: ChaosFreeze, minutes_before: int, minutes_inside: int) -> None:
+def test_nothing_runs_in_a_freeze(freeze: Window, minutes_before: int, minutes_inside: int) -> None:
     assert guard.freeze_at([freeze], NOW + timedelta(minutes=minutes_before)) == ""
     assert f"({freeze.why}) lasts until" in guard.freeze_at([freeze], NOW + timedelta(minutes=minutes_inside))
     assert guard.freeze_at([freeze], NOW)
-    hours = freeze.hours - 1 if freeze.cron else 1
+    hours = freeze.duration_s / 3600 - 1 if freeze.cron else 1
     assert guard.freeze_at([freeze], NOW + timedelta(hours=hours, minutes=-1))
     assert guard.freeze_at([freeze], NOW + timedelta(hours=hours)) == ""
 

@@ -3,136 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from graph_schema.config_versions import ConfigVersion, keep, kept
-from graph_schema.model import Diagnosis, Hypothesis, Signal
+from graph_schema.model import Hypothesis
 from kt.incident.events import (
     ActionFinished,
     ActionStarted,
     AlertsReceived,
     Approved,
-    Diagnosed,
-    Event,
     Healed,
     PlanDropped,
+    PlanProposed,
     Postponed,
     RolledBack,
     Verified,
 )
-from kt.incident.log import Append
-from kt.pipeline.journey import Held, Journey
-from kt.pipeline.stages import remediate
+from kt.pipeline.journey import Journey
+from kt.pipeline.targets import reserve
 from kt.runtime import Runtime
-from kt.settings import Approval, Guard, Kubernetes, Pipeline, Prometheus, Settings
+from kt.settings import Approval
 from remediate.brakes import Stop
 from remediate.cluster import ClusterError, Object
-from remediate.limits import Freeze
+from remediate.limits import Window
 from remediate.remediator import Refusal
-from twin.server import Twin
-from verify.steady import SymptomCheck
+from remediate.trials import Trial
+from tests.unit.pipeline.desk import CART, T0, Desk
 from verify.verdict import Verdict
-
-T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
-CART = "Deployment/shop/cart"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = T0
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-
-class Seen(SymptomCheck):
-    """The monitoring as a test wants it: whether it still has the alerts."""
-
-    def __init__(self) -> None:
-        super().__init__("http://127.0.0.1:1")
-        self.fires = True
-
-    def still_firing(self, signals: Any) -> list[str]:
-        return [signal.name for signal in signals] if self.fires else []
-
-
-class Desk:
-    """One incident on a twin, and a stage that is visited by hand."""
-
-    def __init__(self, folder: Path, twin: Twin) -> None:
-        self.folder, self.twin, self.clock, self.seen = folder, twin, Clock(), Seen()
-        self.guard: dict[str, Any] = {"enabled": True}
-        self.approval = Approval(low=0, medium=0, high=2)
-        self._runtime: Runtime | None = None
-
-    @property
-    def runtime(self) -> Runtime:
-        if self._runtime is None:
-            self._runtime = Runtime(
-                Settings(
-                    data_dir=str(self.folder),
-                    broker_url="memory://",
-                    kubernetes=Kubernetes(kubeconfig=str(self.twin.kubeconfig)),
-                    prometheus=Prometheus(url=self.twin.prometheus_url),
-                    guard=msgspec.convert(self.guard, Guard),
-                    approval=self.approval,
-                    pipeline=Pipeline(guard_patience_s=60),
-                ),
-                self.clock,
-            )
-            self._runtime.symptoms = self.seen
-        return self._runtime
-
-    def open(self, entity: str = CART, fault: str = "Workload.Overload", incident: str = "i") -> None:
-        """An incident that was diagnosed."""
-        signal = Signal(fingerprint="f", entity=entity, symptom="latency", name="Slow", starts_at=self.clock.now)
-        cause = Hypothesis(entity=entity, fault=fault, probability=0.9)
-        events: tuple[Event, ...] = (
-            AlertsReceived(at=self.clock.now, signals=(signal,)),
-            Diagnosed(at=self.clock.now, diagnosis=Diagnosis(hypotheses=(cause,), causes=(0,))),
-        )
-        self.runtime.log.commit([Append(incident=incident, expected=0, events=events)])
-
-    def journey(self, incident: str = "i") -> Journey:
-        return Journey(self.runtime.log, incident)
-
-    def visit(self, incident: str = "i") -> Journey:
-        journey = self.journey(incident)
-        remediate.run(self.runtime, journey, Held(1))
-        return journey
-
-    def say(self, *events: Event, incident: str = "i") -> None:
-        self.journey(incident).append(*events)
-
-    def events(self, kind: type[Event], incident: str = "i") -> list[Any]:
-        return [each.event for each in self.journey(incident).records if isinstance(each.event, kind)]
-
-    def replicas(self) -> int:
-        found = self.runtime.cluster.get("Deployment", "cart", "shop")
-        assert found is not None
-        return int(found["spec"]["replicas"])
-
-    def edit(self, change: Object, name: str = "cart") -> None:
-        self.runtime.cluster.patch("Deployment", name, "shop", change)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    twin = Twin(speed=20).start()
-    desk = Desk(tmp_path, twin)
-    yield desk
-    if desk._runtime is not None:
-        desk._runtime.close()
-    twin.stop()
 
 
 def test_a_place_without_a_fault_of_the_catalogue_is_told_and_left_alone(desk: Desk) -> None:
@@ -140,6 +42,51 @@ def test_a_place_without_a_fault_of_the_catalogue_is_told_and_left_alone(desk: D
     answer = desk.runtime.remediator.propose([where], tried=frozenset())
     assert isinstance(answer, Refusal)
     assert "no safe action is known for Entity.Errors of Deployment/shop/cart" in answer.why
+
+
+def test_a_plan_carries_what_is_to_be_expected_of_it(desk: Desk) -> None:
+    desk.open()
+    desk.visit()
+    (proposed,) = desk.events(PlanProposed)
+    assert proposed.plan.forecast[0] == "helps in about 30 s with 80%; it was never tried for this fault"
+    assert proposed.plan.forecast[1].startswith("all 2 new pods fit")
+
+
+def trials(count: int, *, helped: bool, playbook: str = "scale-out") -> list[Trial]:
+    return [
+        Trial(
+            id=f"{playbook}{number}", at=T0, playbook=playbook, fault="Workload.Overload", target=CART, helped=helped,
+            effect_s=44.0 if helped else None,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def test_what_has_rarely_helped_is_asked_for_though_its_risk_is_low(desk: Desk) -> None:
+    desk.runtime.trials.note(trials(8, helped=False))
+    desk.open()
+    assert desk.visit().state.phase == "awaiting approval"
+    assert desk.events(PlanProposed)[0].approvals_needed == 1
+    assert "helped 0 of 8 times (0% to 32%), here 0 of 8" in desk.events(PlanProposed)[0].plan.forecast[0]
+
+
+def test_a_remedy_that_did_not_help_is_learned_from_once(desk: Desk) -> None:
+    desk.open()
+    desk.visit()
+    desk.say(Verified(at=desk.clock.now, verdict=Verdict(outcome="regressed", why="still slow")))
+    for _ in range(2):
+        desk.visit()
+    (one,) = desk.runtime.trials.of()
+    assert (one.playbook, one.fault, one.target, one.helped) == ("scale-out", "Workload.Overload", CART, False)
+
+
+def test_what_would_fit_nowhere_is_not_proposed(desk: Desk) -> None:
+    for node in desk.runtime.cluster.list("Node"):
+        desk.runtime.cluster.patch("Node", node["metadata"]["name"], "", {"spec": {"unschedulable": True}})
+    cause = Hypothesis(entity=CART, fault="Workload.Overload", probability=0.9)
+    answer = desk.runtime.remediator.propose([cause], tried=frozenset())
+    assert isinstance(answer, Refusal)
+    assert "it would not help: 0 of 2 new pods fit: 3 of the nodes: closed to new pods" in answer.why
 
 
 def test_a_plan_of_low_risk_is_carried_out_at_once(desk: Desk) -> None:
@@ -258,7 +205,7 @@ class TestUnreachable:
         desk.open()
         plan = desk.visit().state.plan
         assert plan is not None
-        token = remediate.reserve(desk.runtime, "i", plan.steps[0].target)
+        token = reserve(desk.runtime, "i", plan.steps[0].target)
         assert token is not None
         begun = ActionStarted(at=T0, action_id="a", plan_digest=plan.digest, step=0, fencing=token)
         desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"), begun)
@@ -334,7 +281,7 @@ class TestProposing:
         assert desk.replicas() == 2
 
     def test_in_a_freeze_it_is_proposed(self, desk: Desk) -> None:
-        freeze = Freeze(start=T0 - timedelta(hours=1), end=T0 + timedelta(hours=1), why="sale")
+        freeze = Window(start=T0 - timedelta(hours=1), end=T0 + timedelta(hours=1), why="sale")
         desk.guard["freezes"] = [msgspec.to_builtins(freeze)]
         desk.open()
         assert "sale" in desk.visit().state.ended_why

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediate.brakes import Spent, Stop
-from remediate.limits import Freeze, Limits, Maintenance
+from remediate.brakes import Spent, Stop, Trip
+from remediate.guard import tier_of
+from remediate.limits import Limits, Window
 from remediate.rules import RULES, Disturbance, Facts, NodeFact, Verdict, review, verdict_of
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -78,7 +79,7 @@ def test_a_target_is_left_alone_after_an_action() -> None:
 
 
 def test_in_a_freeze_it_only_proposes() -> None:
-    limits = Limits(freezes=(Freeze(start=NOW, end=NOW + timedelta(hours=1), namespaces=("shop",), why="sale"),))
+    limits = Limits(freezes=(Window(start=NOW, end=NOW + timedelta(hours=1), namespaces=("shop",), why="sale"),))
     assert verdict(facts(), limits) is Verdict.PROPOSE
     assert "sale" in why(facts(), limits)
     assert verdict(facts(namespaces=("mail",), opted_in=frozenset({"mail"})), limits) is Verdict.ALLOW
@@ -86,22 +87,40 @@ def test_in_a_freeze_it_only_proposes() -> None:
 
 
 def test_lesson_maintenance_windows_are_honoured() -> None:
-    limits = Limits(maintenance=(Maintenance(cron="0 12 * * *", duration_s=3600, why="patching"),))
+    limits = Limits(maintenance=(Window(cron="0 12 * * *", duration_s=3600, why="patching"),))
     assert verdict(facts(), limits) is Verdict.LATER
     assert "until 13:00 UTC: patching" in why(facts(), limits)
     assert verdict(facts(now=NOW + timedelta(minutes=30)), limits) is Verdict.ALLOW
     assert verdict(facts(now=NOW - timedelta(minutes=31)), limits) is Verdict.ALLOW
 
 
-@pytest.mark.parametrize("cron", ["", "every day", "61 * * * *"])
+@pytest.mark.parametrize("cron", ["every day", "61 * * * *"])
 def test_a_cron_expression_that_cannot_be_read_is_told(cron: str) -> None:
     with pytest.raises(ValueError, match="no cron expression"):
-        Maintenance(cron=cron, duration_s=60)
+        Window(cron=cron, duration_s=60)
 
 
-def test_a_freeze_that_ends_before_it_starts_is_told() -> None:
-    with pytest.raises(ValueError, match="ends after it starts"):
-        Freeze(start=NOW, end=NOW)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"start": NOW, "end": NOW}, "ends after it starts"),
+        ({}, "either `start` and `end`, or `cron` and `duration_s`"),
+        ({"start": NOW}, "either"),
+        ({"cron": "0 2 * * *"}, "either"),
+        ({"start": NOW, "end": NOW + timedelta(hours=1), "cron": "0 2 * * *", "duration_s": 60}, "either"),
+        ({"cron": "0 2 * * *", "duration_s": 60, "zone": "Middle/Earth"}, "no time zone"),
+    ],
+)
+def test_a_window_that_cannot_be_meant_is_told(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Window(**given)
+
+
+def test_a_freeze_that_comes_again_holds_in_its_own_time_zone() -> None:
+    limits = Limits(freezes=(Window(cron="0 13 * * SUN", duration_s=3600, zone="Europe/Berlin", why="weekend"),))
+    assert verdict(facts(), limits) is Verdict.PROPOSE, "12:30 UTC is 13:30 in Berlin"
+    assert "until 2026-03-01 14:00 CET: weekend" in why(facts(), limits)
+    assert verdict(facts(now=NOW + timedelta(minutes=30)), limits) is Verdict.ALLOW
 
 
 def test_lesson_storm_many_sick_nodes_are_no_node_fault() -> None:
@@ -119,6 +138,25 @@ def test_a_storm_stops_only_what_is_done_to_nodes() -> None:
 def test_the_last_node_that_stands_is_never_taken() -> None:
     assert verdict(node_facts(ready=1, sick=1)) is Verdict.ALLOW
     assert verdict(node_facts(ready=1, sick=1, target="n1")) is Verdict.REFUSE
+
+
+@pytest.mark.parametrize(
+    ("members", "out", "expected"),
+    [
+        (4, 1, Verdict.ALLOW),
+        (4, 2, Verdict.REFUSE),
+        (2, 1, Verdict.REFUSE),
+        (1, 0, Verdict.ALLOW),
+        (2, 0, Verdict.ALLOW),
+    ],
+)
+def test_a_zone_or_pool_never_loses_more_than_its_share(members: int, out: int, expected: Verdict) -> None:
+    """`out` of its members are out already, and one more is to go; there are plenty of nodes elsewhere."""
+    zone = [NodeFact(name=f"n{at}", ready=not 1 <= at <= out, groups=("zone a",)) for at in range(members)]
+    rest = [NodeFact(name=f"r{at}", ready=True, groups=("zone b",)) for at in range(20)]
+    given = facts(nodes=(*zone, *rest), node_targets=("n0",), targets=("Node/n0",))
+    assert verdict(given) is expected
+    assert ("nodes of zone a would be out" in why(given)) == (expected is Verdict.REFUSE)
 
 
 @pytest.mark.parametrize(("pods", "missing", "expected"), [
@@ -172,13 +210,75 @@ def test_lesson_loops_what_did_not_help_backs_off_and_ends_with_a_person() -> No
     assert verdict(facts(spent=(spent(500, outcome="held"),))) is Verdict.ALLOW
 
 
+def trip(minutes_left: float) -> Trip:
+    until = NOW + timedelta(minutes=minutes_left)
+    return Trip(at=until - timedelta(minutes=30), until=until, why="three failed")
+
+
+class TestBreaker:
+    def test_failures_in_a_row_leave_kt_to_propose(self) -> None:
+        bad = tuple(spent(600 - number, outcome=outcome, target=f"Deployment/shop/{number}")
+                    for number, outcome in enumerate(("held", "failed", "ineffective", "failed")))  # fmt: skip
+        assert verdict(facts(spent=bad)) is Verdict.PROPOSE
+        assert "3 of KT's actions failed or did not help in a row" in why(facts(spent=bad))
+        good = (*bad, spent(10, outcome="held", target="Deployment/shop/9"))
+        assert verdict(facts(spent=good)) is Verdict.ALLOW, "the row is broken"
+
+    def test_a_falling_success_rate_does_too(self) -> None:
+        outcomes = ("failed", "held", "failed", "failed", "held", "failed")
+        mixed = tuple(spent(900 - number, outcome=outcome, target=f"Deployment/shop/{number}")
+                      for number, outcome in enumerate(outcomes))  # fmt: skip
+        assert "only 2 of the last 6 actions helped; 50% should" in why(facts(spent=mixed))
+        assert verdict(facts(spent=mixed[:5])) is Verdict.ALLOW, "too few to tell"
+
+    def test_a_slow_api_server_does_too(self) -> None:
+        assert verdict(facts(api_s=3.1)) is Verdict.PROPOSE
+        assert "the API server takes 3.1 s to answer" in why(facts(api_s=3.1))
+        assert verdict(facts(api_s=2.9)) is Verdict.ALLOW
+
+    def test_it_stays_open_for_a_time_and_then_one_failure_opens_it_again(self) -> None:
+        assert "open until 12:40 UTC: three failed" in why(facts(trip=trip(10)))
+        before, after = spent(1200, outcome="failed"), spent(60, outcome="failed", target="Deployment/shop/x")
+        assert verdict(facts(trip=trip(-10), spent=(before,))) is Verdict.ALLOW, "what opened it counts no more"
+        assert "the first since it was open before" in why(facts(trip=trip(-10), spent=(before, after)))
+        good = spent(90, outcome="held", target="Deployment/shop/y")
+        assert verdict(facts(trip=trip(-10), spent=(before, good, after))) is Verdict.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("tier", "expected"), [({}, Verdict.ALLOW), ({CART: 1}, Verdict.ALLOW), ({CART: 0}, Verdict.ASK)]
+)
+def test_the_most_important_tier_is_never_touched_without_approval(tier: dict[str, int], expected: Verdict) -> None:
+    assert verdict(facts(tiers=tier)) is expected
+
+
+def test_a_tier_that_cannot_be_read_counts_as_the_most_important() -> None:
+    assert [tier_of(labels, "t") for labels in ({}, {"t": "2"}, {"t": "0"}, {"t": "gold"}, {"t": ""})] == [
+        None, 2, 0, 0, 0,
+    ]  # fmt: skip
+
+
+def test_too_many_actions_in_a_minute_wait() -> None:
+    six = tuple(spent(number, target=f"Deployment/x/{number}", namespace="x") for number in range(6))
+    assert verdict(facts(spent=six)) is Verdict.LATER
+    assert verdict(facts(spent=six), Limits(max_actions_per_minute=7)) is Verdict.ALLOW
+    assert verdict(facts(spent=six, now=NOW + timedelta(seconds=57))) is Verdict.ALLOW
+
+
+def test_what_a_person_took_back_is_only_proposed_for_a_day() -> None:
+    back = (spent(7200, outcome="taken back"),)
+    assert verdict(facts(spent=back)) is Verdict.PROPOSE
+    assert verdict(facts(spent=back, playbook="rollback")) is Verdict.ALLOW
+    assert verdict(facts(spent=back, targets=("Deployment/shop/front",))) is Verdict.ALLOW
+
+
 NAMES = ("shop", "mail")
 SOME_SPENT = st.builds(
     spent,
     ago_s=st.integers(0, 90_000),
     target=st.sampled_from((CART, "Deployment/mail/web")),
     namespace=st.sampled_from(NAMES),
-    outcome=st.sampled_from(("", "held", "ineffective")),
+    outcome=st.sampled_from(("", "held", "ineffective", "failed", "taken back")),
     number=st.integers(0, 50),
 )
 SOME_FACTS = st.builds(
@@ -188,7 +288,10 @@ SOME_FACTS = st.builds(
     targets=st.sets(st.sampled_from((CART, "Deployment/mail/web", "Node/n0"))).map(lambda each: tuple(sorted(each))),
     node_targets=st.sampled_from(((), ("n0",), ("n1",))),
     nodes=st.lists(st.booleans(), max_size=8).map(
-        lambda states: tuple(NodeFact(name=f"n{number}", ready=ready) for number, ready in enumerate(states))
+        lambda states: tuple(
+            NodeFact(name=f"n{number}", ready=ready, groups=(f"zone {number % 2}",))
+            for number, ready in enumerate(states)
+        )
     ),
     acted_at=st.dictionaries(st.just(CART), st.integers(0, 900).map(lambda ago: NOW - timedelta(seconds=ago))),
     disturbed=st.lists(
@@ -199,19 +302,28 @@ SOME_FACTS = st.builds(
     owned=st.dictionaries(st.just(CART), st.just("Flux (shop)")),
     spent=st.lists(SOME_SPENT, max_size=12).map(tuple),
     stop=st.none() | st.just(Stop(at=NOW, by="ada")),
+    trip=st.none() | st.integers(-90, 90).map(lambda left: trip(left)),
+    api_s=st.none() | st.floats(0, 9),
+    tiers=st.dictionaries(st.just(CART), st.integers(0, 3)),
 )  # fmt: skip
-FREEZE = Freeze(start=NOW - timedelta(hours=1), end=NOW + timedelta(hours=1))
-WINDOW = Maintenance(cron="0 12 * * *", duration_s=3600)
+FREEZE = Window(start=NOW - timedelta(hours=1), end=NOW + timedelta(hours=1))
+WINDOW = Window(cron="0 12 * * *", duration_s=3600)
 SOME_LIMITS = st.builds(
     Limits,
     cooldown_s=st.integers(0, 600).map(float),
     max_share_of_nodes=st.floats(0, 1),
+    max_share_of_node_group=st.floats(0, 1),
     storm_nodes=st.integers(1, 9),
     max_share_of_workload=st.floats(0, 1),
     max_actions_per_hour=st.integers(0, 40),
     max_actions_per_hour_per_namespace=st.integers(0, 20),
     max_actions_per_hour_per_target=st.integers(0, 5),
     max_ineffective=st.integers(1, 4),
+    max_actions_per_minute=st.integers(1, 8),
+    breaker_failures=st.integers(1, 5),
+    breaker_share=st.floats(0, 1),
+    breaker_sample=st.integers(2, 8),
+    max_api_latency_s=st.floats(0.1, 9),
     freezes=st.sampled_from(((), (FREEZE,))),
     maintenance=st.sampled_from(((), (WINDOW,))),
 )
@@ -220,9 +332,12 @@ SOME_LIMITS = st.builds(
 def stricter(one: Limits, other: Limits) -> Limits:
     """The tighter of two limits, each by each."""
     fewer = ("max_share_of_nodes", "storm_nodes", "max_share_of_workload", "max_actions_per_hour",
-             "max_actions_per_hour_per_namespace", "max_actions_per_hour_per_target", "max_ineffective")  # fmt: skip
+             "max_actions_per_hour_per_namespace", "max_actions_per_hour_per_target", "max_ineffective",
+             "max_share_of_node_group", "max_actions_per_minute",
+             "breaker_failures", "breaker_sample", "max_api_latency_s")  # fmt: skip
     tight: dict[str, Any] = {field: min(getattr(one, field), getattr(other, field)) for field in fewer}
     return Limits(
+        breaker_share=max(one.breaker_share, other.breaker_share),
         cooldown_s=max(one.cooldown_s, other.cooldown_s),
         freezes=(*one.freezes, *other.freezes),
         maintenance=(*one.maintenance, *other.maintenance),
@@ -237,17 +352,21 @@ def test_tighter_limits_never_allow_more(given: Facts, one: Limits, other: Limit
         assert after.verdict >= before.verdict, (before, after)
 
 
-@given(SOME_FACTS, SOME_LIMITS, st.lists(SOME_SPENT, max_size=5))
+@given(SOME_FACTS, SOME_LIMITS, st.lists(SOME_SPENT.filter(lambda each: each.outcome != "held"), max_size=5))
 def test_more_that_speaks_against_a_plan_never_allows_more(given: Facts, limits: Limits, more: list[Spent]) -> None:
-    """One more action in the account, a stop, an owner, a namespace less: never a softer verdict."""
+    """One more action in the account that did not help, a stop, an owner, a namespace less: never a softer verdict."""
+    given = msgspec.structs.replace(given, spent=tuple(sorted(given.spent, key=lambda each: each.at)))
     before = verdict(given, limits)
     ordered = tuple(sorted((*given.spent, *more), key=lambda each: each.at))
     harder: list[dict[str, Any]] = [
         {"spent": ordered},
         {"stop": Stop(at=NOW, by="ada")},
         {"owned": {CART: "Flux (shop)"}},
+        {"trip": trip(10)},
+        {"api_s": 10.0},
+        {"tiers": {CART: 0}},
         {"opted_in": frozenset(list(given.opted_in)[1:])},
-        {"nodes": tuple(NodeFact(name=each.name, ready=False) for each in given.nodes)},
+        {"nodes": tuple(NodeFact(name=each.name, ready=False, groups=each.groups) for each in given.nodes)},
     ]
     for change in harder:
         assert verdict(msgspec.structs.replace(given, **change), limits) >= before, change

@@ -6,16 +6,30 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from graph_schema.model import Diagnosis, Hypothesis, Signal
 from kt.cli import cli
-from kt.incident.events import AlertsReceived, Approved, Diagnosed, PlanProposed, Rejected
+from kt.incident.events import (
+    ActionFinished,
+    ActionStarted,
+    AlertsReceived,
+    Approved,
+    Diagnosed,
+    Escalated,
+    Healed,
+    PlanProposed,
+    Rejected,
+    UndoDropped,
+)
 from kt.incident.log import Append
 from kt.pipeline.journey import Journey
 from kt.stores.sqlite_log import SqliteIncidentLog
-from remediate.plan import Plan, Step, Target
+from remediate.brakes import Trip
+from remediate.plan import Difference, Plan, Step, Target
 from twin.server import Twin
 
 CAUSE = Hypothesis(entity="Deployment/shop/cart", fault="Workload.BadRevision", probability=0.9)
@@ -169,3 +183,105 @@ def test_the_guard_explains_every_rule_with_its_value_and_verdict(desk: Desk) ->
         assert all(rule in shown for rule in rules)
     finally:
         twin.stop()
+
+
+class TestShadow:
+    def test_what_kt_would_have_done_and_how_it_ended_without_it(self, desk: Desk) -> None:
+        begun = datetime.now(UTC) - timedelta(hours=2)
+        later = begun + timedelta(minutes=14)
+        signal = Signal(fingerprint="f", entity=CAUSE.entity, symptom="errors", name="E", starts_at=begun)
+        events = (
+            AlertsReceived(at=begun, signals=(signal,)),
+            Diagnosed(at=begun, diagnosis=Diagnosis(hypotheses=(CAUSE,), causes=(0,))),
+            PlanProposed(at=begun, plan=PLAN, approvals_needed=2, expires_at=later, shadow=True),
+            Escalated(at=begun, why="KT only observes"),
+            AlertsReceived(at=later, signals=(msgspec.structs.replace(signal, ends_at=later),)),
+        )
+        desk.log.commit([Append(incident="i2", expected=0, events=events)])
+        (found,) = json.loads(desk.kt("guard", "shadow", "--json").output)
+        assert (found["incident"], found["approvals"], found["ended_after_s"]) == ("i2", 2, 840.0)
+        shown = desk.kt("guard", "shadow").output
+        assert "1 plans for 2 incidents (1 × restart); 1 of them only after asking a person." in shown
+        assert "ended without it 14 min later" in shown
+        assert "would have acted on none" in desk.kt("guard", "shadow", "--days", "0.01").output
+
+
+class TestApprovals:
+    def test_what_waits_is_listed_with_the_words_to_answer_with(self, desk: Desk) -> None:
+        shown = desk.kt("approvals").output
+        assert "restart cart" in shown
+        assert f"kt approve i1 --plan {PLAN.digest[:8]}" in shown
+        desk.kt("approve", "i1", "--by", "ada")
+        (waiting,) = json.loads(desk.kt("approvals", "--json").output)
+        assert waiting["approvals"] == {"needed": 2, "given": ["ada"], "plan": PLAN.digest}
+        desk.kt("approve", "i1", "--by", "grace")
+        assert desk.kt("approvals").output == "Nothing waits for a decision.\n"
+
+    def test_one_screen_shows_all_of_it(self, desk: Desk) -> None:
+        assert desk.kt("show", "i1").output == desk.kt("incidents", "show", "i1").output
+
+
+class TestUndo:
+    def test_what_was_never_done_cannot_be_taken_back(self, desk: Desk) -> None:
+        answer = desk.kt("undo", "i1", "--by", "ada")
+        assert (answer.exit_code, "Nothing was done that could be taken back" in answer.output) == (1, True)
+
+    def test_it_is_asked_for_once_and_waits_for_a_worker(self, desk: Desk) -> None:
+        self.healed(desk)
+        first = desk.kt("undo", "i1", "--by", "ada", "--why", "too early", "--wait", "0")
+        assert (first.exit_code, "It is not done yet" in first.output) == (0, True)
+        assert "asked for it already" in desk.kt("undo", "i1", "--by", "grace", "--wait", "0").output
+        assert desk.state().state.undo is not None
+
+    def test_where_policy_says_so_somebody_else_agrees(self, desk: Desk) -> None:
+        self.healed(desk)
+        desk.environment["KT_APPROVAL__UNDO"] = "1"
+        asked = json.loads(desk.kt("undo", "i1", "--by", "ada", "--json").output)
+        assert (asked["waits_for_approvals"], asked["done"]) == (1, False)
+        assert "take back, asked for by ada" in desk.kt("approvals").output
+        own = desk.kt("approve", "i1", "--by", "ada")
+        assert (own.exit_code, "somebody else has to agree" in own.output) == (1, True)
+        assert desk.kt("approve", "i1", "--by", "grace").exit_code == 0
+        assert desk.state().state.approved
+
+    def test_what_differs_is_told_field_by_field(self, desk: Desk) -> None:
+        self.healed(desk)
+        desk.kt("undo", "i1", "--by", "ada", "--wait", "0")
+        differs = Difference(target="Deployment shop/cart", field="/spec/replicas", left=4, now=7)
+        why = "1 field is not as KT left it."
+        desk.state().append(UndoDropped(at=datetime.now(UTC), why=why, differences=(differs,)))
+        journey = desk.state()
+        assert journey.state.phase == "healed"
+        from kt.commands.undo import _tell
+
+        @click.command()
+        def tell() -> None:
+            _tell(desk.log, journey.state, journey.state.version - 1, "")
+
+        assert "/spec/replicas: KT left 4, now 7" in CliRunner().invoke(tell).output
+
+    def healed(self, desk: Desk) -> None:
+        now = datetime.now(UTC)
+        desk.kt("approve", "i1", "--by", "ada")
+        desk.kt("approve", "i1", "--by", "grace")
+        desk.state().append(
+            ActionStarted(at=now, action_id="a", plan_digest=PLAN.digest, step=0, fencing=1),
+            ActionFinished(at=now, action_id="a", ok=True),
+            Healed(at=now, why="it held"),
+        )
+
+
+def test_an_open_breaker_is_shown_and_closed_by_hand(desk: Desk) -> None:
+    from kt.stores.sqlite_brakes import SqliteBrakes
+
+    brakes, now = SqliteBrakes(desk.folder / "kt.db"), datetime.now(UTC)
+    brakes.trip(Trip(at=now, until=now + timedelta(minutes=30), why="three failed"))
+    told = json.loads(desk.kt("doctor", "--json", KT_KUBERNETES__KUBECONFIG="/nowhere").output)
+    assert told["breaker"]["state"] == "odd"
+    assert "three failed" in told["breaker"]["detail"]
+    assert "It was open: three failed" in desk.kt("resume", "--breaker").output
+    trip = brakes.tripped()
+    assert trip is not None
+    assert trip.until <= datetime.now(UTC)
+    assert trip.closed_by
+    brakes.close()

@@ -52,6 +52,16 @@ def test_every_playbook_that_comes_with_kt_fits_the_schema(file: Path) -> None:
         (("  - action: restart", "  - action: restart\n    wrong: 1"), 7, "wrong"),
         (("about: x", "about: [x"), 3, "not YAML"),
         (("undo: none\n", ""), 1, "undo"),
+        (("action: restart", "action: scale-out\n    parameters:\n      factor: 0.5"), 8, "`float` > 1"),
+        (("action: restart", "action: restart\n    parameters: {fast: true}"), 7, "unknown field `fast`"),
+        (("action: restart", "action: scale-up\n    parameters: {max_cpu: much}"), 7, "“much” is no quantity"),
+        (("action: restart", "action: call-webhook\n    parameters: {url: ftp://x/y}"), 7, "url"),
+        (
+            ("action: restart", "action: call-webhook\n    parameters: {url: http://x, webhooks: [http://x]}"),
+            7,
+            "unknown field `webhooks`",
+        ),
+        (("action: restart", "action: run-job\n    parameters: {job: {}}"), 7, "the spec of a Job"),
     ],
 )
 def test_a_mistake_in_a_playbook_is_told_with_its_line(

@@ -46,15 +46,27 @@ def test_watching_reads_every_kind_that_is_followed_and_changes_nothing() -> Non
     assert {resource for _, resource, _ in rights} == followed | {"events"}
 
 
-def test_acting_is_what_the_actions_declare_and_no_more() -> None:
-    declared = {
-        (group, resource, verb)
-        for action in ACTIONS.values()
-        for group, resource, verbs in action.rules
-        for verb in verbs.split()
-    }
-    roles = [each for each in rbac.acting() if each["kind"] == "ClusterRole"]
-    assert set().union(*(allowed(role) for role in roles)) == declared
+def test_acting_is_what_the_actions_of_the_playbooks_declare_and_no_more() -> None:
+    for given, names in ((None, rbac.built_in()), (["run-job"], {"run-job"})):
+        declared = {
+            (group, resource, verb)
+            for name in names
+            for group, resource, verbs in ACTIONS[name].rules
+            for verb in verbs.split()
+        }
+        roles = [each for each in rbac.acting(given) if each["kind"] == "ClusterRole"]
+        assert set().union(*(allowed(role) for role in roles)) == declared
+
+
+def test_a_playbook_of_ones_own_brings_the_rights_of_its_actions(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nabout: x\ntargets: [Deployment]\nrisk: high\nsteady_state: [symptoms-gone]\nundo: none\n"
+        "steps:\n  - action: run-job\n    parameters: {job: {template: {spec: {containers: [{name: a, image: b}]}}}}\n"
+    )
+    job = ("batch", "jobs", "create")
+    assert job not in allowed(rbac.acting()[0])
+    printed = CliRunner().invoke(cli, ["rbac", "--act"], env={"KT_GUARD__PLAYBOOKS": str(tmp_path)})
+    assert job in allowed(next(yaml.safe_load_all(printed.output)))
 
 
 def test_chaos_may_change_every_kind_that_its_actions_know_where_it_is_bound_and_no_secret() -> None:
@@ -77,10 +89,19 @@ def test_no_secret_is_read_and_no_right_is_a_wildcard() -> None:
         assert not resource.startswith("secrets")
 
 
+def test_secrets_are_listed_only_where_that_was_asked_for_and_never_read_one_by_one() -> None:
+    role, binding = rbac.watching_secrets()
+    assert allowed(role) == {("", "secrets", "list"), ("", "secrets", "watch")}
+    assert [each["name"] for each in binding["subjects"]] == ["kt-beat"]
+    printed = CliRunner().invoke(cli, ["rbac", "--secrets"])
+    assert list(yaml.safe_load_all(printed.output)) == [role, binding]
+
+
 def test_only_nodes_may_be_changed_outside_of_a_namespace_that_grants_it() -> None:
     bound = {each["roleRef"]["name"] for each in rbac.acting() + rbac.verifying() if each["kind"].endswith("Binding")}
     assert bound == {"kt-act-nodes"}
-    assert {resource for _, resource, _ in allowed(rbac.acting()[1])} == {"nodes"}
+    rights = allowed(rbac.acting()[1])
+    assert {resource for _, resource, verb in rights if verb not in ("get", "list")} == {"nodes"}
 
 
 def test_a_namespace_is_granted_by_bindings_of_its_own() -> None:

@@ -13,10 +13,12 @@ from graph_schema.model import Signal
 from kt.incident.events import AlertsReceived, Escalated, Postponed
 from kt.incident.log import DEAD_S, SWEEP, Append, LogUnavailable, Notification
 from kt.incident.state import fold
+from kt.stores.sqlite_brakes import SqliteBrakes
 from kt.stores.sqlite_log import SqliteIncidentLog
 from kt.stores.sqlite_pulses import SqlitePulses
 from kt.telemetry import Telemetry
 from kt.web.app import create_app
+from remediate.brakes import Stop, Trip
 
 NOW = datetime.now(UTC)
 SIGNAL = Signal(fingerprint="f", entity="Service/shop/cart", symptom="errors", name="Errors", starts_at=NOW)
@@ -36,6 +38,7 @@ class Web:
         self.now = datetime.now(UTC)
         self.log, self.telemetry = SqliteIncidentLog(folder / "kt.db"), Telemetry()
         self.pulses = SqlitePulses(folder / "kt.db", lambda: self.now)
+        self.brakes = SqliteBrakes(folder / "kt.db")
         self.client = TestClient(
             create_app(
                 self.log,
@@ -44,6 +47,7 @@ class Web:
                 max_body_bytes=2000,
                 on_received=lambda: None,
                 telemetry=self.telemetry,
+                brakes=self.brakes,
             ),
             headers={"Authorization": "Bearer t"},
         )
@@ -60,6 +64,7 @@ def web(tmp_path: Path) -> Iterator[Web]:
         yield one
     one.log.close()
     one.pulses.close()
+    one.brakes.close()
 
 
 def test_notifications_are_counted_by_outcome_and_reason(web: Web) -> None:
@@ -103,6 +108,15 @@ def test_a_pipeline_that_is_dead_is_told_and_alerts_are_taken_in_all_the_same(we
     web.pulses.beat(SWEEP)
     assert web.client.get("/readyz").json()["pipeline"]["alive"] is False
     assert web.client.get("/readyz").status_code == 200
+
+
+def test_what_holds_kt_back_is_told(web: Web) -> None:
+    assert web.client.get("/readyz").json()["held"] == {"stopped": "", "breaker": ""}
+    web.brakes.stop(Stop(at=web.now, by="ada", why="migration"))
+    web.brakes.trip(Trip(at=web.now, until=web.now + timedelta(minutes=30), why="three failed"))
+    assert web.client.get("/readyz").json()["held"] == {"stopped": "by ada: migration", "breaker": "three failed"}
+    web.brakes.trip(Trip(at=web.now, until=web.now, why="three failed", closed_by="ada"))
+    assert web.client.get("/readyz").json()["held"]["breaker"] == ""
 
 
 def test_a_store_that_is_away_is_told_and_the_counters_stay(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

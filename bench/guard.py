@@ -1,0 +1,229 @@
+"""How long a decision takes in a large cluster: the plan (prepared, tried dry, judged by the guard), and the look again
+right before acting.
+
+    python -m bench.guard [--workloads 10000] [--decisions 400]
+
+The cluster is the twin's API server over HTTP with that many Deployments, each with two ReplicaSets and two pods; it
+stands still. Remedies are drawn at random: scale out, restart, roll back. The last line is JSON: `p99_ms` of a plan
+with its guard, `own_p99_ms` of that without the waiting for the API server, `again_p99_ms` of the second look,
+`rules_p99_ms` of the rules alone, without asking the cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from graph_schema.model import Hypothesis
+from kt.runtime import Runtime
+from kt.settings import Guard, Kubernetes, Settings
+from remediate.brakes import Spent
+from remediate.cluster import Cluster
+from remediate.plan import Plan
+from remediate.revisions import REVISION
+from remediate.rules import review
+from twin.api import defaults
+from twin.api.app import create_app
+from twin.objects import Object, Store
+from twin.server import Twin
+
+SPACES = 200
+SPENT = 300
+"""Actions in the account of the last day."""
+FAULTS = ("Workload.Overload", "Workload.Stuck", "Workload.BadRevision")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workloads", type=int, default=10_000)
+    parser.add_argument("--decisions", type=int, default=400)
+    given = parser.parse_args()
+    twin = Twin()
+    with twin.cluster.lock:
+        _fill(twin.cluster.store, given.workloads)
+    server = _serve(twin)
+    with tempfile.TemporaryDirectory(prefix="kt-bench-") as folder:
+        settings = Settings(
+            data_dir=folder,
+            broker_url="memory://",
+            kubernetes=Kubernetes(kubeconfig=str(twin.kubeconfig)),
+            guard=Guard(enabled=True),
+        )
+        runtime = Runtime(settings)
+        _spend(runtime)
+        found = _measure(runtime, given.workloads, given.decisions)
+        runtime.close()
+    os.kill(server, signal.SIGKILL)
+    os.waitpid(server, 0)
+    for name, times in found.items():
+        print(f"{name:<6} p50 {_share(times, 0.5):7.2f} ms   p99 {_share(times, 0.99):7.2f} ms   of {len(times)}")
+    answer = {
+        "workloads": given.workloads, "decisions": len(found["plan"]),
+        "p50_ms": _share(found["plan"], 0.5), "p99_ms": _share(found["plan"], 0.99),
+        "own_p99_ms": _share(found["own"], 0.99),
+        "again_p99_ms": _share(found["again"], 0.99), "rules_p99_ms": _share(found["rules"], 0.99),
+    }  # fmt: skip
+    print(json.dumps({key: round(value, 3) for key, value in answer.items()}))
+    return 0
+
+
+def _serve(twin: Twin) -> int:
+    """The API server alone, in a process of its own: what moves in a cluster is not what is measured."""
+    server = os.fork()
+    if server == 0:
+        twin.api_url = twin._serve(create_app(twin.cluster))
+        twin._write_kubeconfig()
+        signal.pause()
+    deadline = time.monotonic() + 60
+    while not twin.kubeconfig.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the API server did not begin to serve")
+        time.sleep(0.05)
+    return server
+
+
+def _measure(runtime: Runtime, workloads: int, decisions: int) -> dict[str, list[float]]:
+    rng, times = (
+        random.Random(1),
+        {"plan": list[float](), "own": list[float](), "again": list[float](), "rules": list[float]()},
+    )
+    remediator, guard = runtime.remediator, runtime.remediator.guard
+    asked = _Asked(runtime.cluster)
+    for number in range(decisions + 20):
+        place = rng.randrange(workloads)
+        cause = Hypothesis(entity=f"Deployment/{_space(place)}/w{place}", fault=rng.choice(FAULTS), probability=0.9)
+        asked.seconds = 0.0
+        begun = time.perf_counter()
+        plan = remediator.propose([cause], tried=frozenset())
+        planned, own = time.perf_counter(), time.perf_counter() - begun - asked.seconds
+        if not isinstance(plan, Plan):
+            raise TypeError(f"no plan for {cause.fault} of {cause.entity}: {plan.why}")
+        looked = time.perf_counter()
+        against = remediator.current(plan)
+        decided = time.perf_counter()
+        if against is not None:
+            raise ValueError(f"the plan does not fit at once after it was made: {against}")
+        facts = guard.facts(plan.playbook, plan.steps, [])
+        ruled = time.perf_counter()
+        review(facts, guard.limits)
+        rules = time.perf_counter() - ruled
+        if number >= 20:  # connections and caches are warm by then
+            for name, seconds in (
+                ("plan", planned - begun),
+                ("own", own),
+                ("again", decided - looked),
+                ("rules", rules),
+            ):
+                times[name].append(seconds * 1000)
+    return times
+
+
+class _Asked:
+    """How long was waited for the cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.seconds = 0.0
+        ask = cluster._ask
+
+        def timed(*where: Any, **how: Any) -> Object:
+            begun = time.perf_counter()
+            try:
+                return ask(*where, **how)
+            finally:
+                self.seconds += time.perf_counter() - begun
+
+        cluster._ask = timed  # type: ignore[method-assign]
+
+
+def _share(times: Sequence[float], share: float) -> float:
+    return statistics.quantiles(times, n=1000, method="inclusive")[round(share * 1000) - 1]
+
+
+def _space(number: int) -> str:
+    return f"s{number % SPACES}"
+
+
+def _spend(runtime: Runtime) -> None:
+    now = datetime.now(UTC)
+    for number in range(SPENT):
+        at = now - timedelta(seconds=4000 + 200 * number)
+        spent = Spent(action=f"a{number}", at=at, target=f"Deployment/x/{number}", namespace="x", playbook="restart")
+        runtime.brakes.spend(spent, at, lambda before: "")
+        runtime.brakes.conclude(spent.action, "held")
+
+
+def _fill(store: Store, workloads: int) -> None:
+    for number in range(SPACES):
+        store.create("Namespace", {"metadata": {"name": f"s{number}", "labels": {"kt.io/remediate": "enabled"}}})
+    for number in range(workloads):
+        deployment = _made(store, "Deployment", _deployment(number))
+        for revision in (1, 2):
+            replica_set = _made(store, "ReplicaSet", _replica_set(deployment, number, revision))
+        for pod in range(2):
+            _made(store, "Pod", _pod(replica_set, number, pod))
+
+
+def _made(store: Store, kind: str, given: Object) -> Object:
+    defaults.fill(store, kind, given)
+    return store.create(kind, given)
+
+
+def _template(number: int, image: str) -> Object:
+    return {"metadata": {"labels": {"app": f"w{number}"}}, "spec": {"containers": [{"name": "w", "image": image}]}}
+
+
+def _deployment(number: int) -> Object:
+    return {
+        "metadata": {"name": f"w{number}", "namespace": _space(number), "annotations": {REVISION: "2"}},
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": {"app": f"w{number}"}},
+            "template": _template(number, "shop:v2"),
+        },
+        "status": {"replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "observedGeneration": 1},
+    }  # fmt: skip
+
+
+def _replica_set(deployment: Object, number: int, revision: int) -> Object:
+    hashed = f"{revision}{number}"
+    template = _template(number, f"shop:v{revision}")
+    template["metadata"]["labels"]["pod-template-hash"] = hashed
+    return {
+        "metadata": {
+            "name": f"w{number}-{hashed}", "namespace": _space(number), "annotations": {REVISION: str(revision)},
+            "ownerReferences": [_owned_by(deployment, "Deployment")],
+        },
+        "spec": {
+            "replicas": 2 if revision == 2 else 0,
+            "selector": {"matchLabels": {"app": f"w{number}", "pod-template-hash": hashed}}, "template": template,
+        },
+    }  # fmt: skip
+
+
+def _pod(replica_set: Object, number: int, pod: int) -> Object:
+    made = msgspec.json.decode(msgspec.json.encode(replica_set["spec"]["template"]), type=dict)
+    made["metadata"] |= {
+        "name": f"{replica_set['metadata']['name']}-{pod}", "namespace": _space(number),
+        "ownerReferences": [_owned_by(replica_set, "ReplicaSet")],
+    }  # fmt: skip
+    return dict(made)
+
+
+def _owned_by(thing: Object, kind: str) -> Object:
+    name, uid = thing["metadata"]["name"], thing["metadata"]["uid"]
+    return {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": True}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""How many invalid containers the SMART matrix ends, and how many it should have left, beside a plain threshold rule.
+
+Containers of many kinds of life run on the twin's nodes (bench seeds, each a cluster of its own) and are seen at one
+moment as the API server tells of them. What is right is not taken from how they were made but from what becomes of
+them: the twin is asked how each fares in the hour after. One that ends again, or is not ready for more than a tenth
+of that hour, is invalid. TUNING was looked at while the policy was made; what is reported is HELD_OUT.
+
+    python -m bench.termination [--seeds N] [--tuning]
+
+Prints a table and, as its last line, one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from remediate.cluster import Object
+from remediate.containers_seen import seen
+from remediate.termination import Container, Policy, by_thresholds, judge
+from twin.api import defaults
+from twin.objects import Store
+from twin.simulation import containers, kubelets
+
+TUNING, HELD_OUT = 1_000, 2_000
+"""The first seed of each set."""
+NODES, WORKLOADS = 8, 60
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LOOK_EVERY, LOOKS = timedelta(seconds=30), 40
+AHEAD_S, STEP_S, MOST_UNREADY = 3600, 15, 0.1
+MISSING = "shop:missing"
+
+
+class Labelled(NamedTuple):
+    container: Container
+    invalid: bool
+    kind: str
+
+
+class Counts(NamedTuple):
+    terminated: int
+    invalid: int
+    wrong: int
+    valid: int
+    tier0: int
+
+
+def lives(rng: random.Random) -> tuple[str, dict[str, str], float]:
+    """A kind of life, what makes a program live it, and for how many seconds it has."""
+    old = rng.uniform(1200, 20_000)
+    made: dict[str, tuple[dict[str, float], float]] = {
+        "healthy": ({"BUSY": rng.uniform(0.1, 0.7)}, old),
+        "busy": ({"BUSY": rng.uniform(0.86, 1.0)}, old),
+        "recovered": ({"CRASH_AFTER_S": rng.uniform(5, 60), "CRASH_TIMES": rng.randint(4, 7), "BUSY": 0.3}, old),
+        "coming up": ({"CRASH_AFTER_S": rng.uniform(5, 20), "CRASH_TIMES": rng.randint(1, 4)}, rng.uniform(30, 400)),
+        "slow start": ({"START_S": rng.uniform(120, 280)}, rng.uniform(20, 270)),
+        "crash loop": ({"CRASH_AFTER_S": rng.uniform(1, 40)}, rng.uniform(300, 20_000)),
+        "crashing slowly": ({"CRASH_AFTER_S": rng.uniform(120, 900)}, old),
+        "leak": ({"LEAK_S": rng.uniform(300, 2400)}, old),
+        "hanging": ({"HANG_AFTER_S": rng.uniform(100, 5000)}, old),
+        "image missing": ({}, rng.uniform(60, 20_000)),
+    }
+    weights = (40, 8, 8, 4, 4, 12, 6, 6, 6, 6)
+    kind = rng.choices(list(made), weights)[0]
+    given, age = made[kind]
+    return kind, {key: f"{value:.3f}" for key, value in given.items()}, age
+
+
+def labelled(seed: int) -> Iterator[Labelled]:
+    """The containers of one cluster, each with whether it is invalid."""
+    rng = random.Random(seed)
+    store = Store(lambda: NOW, rng)
+    nodes = _nodes(store, rng)
+    kinds: dict[str, tuple[str, dict[str, str], float]] = {}
+    tiers = {f"tier-{tier}": tier for tier in range(4)}
+    for space in tiers:
+        _put(store, "Namespace", {"metadata": {"name": space}})
+    for number in range(WORKLOADS):
+        space, kind = rng.choices(list(tiers), (10, 20, 40, 30))[0], lives(rng)
+        # A workload shares its program; some of its pods live a life of their own.
+        for replica in range(rng.randint(1, 6)):
+            name = f"w{number}-{replica}"
+            kinds[name] = kind if rng.random() < 0.6 else lives(rng)
+            _pod(store, space, name, f"w{number}", rng.choices(nodes, range(1, len(nodes) + 1))[0], kinds[name])
+    heartbeats: dict[str, datetime] = {}
+    for visit in reversed(range(LOOKS)):
+        kubelets.run(store, heartbeats, set(), NOW - visit * LOOK_EVERY)
+    yield from _looked_at(store, kinds, tiers)
+
+
+def _looked_at(
+    store: Store, kinds: dict[str, tuple[str, dict[str, str], float]], tiers: dict[str, int]
+) -> Iterator[Labelled]:
+    pods = list(store.all("Pod"))
+    on = Counter(pod["spec"]["nodeName"] for pod in pods)
+    loads = {node["metadata"]["name"]: on[node["metadata"]["name"]] / 60 for node in store.all("Node")}
+    serving: dict[str, int] = defaultdict(int)
+    for pod in pods:
+        serving[pod["metadata"]["labels"]["app"]] += _serves(pod)
+    for pod in pods:
+        meta = pod["metadata"]
+        kind, knobs, age = kinds[meta["name"]]
+        fares = containers.life(knobs, age)
+        usage = {f"{meta['namespace']}/{meta['name']}/a": (fares.cpu, fares.memory)}
+        (one,) = seen(
+            pod, NOW, tier=tiers[meta["namespace"]], siblings=serving[meta["labels"]["app"]] - _serves(pod),
+            load=loads[pod["spec"]["nodeName"]], least=min(loads.values()), usage=usage,
+        )  # fmt: skip
+        yield Labelled(one, invalid(kind, knobs, age), kind)
+
+
+def invalid(kind: str, knobs: dict[str, str], age_s: float) -> bool:
+    """Whether a container, left alone, ends again or is hardly ready in the hour to come."""
+    if kind == "image missing":
+        return True
+    ahead = [containers.life(knobs, age_s + after) for after in range(0, AHEAD_S + 1, STEP_S)]
+    unready = sum(1 for each in ahead if not each.ready) / len(ahead)
+    # Ends that only just are over, of a start that waited for something, are over.
+    return unready > MOST_UNREADY or ahead[-1].restarts > ahead[len(ahead) // 6].restarts
+
+
+def _serves(pod: Object) -> bool:
+    statuses = pod["status"].get("containerStatuses") or [{}]
+    return bool(statuses[0].get("ready"))
+
+
+def _nodes(store: Store, rng: random.Random) -> list[str]:
+    names = [f"n{number}" for number in range(NODES)]
+    for name in names:
+        _put(store, "Node", {"metadata": {"name": name}, "spec": {}, "status": {"conditions": []}})
+    rng.shuffle(names)
+    return names
+
+
+def _pod(store: Store, space: str, name: str, app: str, node: str, kind: tuple[str, dict[str, str], float]) -> None:
+    what, knobs, age = kind
+    bound = (NOW - timedelta(seconds=age)).isoformat()
+    container = {"name": "a", "image": MISSING if what == "image missing" else "shop:v1",
+                 "env": [{"name": key, "value": value} for key, value in knobs.items()]}  # fmt: skip
+    meta = {"name": name, "namespace": space, "labels": {"app": app}, "annotations": {"twin/bound-at": bound}}
+    _put(store, "Pod", {"metadata": meta, "spec": {"containers": [container], "nodeName": node},
+                        "status": {"phase": "Pending", "startTime": bound}})  # fmt: skip
+
+
+def _put(store: Store, kind: str, made: Object) -> None:
+    defaults.fill(store, kind, made)
+    store.create(kind, made)
+
+
+def counted(found: list[Labelled], ends: list[bool]) -> Counts:
+    """`ends`: for each, whether a rule ends it."""
+    mine = [(each, end) for each, end in zip(found, ends, strict=True) if each.container.tier != 0]
+    return Counts(
+        terminated=sum(1 for each, end in mine if each.invalid and end),
+        invalid=sum(1 for each, _ in mine if each.invalid),
+        wrong=sum(1 for each, end in mine if not each.invalid and end),
+        valid=sum(1 for each, _ in mine if not each.invalid),
+        tier0=sum(1 for each, end in zip(found, ends, strict=True) if each.container.tier == 0 and end),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=6, help="clusters")
+    parser.add_argument("--tuning", action="store_true", help="look at the seeds that the policy was tuned on")
+    options = parser.parse_args()
+    first, policy = TUNING if options.tuning else HELD_OUT, Policy()
+    found = [each for seed in range(first, first + options.seeds) for each in labelled(seed)]
+    verdicts = [judge(each.container, policy) for each in found]
+    touched = [each.decision in ("terminate", "restart", "move") for each in verdicts]
+    matrix = counted(found, [each.decision == "terminate" for each in verdicts])
+    plain = counted(found, [by_thresholds(each.container, policy) for each in found])
+    print(f"{'life':<18}{'':>8}" + "".join(f"{name:>11}" for name in ("leave", "restart", "move", "terminate", "rule")))
+    for kind in sorted({each.kind for each in found}):
+        for bad in (False, True):
+            of = [index for index, each in enumerate(found) if each.kind == kind and each.invalid is bad]
+            if of:
+                decided = Counter(verdicts[index].decision for index in of)
+                row = [decided[name] for name in ("leave", "restart", "move", "terminate")]
+                row.append(sum(1 for index in of if by_thresholds(found[index].container, policy)))
+                print(f"{kind:<18}{'invalid' if bad else 'valid':>8}" + "".join(f"{count:>11}" for count in row))
+    print(json.dumps({
+        "containers": len(found),
+        "invalid": matrix.invalid,
+        "terminated_share": round(matrix.terminated / matrix.invalid, 4),
+        "wrong_share": round(matrix.wrong / matrix.valid, 4),
+        "tier0_interruptions": sum(
+            1 for each, touch in zip(found, touched, strict=True) if touch and each.container.tier == 0
+        ),
+        "threshold_share": round(plain.terminated / plain.invalid, 4),
+        "threshold_wrong_share": round(plain.wrong / plain.valid, 4),
+        "threshold_tier0_interruptions": plain.tier0,
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+CREATE CONSTRAINT kt_learned IF NOT EXISTS FOR (l:KtLearned) REQUIRE l.id IS UNIQUE;
+CREATE CONSTRAINT kt_learned_claim IF NOT EXISTS FOR (c:KtLearnedClaim) REQUIRE c.claim IS UNIQUE;
+CREATE CONSTRAINT kt_learned_site IF NOT EXISTS FOR (s:KtLearnedSite) REQUIRE s.name IS UNIQUE;

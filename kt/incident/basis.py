@@ -1,0 +1,75 @@
+"""What a diagnosis rests on, whole, so that it can be made again: by another version of the catalogue or of the scorer.
+
+It is kept packed in the log beside the diagnosis. `judge` is the one way from it to a diagnosis, live and in a replay.
+"""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime
+
+import msgspec
+
+from diagnose import diagnose
+from diagnose.arising import refine
+from diagnose.attribution import attribute, unavailable
+from diagnose.learning import learned
+from diagnose.probes import next_probe
+from graph_schema.catalogue import Catalogue
+from graph_schema.model import Burden, Diagnosis, ProbeAnswer, Signal, Subgraph
+from graph_schema.ontology import Ontology
+
+MOST_BYTES = 1024 * 1024
+"""A packed basis that is larger is not kept: the log of an incident is loaded at every step."""
+FASTEST = 1
+
+
+class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    now: datetime
+    piece: Subgraph
+    alerts: tuple[Signal, ...]
+    """What was firing."""
+    beside: tuple[Signal, ...] = ()
+    """What metrics, events and conditions showed besides."""
+    burdens: tuple[Burden, ...] = ()
+    watched: tuple[str, ...] | None = None
+    """Symptoms that alert rules watch for; None: not known."""
+    answers: tuple[ProbeAnswer, ...] = ()
+    known: dict[str, int] = {}
+    """What had been learned and was used (`diagnose.learning.usable`)."""
+
+
+class BadBasis(Exception):
+    """What was kept cannot be read."""
+
+
+def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
+    """The diagnosis of this basis: the same one for the same catalogue, ontology and version of KT."""
+    catalogue = learned(catalogue, basis.known)
+    signals = (*basis.alerts, *basis.beside)
+    answer = diagnose(
+        basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=basis.answers
+    )
+    if not basis.burdens:
+        return answer
+    showing = {(each.entity, each.symptom) for each in basis.alerts if each.mapped}
+    troubled = unavailable(basis.piece.relations, basis.piece.entities, signals)
+    shares = attribute(basis.burdens, basis.piece.relations, showing, troubled)
+    answer = refine(answer, shares, basis.piece, catalogue, ontology)
+    asked = {(each.question, each.confirms) for each in basis.answers}
+    following = next_probe(answer.hypotheses, basis.piece.entities, catalogue, asked=asked)
+    return msgspec.structs.replace(answer, next_probe=following)
+
+
+def pack(basis: Basis) -> bytes:
+    """The basis for the log; empty when it is too large to be kept."""
+    packed = zlib.compress(msgspec.msgpack.encode(basis), FASTEST)
+    return packed if len(packed) <= MOST_BYTES else b""
+
+
+def unpack(packed: bytes) -> Basis:
+    """Raises `BadBasis`."""
+    try:
+        return msgspec.msgpack.decode(zlib.decompress(packed), type=Basis)
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise BadBasis(f"what the diagnosis rested on cannot be read: {error}") from error

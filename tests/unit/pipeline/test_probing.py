@@ -1,0 +1,110 @@
+"""Asking when the evidence is not enough: how often, that no answer is told, and what a crash leaves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from graph_schema.model import Entity, ProbeAnswer, Relation, Signal
+from kt.incident.basis import judge, unpack
+from kt.incident.events import ActionStarted, AlertsReceived, Diagnosed, PlanProposed, Probed
+from kt.incident.log import Append
+from kt.incident.state import fold
+from kt.pipeline.journey import Journey
+from kt.pipeline.stages import diagnose as stage
+from kt.runtime import Runtime
+from kt.settings import Diagnose, Kubernetes, Prometheus, Settings
+from kt.views.words import event_words
+from tests.unit.incident.test_state import PLAN
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CART, POD, NODE = "Deployment/shop/cart", "Pod/shop/cart-1", "Node/n1"
+WEAK = Signal(fingerprint="f", entity=CART, symptom="replicas_mismatch", name="Told", starts_at=T0, confidence=0.2)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    """Nothing answers: no cluster, no Prometheus."""
+    settings = Settings(
+        data_dir=str(tmp_path), broker_url="memory://", kubernetes=Kubernetes(kubeconfig=str(tmp_path / "none")),
+        prometheus=Prometheus(url="http://127.0.0.1:9"), diagnose=Diagnose(probes=2),
+    )  # fmt: skip
+    runtime = Runtime(settings, clock=lambda: T0 + timedelta(minutes=1))
+    runtime.graph.upsert(
+        [
+            Entity(id=CART, kind="Deployment", name="cart", namespace="shop"),
+            Entity(id=POD, kind="Pod", name="cart-1", namespace="shop"),
+            Entity(id=NODE, kind="Node", name="n1"),
+        ],
+        [Relation(CART, POD, "OWNS"), Relation(POD, NODE, "RUNS_ON")],
+        at=T0,
+    )
+    return runtime
+
+
+def begun(runtime: Runtime) -> Journey:
+    received = AlertsReceived(at=T0, signals=(WEAK,))
+    runtime.log.commit([Append(incident="i", expected=0, events=(received,))])
+    return Journey(runtime.log, "i")
+
+
+def probes(journey: Journey) -> list[Probed]:
+    return [record.event for record in journey.records if isinstance(record.event, Probed)]
+
+
+def test_what_nothing_answers_is_asked_a_few_times_and_the_diagnosis_says_what_is_missing(runtime: Runtime) -> None:
+    journey = begun(runtime)
+    stage.run(runtime, journey)
+    asked = probes(journey)
+    assert 1 <= len(asked) <= 4
+    assert {each.answer.confirmed for each in asked} == {None}
+    assert "tells nothing of" in event_words(asked[0])
+    diagnosis = journey.state.diagnosis
+    assert diagnosis is not None
+    assert not diagnosis.enough
+    assert {word for text in diagnosis.warnings for word in ("metrics", "events", "rules") if word in text} == {
+        "metrics", "events", "rules",
+    }  # fmt: skip
+    assert journey.state.next_step == "remediate"
+
+
+def test_who_goes_on_after_a_crash_uses_the_answers_and_asks_none_of_them_again(runtime: Runtime) -> None:
+    whole = begun(runtime)
+    stage.run(runtime, whole)
+    first = probes(whole)[0]
+    answer = ProbeAnswer(
+        question="Node/n1: condition Ready", confirms="!= True", confirmed=True, saw="= Unknown"
+    )  # fmt: skip
+    died_after = Probed(at=T0, probe=first.probe, answer=answer)
+    runtime.log.commit(
+        [Append(incident="crashed", expected=0, events=(AlertsReceived(at=T0, signals=(WEAK,)), died_after))]
+    )
+    journey = Journey(runtime.log, "crashed")
+    assert journey.state.next_step == "diagnose"
+    stage.run(runtime, journey)
+    assert [each.answer.question for each in probes(journey)].count(answer.question) == 1
+    assert journey.state.diagnosis is not None
+    assert journey.state.diagnosis.hypotheses[0].entity == NODE
+
+
+def test_a_diagnosis_can_be_made_again_from_the_log_alone(runtime: Runtime) -> None:
+    journey = begun(runtime)
+    stage.run(runtime, journey)
+    (event,) = [record.event for record in journey.records if isinstance(record.event, Diagnosed)]
+    again = judge(unpack(event.basis), runtime.catalogue, runtime.ontology)
+    assert again.hypotheses == event.diagnosis.hypotheses
+
+
+def test_answers_are_forgotten_once_something_was_done(runtime: Runtime) -> None:
+    journey = begun(runtime)
+    stage.run(runtime, journey)
+    events = [record.event for record in journey.records]
+    assert fold("i", events).answers
+    acted = [
+        *events,
+        PlanProposed(at=T0, plan=PLAN, approvals_needed=0, expires_at=T0),
+        ActionStarted(at=T0, action_id="a", plan_digest=PLAN.digest, step=0, fencing=1),
+    ]
+    assert fold("i", acted).answers == ()
