@@ -102,8 +102,12 @@ def test_what_cannot_be_checked_is_refused(tmp_path: Path) -> None:
     assert "only once it runs" in guard.objection(runtime(tmp_path), run(), later)
 
 
-def test_nodes_need_a_permission_of_their_own(tmp_path: Path) -> None:
-    on_nodes = acting("chaosk8s.node.actions")
+@pytest.mark.parametrize(
+    "on_nodes",
+    [acting("chaosk8s.node.actions"), acting("verify.actions", kind="Node", namespace="", name="kt-node-1")],
+    ids=["chaosk8s", "own"],
+)
+def test_nodes_need_a_permission_of_their_own(tmp_path: Path, on_nodes: dict[str, Any]) -> None:
     assert "chaos.cluster_wide" in guard.objection(runtime(tmp_path), run(), on_nodes)
     assert guard.objection(runtime(tmp_path, cluster_wide=True), run(), on_nodes) == ""
 
