@@ -9,25 +9,22 @@ from typing import Any, TypeVar
 import neo4j
 
 from graph_schema.stores.moments import from_micros, to_micros
-from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from kt.incident.log import LogUnavailable
+from graph_schema.stores.neo4j_session import rows
+from kt.stores.neo4j_store import Neo4jStore
 from remediate.brakes import OutcomeOf, Spent, Stop, Trip
 
 T = TypeVar("T")
 
 
-class Neo4jBrakes:
+class Neo4jBrakes(Neo4jStore):
     """See `remediate.brakes.Brakes`. Raises `LogUnavailable`."""
 
-    def __init__(self, uri: str, auth: tuple[str, str] | None, database: str = "neo4j") -> None:
-        self._session = Neo4jSession(uri, auth, database)
-
     def stopped(self) -> Stop | None:
-        found = self._run(lambda tx: rows(tx, _STOPPED))
+        found = self._read(lambda tx: rows(tx, _STOPPED))
         return _stop(found)
 
     def stop(self, stop: Stop) -> None:
-        self._run(lambda tx: rows(tx, _STOP, at=to_micros(stop.at), by=stop.by, why=stop.why), write=True)
+        self._write(lambda tx: rows(tx, _STOP, at=to_micros(stop.at), by=stop.by, why=stop.why))
 
     def resume(self) -> Stop | None:
         def work(tx: neo4j.ManagedTransaction) -> Stop | None:
@@ -35,15 +32,15 @@ class Neo4jBrakes:
             rows(tx, _RESUME)
             return before
 
-        return self._run(work, write=True)
+        return self._write(work)
 
     def trip(self, trip: Trip) -> None:
         at, until = to_micros(trip.at), to_micros(trip.until)
         given = {"at": at, "until": until, "why": trip.why, "closed_by": trip.closed_by}
-        self._run(lambda tx: rows(tx, _TRIP, **given), write=True)
+        self._write(lambda tx: rows(tx, _TRIP, **given))
 
     def tripped(self) -> Trip | None:
-        found = self._run(lambda tx: rows(tx, _TRIPPED))
+        found = self._read(lambda tx: rows(tx, _TRIPPED))
         if not found:
             return None
         at, until = from_micros(found[0]["at"]), from_micros(found[0]["until"])
@@ -62,22 +59,13 @@ class Neo4jBrakes:
                 )  # fmt: skip
             return why
 
-        return self._run(work, write=True)
+        return self._write(work)
 
     def since(self, at: datetime) -> list[Spent]:
-        return self._run(lambda tx: _since(tx, at))
+        return self._read(lambda tx: _since(tx, at))
 
     def conclude(self, action: str, outcome: OutcomeOf) -> None:
-        self._run(lambda tx: rows(tx, _CONCLUDE, action=action, outcome=outcome), write=True)
-
-    def close(self) -> None:
-        self._session.close()
-
-    def _run(self, work: Callable[[neo4j.ManagedTransaction], T], *, write: bool = False) -> T:
-        try:
-            return self._session.write(work) if write else self._session.read(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
+        self._write(lambda tx: rows(tx, _CONCLUDE, action=action, outcome=outcome))
 
 
 def _stop(found: list[Any]) -> Stop | None:

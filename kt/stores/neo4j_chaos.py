@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, LiteralString, TypeVar
 
@@ -11,10 +10,11 @@ import neo4j
 from neo4j.exceptions import ConstraintError
 
 from graph_schema.stores.moments import to_micros
-from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
+from graph_schema.stores.neo4j_session import rows
 from kt.chaos.model import Record, Run, Schedule
 from kt.chaos.store import JournalOf, NameTaken
-from kt.incident.log import LogUnavailable, VersionConflict
+from kt.incident.log import VersionConflict
+from kt.stores.neo4j_store import Neo4jStore
 
 T = TypeVar("T")
 Tx = neo4j.ManagedTransaction
@@ -23,10 +23,7 @@ _schedules: msgspec.json.Decoder[Schedule] = msgspec.json.Decoder(Schedule)
 _runs: msgspec.json.Decoder[Run] = msgspec.json.Decoder(Run)
 
 
-class Neo4jChaosStore:
-    def __init__(self, uri: str, auth: tuple[str, str] | None, database: str = "neo4j") -> None:
-        self._session = Neo4jSession(uri, auth, database)
-
+class Neo4jChaosStore(Neo4jStore):
     def commit(self, *records: Record) -> None:
         def work(tx: Tx) -> None:
             # In one order, so that commits at once wait for each other instead of deadlocking.
@@ -71,9 +68,6 @@ class Neo4jChaosStore:
         found = self._read(lambda tx: rows(tx, _JOURNALS, run=run))
         return {each["kind"]: msgspec.json.decode(bytes(each["journal"])) for each in found}
 
-    def close(self) -> None:
-        self._session.close()
-
     def _schedules(self, query: LiteralString, **parameters: Any) -> list[Schedule]:
         found = self._read(lambda tx: rows(tx, query, **parameters))
         return [_schedules.decode(bytes(each["record"])) for each in found]
@@ -81,18 +75,6 @@ class Neo4jChaosStore:
     def _runs(self, query: LiteralString, **parameters: Any) -> list[Run]:
         found = self._read(lambda tx: rows(tx, query, **parameters))
         return [_runs.decode(bytes(each["record"])) for each in found]
-
-    def _read(self, work: Callable[[Tx], T]) -> T:
-        try:
-            return self._session.read(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
-
-    def _write(self, work: Callable[[Tx], T]) -> T:
-        try:
-            return self._session.write(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
 
 
 def _put_schedule(tx: Tx, each: Schedule) -> None:

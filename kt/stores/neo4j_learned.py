@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import neo4j
 
 from diagnose.learning import Counts
-from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from kt.incident.log import LogUnavailable
+from graph_schema.stores.neo4j_session import rows
 from kt.stores.learned_rows import counts_of, rows_of
+from kt.stores.neo4j_store import Neo4jStore
 
 T = TypeVar("T")
 
 
-class Neo4jLearned:
-    def __init__(self, uri: str, auth: tuple[str, str] | None, database: str = "neo4j") -> None:
-        self._session = Neo4jSession(uri, auth, database)
-
+class Neo4jLearned(Neo4jStore):
     def site(self) -> str:
-        return self._run(_site, write=True)
+        return self._write(_site)
 
     def counts(self) -> Counts:
-        found = self._run(lambda tx: rows(tx, _COUNTS))
+        found = self._read(lambda tx: rows(tx, _COUNTS))
         return counts_of((each["part"], each["key"], each["site"], each["count"]) for each in found)
 
     def learn(self, claim: str, seen: Mapping[str, int], forgotten: Mapping[str, int]) -> bool:
@@ -42,10 +39,10 @@ class Neo4jLearned:
             rows(tx, _ADD, rows=added)
             return True
 
-        return self._run(work, write=True)
+        return self._write(work)
 
     def claimed(self, claims: Sequence[str]) -> set[str]:
-        found = self._run(lambda tx: rows(tx, _CLAIMED, claims=list(claims)))
+        found = self._read(lambda tx: rows(tx, _CLAIMED, claims=list(claims)))
         return {each["claim"] for each in found}
 
     def merge(self, counts: Counts) -> None:
@@ -53,16 +50,7 @@ class Neo4jLearned:
             {"id": f"{part}|{site}|{key}", "part": part, "key": key, "site": site, "count": count}
             for part, key, site, count in rows_of(counts)
         ]
-        self._run(lambda tx: rows(tx, _MERGE, rows=larger), write=True)
-
-    def close(self) -> None:
-        self._session.close()
-
-    def _run(self, work: Callable[[neo4j.ManagedTransaction], T], *, write: bool = False) -> T:
-        try:
-            return self._session.write(work) if write else self._session.read(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
+        self._write(lambda tx: rows(tx, _MERGE, rows=larger))
 
 
 def _site(tx: neo4j.ManagedTransaction) -> str:

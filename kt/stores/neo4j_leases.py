@@ -9,19 +9,20 @@ from typing import TypeVar
 import neo4j
 
 from graph_schema.stores.moments import to_micros
-from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from kt.incident.log import Grant, LogUnavailable
+from graph_schema.stores.neo4j_session import rows
+from kt.incident.log import Grant
+from kt.stores.neo4j_store import Neo4jStore
 
 T = TypeVar("T")
 
 
-class Neo4jLeases:
+class Neo4jLeases(Neo4jStore):
     """See `kt.incident.log.Leases`. A released lease keeps its node: its token must never be granted again."""
 
     def __init__(
         self, uri: str, auth: tuple[str, str] | None, clock: Callable[[], datetime], database: str = "neo4j"
     ) -> None:
-        self._session = Neo4jSession(uri, auth, database)
+        super().__init__(uri, auth, database)
         self._clock = clock
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> int | None:
@@ -38,10 +39,7 @@ class Neo4jLeases:
         return self._write(work)
 
     def held_by(self, name: str) -> Grant | None:
-        try:
-            found = self._session.read(lambda tx: rows(tx, _HELD, name=name, now=to_micros(self._clock())))
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
+        found = self._read(lambda tx: rows(tx, _HELD, name=name, now=to_micros(self._clock())))
         return Grant(holder=found[0]["holder"], token=int(found[0]["token"])) if found else None
 
     def renew(self, name: str, holder: str, token: int, *, ttl_s: float) -> bool:
@@ -49,9 +47,6 @@ class Neo4jLeases:
 
     def release(self, name: str, holder: str, token: int) -> None:
         self._change(name, holder, token, "", lambda: 0)
-
-    def close(self) -> None:
-        self._session.close()
 
     def _change(self, name: str, holder: str, token: int, after: str, until: Callable[[], int]) -> bool:
         def work(tx: neo4j.ManagedTransaction) -> bool:
@@ -62,12 +57,6 @@ class Neo4jLeases:
             return True
 
         return self._write(work)
-
-    def _write(self, work: Callable[[neo4j.ManagedTransaction], T]) -> T:
-        try:
-            return self._session.write(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
 
 
 _LOCK = """

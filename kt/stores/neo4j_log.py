@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -11,21 +11,19 @@ import neo4j
 from neo4j.exceptions import ConstraintError
 
 from graph_schema.stores.moments import from_micros, to_micros
-from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
+from graph_schema.stores.neo4j_session import rows
 from kt.incident.events import AlertsReceived
-from kt.incident.log import Append, Entry, LogCorrupted, LogUnavailable, Notification, Record, VersionConflict
+from kt.incident.log import Append, Entry, LogCorrupted, Notification, Record, VersionConflict
 from kt.incident.state import describe
 from kt.stores.chain import Link, check, forge
+from kt.stores.neo4j_store import Neo4jStore
 
 T = TypeVar("T")
 Tx = neo4j.ManagedTransaction
 
 
-class Neo4jIncidentLog:
+class Neo4jIncidentLog(Neo4jStore):
     """See `kt.incident.log.IncidentLog`."""
-
-    def __init__(self, uri: str, auth: tuple[str, str] | None, database: str = "neo4j") -> None:
-        self._session = Neo4jSession(uri, auth, database)
 
     def receive(self, notifications: Sequence[Notification]) -> None:
         things = [{"id": each.id, "at": to_micros(each.received_at), "body": each.body} for each in notifications]
@@ -83,21 +81,6 @@ class Neo4jIncidentLog:
     def due(self, now: datetime, limit: int = 1000) -> list[str]:
         found = self._read(lambda tx: rows(tx, _DUE, now=to_micros(now), limit=limit))
         return [each["id"] for each in found]
-
-    def close(self) -> None:
-        self._session.close()
-
-    def _read(self, work: Callable[[Tx], T]) -> T:
-        try:
-            return self._session.read(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
-
-    def _write(self, work: Callable[[Tx], T]) -> T:
-        try:
-            return self._session.write(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
 
 
 class _StoredBefore(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -10,18 +9,15 @@ import msgspec
 import neo4j
 
 from graph_schema.stores.moments import to_micros
-from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from kt.incident.log import LogUnavailable
+from graph_schema.stores.neo4j_session import rows
 from kt.operators import NoAuthority, Operator
+from kt.stores.neo4j_store import Neo4jStore
 
 T = TypeVar("T")
 
 
-class Neo4jOperators:
+class Neo4jOperators(Neo4jStore):
     """See `kt.operators.Operators`. Raises `LogUnavailable`."""
-
-    def __init__(self, uri: str, auth: tuple[str, str] | None, database: str = "neo4j") -> None:
-        self._session = Neo4jSession(uri, auth, database)
 
     def add(self, operator: Operator) -> None:
         def work(tx: neo4j.ManagedTransaction) -> bool:
@@ -32,15 +28,15 @@ class Neo4jOperators:
             rows(tx, _ADD, id=operator.id, name=operator.name, body=msgspec.json.encode(operator).decode())
             return True
 
-        if not self._run(work, write=True):
+        if not self._write(work):
             raise NoAuthority(f"{operator.name} has a token already; revoke it first")
 
     def find(self, id_: str) -> Operator | None:
-        found = self._run(lambda tx: rows(tx, _FIND, id=id_))
+        found = self._read(lambda tx: rows(tx, _FIND, id=id_))
         return _operator(found[0]) if found else None
 
     def all(self) -> list[Operator]:
-        found = [_operator(each) for each in self._run(lambda tx: rows(tx, _ALL))]
+        found = [_operator(each) for each in self._read(lambda tx: rows(tx, _ALL))]
         return sorted(found, key=lambda each: (each.name, each.created_at, each.id))
 
     def revoke(self, id_: str, at: datetime) -> bool:
@@ -53,16 +49,7 @@ class Neo4jOperators:
             rows(tx, _REVOKE, id=id_, at=to_micros(at), body=body)
             return True
 
-        return self._run(work, write=True)
-
-    def close(self) -> None:
-        self._session.close()
-
-    def _run(self, work: Callable[[neo4j.ManagedTransaction], T], *, write: bool = False) -> T:
-        try:
-            return self._session.write(work) if write else self._session.read(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
+        return self._write(work)
 
 
 def _operator(row: Any) -> Operator:

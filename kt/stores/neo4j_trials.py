@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TypeVar
 
-import neo4j
-
 from graph_schema.stores.moments import from_micros, to_micros
-from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from kt.incident.log import LogUnavailable
+from graph_schema.stores.neo4j_session import rows
+from kt.stores.neo4j_store import Neo4jStore
 from remediate.trials import Trial
 
 T = TypeVar("T")
@@ -27,11 +25,8 @@ ORDER BY t.at, t.id
 """
 
 
-class Neo4jTrials:
+class Neo4jTrials(Neo4jStore):
     """See `remediate.trials.Trials`. Raises `LogUnavailable`."""
-
-    def __init__(self, uri: str, auth: tuple[str, str] | None, database: str = "neo4j") -> None:
-        self._session = Neo4jSession(uri, auth, database)
 
     def note(self, trials: Iterable[Trial]) -> None:
         given = [
@@ -41,10 +36,10 @@ class Neo4jTrials:
             }
             for each in trials
         ]  # fmt: skip
-        self._run(lambda tx: rows(tx, _NOTE, trials=given), write=True)
+        self._write(lambda tx: rows(tx, _NOTE, trials=given))
 
     def of(self, *, playbook: str | None = None, fault: str | None = None) -> list[Trial]:
-        found = self._run(lambda tx: rows(tx, _OF, playbook=playbook, fault=fault))
+        found = self._read(lambda tx: rows(tx, _OF, playbook=playbook, fault=fault))
         return [
             Trial(
                 id=each["id"], at=from_micros(each["at"]), playbook=each["playbook"], fault=each["fault"],
@@ -52,12 +47,3 @@ class Neo4jTrials:
             )
             for each in found
         ]  # fmt: skip
-
-    def close(self) -> None:
-        self._session.close()
-
-    def _run(self, work: Callable[[neo4j.ManagedTransaction], T], *, write: bool = False) -> T:
-        try:
-            return self._session.write(work) if write else self._session.read(work)
-        except Neo4jAway as error:
-            raise LogUnavailable(str(error)) from error
