@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -174,7 +174,13 @@ def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], s
         whole = {service} | made | above | {up for each in above for up in owners[each]}
         if whole & sick:
             found.add(service)
-    return found | {each.id for each in entities.values() if each.properties.get("not_ready_endpoints")}
+    return found | {each.id for each in entities.values() if _turns_away(each.properties)}
+
+
+def _turns_away(states: Mapping[str, Any]) -> bool:
+    """Whether a Service's own state says that it does not take all calls."""
+    nobody = states.get("ready_endpoints", 1) == 0
+    return nobody or bool(states.get("not_ready_endpoints")) or states.get("port_declared") is False
 
 
 def _calls(relations: Iterable[Relation]) -> dict[str, list[str]]:

@@ -81,6 +81,13 @@ def test_what_is_sick_behind_a_service_makes_it_unavailable() -> None:
         signal = Signal(fingerprint="a", entity=entity, symptom=symptom, name="a", starts_at=starts)
         return unavailable(relations, entities, [signal])
 
+    for states in ({"ready_endpoints": 0}, {"ready_endpoints": 2, "port_declared": False}):
+        turning = {"ads": Entity(id="ads", kind="Service", name="ads", properties=states)}
+        assert unavailable([], turning, []) == {"ads"}
+    well = {
+        "ads": Entity(id="ads", kind="Service", name="ads", properties={"ready_endpoints": 2, "port_declared": True})
+    }
+    assert unavailable([], well, []) == set()
     assert sick("pod", "crashlooping") == sick("deployment", "replicas_mismatch") == {"cart", "ads"}
     assert sick("pod", "latency") == sick("other", "crashlooping") == {"ads"}
 
