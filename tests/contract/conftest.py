@@ -9,6 +9,24 @@ import pytest
 from tests.contract.clusters import REAL, TWIN, Nursery, Place, place_in
 from twin.server import Twin
 
+FEW = frozenset({"scale-out", "roll-back", "cordon", "terminate-pod"})
+"""Actions on a workload's size, its template, a node and a pod: for the promises that are KT's own code alone, these on
+the real cluster are enough."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `few_real` says of the real cluster."""
+    left_out = {item for item in items if item.get_closest_marker("few_real") and _one_of_many(item)}
+    if left_out:
+        config.hook.pytest_deselected(items=sorted(left_out, key=lambda item: item.nodeid))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _one_of_many(item: pytest.Item) -> bool:
+    given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    real = "real" in (given.get("place"), given.get("planted"))
+    return real and given.get("case") not in FEW
+
 
 @pytest.fixture(scope="session")
 def twin_kubeconfig() -> Iterator[str]:

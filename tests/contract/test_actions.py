@@ -76,6 +76,7 @@ def changed(text: str) -> list[str]:
     return [line for line in text.splitlines()[2:] if line[0] in "+-" and line[1:] not in ("spec:", "data:")]
 
 
+@pytest.mark.few_real
 def test_killed_before_the_effect_it_is_seen_as_not_done_and_done_then(place: Place, case: Case) -> None:
     _, step = prepared(place, case)
     assert ACTIONS[step.action].observe(place.cluster, step, MARK.action) is None
@@ -123,6 +124,7 @@ def seen(thing: Object) -> bool:
     return bool(thing["status"].get("observedGeneration") == thing["metadata"]["generation"])
 
 
+@pytest.mark.few_real
 def test_undoing_twice_does_nothing_more(place: Place, case: Case) -> None:
     before, step = prepared(place, case)
     action = ACTIONS[step.action]
@@ -133,6 +135,7 @@ def test_undoing_twice_does_nothing_more(place: Place, case: Case) -> None:
         assert state(now(place, step)) == state(before)
 
 
+@pytest.mark.few_real
 def test_what_somebody_else_has_changed_since_is_not_undone(place: Place, case: Case) -> None:
     if not case.goes_back or case.meddle is None:
         return
@@ -166,6 +169,7 @@ def test_what_somebody_else_has_changed_since_is_not_undone(place: Place, case: 
     assert state(now(place, step)) == left
 
 
+@pytest.mark.few_real
 def test_a_target_that_changed_since_the_plan_is_refused(place: Place, case: Case) -> None:
     _, step = prepared(place, case)
     if case.meddle is None:
@@ -178,6 +182,7 @@ def test_a_target_that_changed_since_the_plan_is_refused(place: Place, case: Cas
     assert state(now(place, step)) == before
 
 
+@pytest.mark.few_real
 def test_a_later_holder_of_the_target_is_not_overruled(place: Place, case: Case) -> None:
     _, step = prepared(place, case)
     patch(place, step, {"metadata": {"annotations": {FENCING: str(MARK.fencing + 1)}}})
