@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -232,7 +233,15 @@ def _write(
         ("rules", rules),
         ("alerts", box.bodies),
     ):
-        (folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+        text = msgspec.json.format(msgspec.json.encode(content), indent=1).decode()
+        (folder / f"{name}.json").write_text(anywhere(text) + "\n")
+
+
+def anywhere(text: str) -> str:
+    """Without the addresses and folders of the machine on which it was recorded."""
+    text = re.sub(r'"(generatorURL)": "http://[^/"]*/', r'"\1": "http://prometheus:9090/', text)
+    text = re.sub(r'"(externalURL)": "http://[^/"]*', r'"\1": "http://alertmanager:9093', text)
+    return re.sub(r'"file": "[^"]*/([^/"]*)"', r'"file": "\1"', text)
 
 
 def _known(kt: Installation) -> Subgraph:

@@ -1,0 +1,45 @@
+"""The incidents that were recorded on the real cluster are diagnosed as well as they were: a change of knowledge or of
+the scorer that loses one is seen here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.campaign.record import INTO, anywhere
+from bench.campaign.replay import Told, diagnosed
+
+INCIDENTS = sorted(folder.name for folder in INTO.iterdir())
+NOT_YET = {
+    "pod-stands-still-catalogue": "one pod of several that stands still",
+    "quota-full-cart": "the follower did not watch ResourceQuotas when it was recorded",
+    "quota-full-catalogue": "the follower did not watch ResourceQuotas when it was recorded",
+}
+"""What is named wrongly, and why."""
+
+
+@pytest.mark.parametrize("name", INCIDENTS)
+def test_the_cause_of_a_recorded_incident_is_named_first_with_its_fault(name: str) -> None:
+    told = msgspec.json.decode((INTO / name / "truth.json").read_bytes(), type=Told)
+    _, _, answer = diagnosed(INTO / name, told, metrics=True)
+    first = answer.hypotheses[0]
+    right = any(first.entity in truth.entities and first.fault in truth.modes for truth in told.truths)
+    assert right is (name not in NOT_YET), f"{first.fault} of {first.entity}"
+
+
+def test_a_recording_tells_nothing_of_the_machine_that_made_it() -> None:
+    told = (
+        '{"generatorURL": "http://host:1/graph?x", "externalURL": "http://host:2", "file": "/somewhere/kt-rules.yaml"}'
+    )
+    assert anywhere(told) == (
+        '{"generatorURL": "http://prometheus:9090/graph?x", "externalURL": "http://alertmanager:9093", "file": "kt-rules.yaml"}'
+    )
+    for file in INTO.glob("*/*.json"):
+        assert anywhere(file.read_text()) == file.read_text()
+
+
+def test_every_folder_is_whole() -> None:
+    whole = {"alerts.json", "changes.json", "metrics.csv", "rules.json", "topology.json", "truth.json"}
+    assert all({file.name for file in Path(INTO / name).iterdir()} == whole for name in INCIDENTS)
