@@ -62,3 +62,9 @@ def planted(request: pytest.FixtureRequest) -> Iterator[Place]:
     else:
         with request.getfixturevalue("nursery").place() as here:
             yield here
+
+
+@pytest.fixture
+def maps(place: Place) -> str:
+    """The path of the ConfigMaps there."""
+    return f"{place.core}/configmaps"
