@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -94,6 +95,11 @@ class Installation:
                 process.kill()
             process.wait()
         self.log.close()
+
+
+def interruptible() -> None:
+    """For `preexec_fn`: tests that a shell runs in the background ignore SIGINT, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def until(holds: Callable[[], bool], what: str, *, seconds: float = DEADLINE_S) -> None:

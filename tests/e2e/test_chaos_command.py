@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.installation import until
+from tests.e2e.installation import interruptible, until
 
 ON = {"KT_CHAOS__ENABLED": "true"}
 
@@ -107,7 +107,8 @@ def test_ctrl_c_ends_a_run_with_its_rollbacks(tmp_path: Path) -> None:
     file = written(tmp_path, line=f"touch {tmp_path / 'disturbed'}; sleep 60")
     command = [sys.executable, "-c", "from kt.cli import main; main()", "chaos", "run", file]
     around = environment(tmp_path, ON)
-    with subprocess.Popen(command, env=around, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as run:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=around, cwd=tmp_path, stdout=pipe, text=True, preexec_fn=interruptible) as run:
         until((tmp_path / "disturbed").exists, "the action is on")
         run.send_signal(signal.SIGINT)
         output, _ = run.communicate(timeout=60)

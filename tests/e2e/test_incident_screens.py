@@ -20,6 +20,7 @@ from kt.incident.events import AlertsReceived, Diagnosed, Escalated, Event, Heal
 from kt.incident.log import Append
 from kt.stores.sqlite_log import SqliteIncidentLog
 from remediate.plan import Plan, Step, Target
+from tests.e2e.installation import interruptible
 
 COMMAND = [sys.executable, "-c", "from kt.cli import main; main()"]
 SEEN = Signal(fingerprint="f", entity="Service/shop/cart", symptom="errors", name="Errors", starts_at=datetime.now(UTC))
@@ -84,8 +85,9 @@ class Desk:
         return answer
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
         return subprocess.Popen(
-            [*COMMAND, *arguments], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*COMMAND, *arguments], env=self.environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=interruptible
         )
 
 

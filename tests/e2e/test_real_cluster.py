@@ -67,7 +67,8 @@ def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api
 
 def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(kt: OnRealCluster, api: cluster.Api) -> None:
     FAULTS["node-down"]()
-    journey = healed(kt, "Node/kt-node-2", "Node.NotReady")
+    # From outside a kubelet that stands still is one that cannot be reached.
+    journey = healed(kt, "Node/kt-node-2", "Node.NotReady", "Node.Unreachable")
     assert actions(journey) == ["cordon", "evict-pods"]
     assert api.get("/api/v1/nodes/kt-node-2")["spec"]["unschedulable"] is True
     pods = api.get(f"/api/v1/namespaces/{shop.NAMESPACE}/pods")["items"]
