@@ -103,7 +103,13 @@ def test_killed_after_the_effect_it_is_seen_as_done_and_nothing_is_done_twice(pl
         assert (state(now(place, step)), now(place, step)["metadata"].get("generation")) == was
 
 
-@pytest.mark.parametrize("remembered", [True, False], ids=["with the outcome logged", "killed before it was logged"])
+@pytest.mark.parametrize(
+    "remembered",
+    [
+        pytest.param(True, id="with the outcome logged", marks=pytest.mark.few_real),
+        pytest.param(False, id="killed before it was logged"),
+    ],
+)
 def test_undone_it_is_as_before_field_by_field(place: Place, case: Case, remembered: bool) -> None:
     before, step = prepared(place, case)
     action = ACTIONS[step.action]
