@@ -121,7 +121,15 @@ class Runtime:
         return policy.guard.limits, policy.version
 
     def warm(self) -> None:
-        """Load what the first action would otherwise wait for: the Kubernetes client takes seconds to import."""
+        """Load what the first incident would otherwise wait for: the Kubernetes client and numpy take seconds."""
+        from sense import prometheus
+        from sense.kubernetes import events
+        from sense.metrics import evidence
+        from sense.metrics.rules import MetricRules
+
+        prometheus.load()
+        events.load()
+        evidence.look({}, {}, MetricRules.load(), at=0.0)
         try:
             self.cluster.list("Namespace")
             _ = self.remediator
