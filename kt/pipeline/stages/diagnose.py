@@ -47,6 +47,17 @@ def run(runtime: Runtime, journey: Journey) -> None:
     journey.append(Diagnosed(at=runtime.clock(), diagnosis=told, basis=pack(basis)))
 
 
+def look_again(runtime: Runtime, journey: Journey, least: float) -> Diagnosed | None:
+    """The diagnosis by what is known now, where it makes a cause as probable as that; nothing is asked beside it."""
+    basis, warnings, _ = _gathered(runtime, journey.state.firing)
+    basis = msgspec.structs.replace(basis, answers=journey.state.answers)
+    answer = judge(basis, runtime.catalogue, runtime.ontology)
+    if all(each.probability < least for each in answer.selected()):
+        return None
+    told = msgspec.structs.replace(answer, warnings=(*warnings, *answer.warnings))
+    return Diagnosed(at=runtime.clock(), diagnosis=told, basis=pack(basis))
+
+
 def _probe(runtime: Runtime, journey: Journey, basis: Basis, answer: Diagnosis, probe: NextProbe) -> None:
     entity = basis.piece.entities.get(probe.entity) or stand_in(probe.entity, runtime.ontology)
     best = answer.hypotheses[0]

@@ -24,12 +24,14 @@ from kt.incident.state import Action, State
 from kt.pipeline.dependants import dependants
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.learning import learn
+from kt.pipeline.stages.diagnose import look_again
 from kt.pipeline.targets import give_back, reserve
 from kt.runtime import Runtime
 from remediate.actions import Outcome
 from remediate.plan import Plan
 from remediate.remediator import Refusal
 
+NOT_YET = "No cause is likely enough to act on yet."
 _log = structlog.get_logger(__name__)
 
 
@@ -135,13 +137,20 @@ def _for_a_person(plan: Plan) -> str:
 
 
 def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
-    """No cause is likely enough to act on: more alerts may tell, a person is told when they do not."""
-    state, now = journey.state, runtime.clock()
-    patience = timedelta(seconds=runtime.settings.pipeline.evidence_s)
+    """No cause is likely enough to act on: more alerts may tell, and so may what is measured meanwhile.
+
+    A person is told when neither does."""
+    state, now, options = journey.state, runtime.clock(), runtime.settings
+    last = _event(journey, 1)
+    if isinstance(last, Postponed) and last.why == NOT_YET:
+        again = look_again(runtime, journey, options.diagnose.min_probability)
+        if again is not None:
+            journey.append(again)
+            return
+    patience = timedelta(seconds=options.pipeline.evidence_s)
     if state.opened_at and now < state.opened_at + patience:
-        journey.append(
-            Postponed(at=now, until=state.opened_at + patience, why="No cause is likely enough to act on yet.")
-        )
+        until = min(now + timedelta(seconds=options.pipeline.retry_s), state.opened_at + patience)
+        journey.append(Postponed(at=now, until=until, why=NOT_YET))
         return
     found = next(iter(state.diagnosis.selected()), None) if state.diagnosis else None
     guess = f"; the best guess is {found.fault} of {found.entity} ({found.probability:.0%})" if found else ""

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from graph_schema.model import Entity, ProbeAnswer, Relation, Signal
+from graph_schema.model import Change, Entity, ProbeAnswer, Relation, Signal
 from kt.incident.basis import judge, unpack
-from kt.incident.events import ActionStarted, AlertsReceived, Diagnosed, PlanProposed, Probed
+from kt.incident.events import ActionStarted, AlertsReceived, Diagnosed, PlanProposed, Postponed, Probed
 from kt.incident.log import Append
 from kt.incident.state import fold
-from kt.pipeline.journey import Journey
+from kt.pipeline.journey import Journey, held
 from kt.pipeline.stages import diagnose as stage
+from kt.pipeline.stages import remediate
 from kt.runtime import Runtime
-from kt.settings import Diagnose, Kubernetes, Prometheus, Settings
+from kt.settings import BadSettings, Diagnose, Kubernetes, Prometheus, Settings
 from kt.views.words import event_words
 from tests.unit.incident.test_state import PLAN
 
@@ -107,3 +108,35 @@ def test_answers_are_forgotten_once_something_was_done(runtime: Runtime) -> None
         ActionStarted(at=T0, action_id="a", plan_digest=PLAN.digest, step=0, fencing=1),
     ]
     assert fold("i", acted).answers == ()
+
+
+def test_what_is_known_later_is_looked_at_while_more_evidence_is_waited_for(tmp_path: Path) -> None:
+    clock = [T0 + timedelta(seconds=1)]
+    settings = Settings(
+        data_dir=str(tmp_path), broker_url="memory://", kubernetes=Kubernetes(kubeconfig=str(tmp_path / "none")),
+        prometheus=Prometheus(url="http://127.0.0.1:9"), diagnose=Diagnose(probes=0, min_probability=0.6),
+    )  # fmt: skip
+    runtime = Runtime(settings, clock=lambda: clock[0])
+    things = [Entity(id=CART, kind="Deployment", name="cart", namespace="shop")]
+    runtime.graph.upsert(things, at=T0)
+    journey = begun(runtime)
+    stage.run(runtime, journey)
+    assert journey.state.diagnosis is not None
+    assert all(each.probability < 0.6 for each in journey.state.diagnosis.selected())
+    _visit(runtime, journey)
+    assert isinstance(journey.records[-1].event, Postponed)
+    clock[0] += timedelta(seconds=5)
+    _visit(runtime, journey)
+    assert [type(record.event) for record in journey.records[-2:]] == [Postponed, Postponed]
+    runtime.graph.record_changes([Change(entity=CART, at=T0 - timedelta(seconds=5), kind="rollout", id="c")])
+    clock[0] += timedelta(seconds=5)
+    with pytest.raises(BadSettings, match="no way to Kubernetes"):  # it goes on to a plan
+        _visit(runtime, journey)
+    assert isinstance(journey.records[-1].event, Diagnosed)
+    assert next(journey.state.diagnosis.selected()).probability >= 0.6
+
+
+def _visit(runtime: Runtime, journey: Journey) -> None:
+    with held(runtime.leases, "i", "test", ttl_s=10) as lease:
+        assert lease is not None
+        remediate.run(runtime, journey, lease)
