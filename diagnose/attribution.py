@@ -34,6 +34,7 @@ FELT = 0.1
 SHOWN = 0.005
 LEAST_LOST = 0.1
 """Fewer calls than this share are no loss: traffic is never even."""
+ALERT = "alertmanager"
 LOSING = 0.8
 """How surely something is wrong with an entity that is in trouble and answers fewer calls than are made to it."""
 NOT_THERE = frozenset(
@@ -159,8 +160,12 @@ def _lost(
 
 
 def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], signals: Iterable[Signal]) -> set[str]:
-    """Services behind which something does not take calls: by their own state, or by what is seen on their pods."""
-    sick = {each.entity for each in signals if each.firing and each.mapped and each.symptom in NOT_THERE}
+    """Services behind which something does not take calls: by their own state, or by an alert on their pods.
+
+    An event of the kubelet's is not enough: a probe fails now and then, and the pod may be ready again.
+    """
+    alerts = [each for each in signals if each.firing and each.mapped and each.source == ALERT]
+    sick = {each.entity for each in alerts if each.symptom in NOT_THERE}
     owners: dict[str, set[str]] = defaultdict(set)
     behind: dict[str, set[str]] = defaultdict(set)
     for relation in relations:

@@ -143,6 +143,8 @@ def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
     state, now, options = journey.state, runtime.clock(), runtime.settings
     last = _event(journey, 1)
     if isinstance(last, Postponed) and last.why == NOT_YET:
+        if now < last.until:
+            return
         again = look_again(runtime, journey, options.diagnose.min_probability)
         if again is not None:
             journey.append(again)

@@ -76,9 +76,9 @@ def test_what_is_sick_behind_a_service_makes_it_unavailable() -> None:
     ]
     entities = {"ads": Entity(id="ads", kind="Service", name="ads", properties={"not_ready_endpoints": 1})}
 
-    def sick(entity: str, symptom: str) -> set[str]:
+    def sick(entity: str, symptom: str, source: str = "alertmanager") -> set[str]:
         starts = datetime(2026, 3, 1, tzinfo=UTC)
-        signal = Signal(fingerprint="a", entity=entity, symptom=symptom, name="a", starts_at=starts)
+        signal = Signal(fingerprint="a", entity=entity, symptom=symptom, name="a", starts_at=starts, source=source)
         return unavailable(relations, entities, [signal])
 
     for states in ({"ready_endpoints": 0}, {"ready_endpoints": 2, "port_declared": False}):
@@ -89,6 +89,8 @@ def test_what_is_sick_behind_a_service_makes_it_unavailable() -> None:
     }
     assert unavailable([], well, []) == set()
     assert sick("pod", "crashlooping") == sick("deployment", "replicas_mismatch") == {"cart", "ads"}
+    # That a probe failed once is no reason to blame the pod for calls that its caller does not make.
+    assert sick("pod", "not_ready", source="event") == {"ads"}
     assert sick("pod", "latency") == sick("other", "crashlooping") == {"ads"}
 
 

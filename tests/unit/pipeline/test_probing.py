@@ -125,6 +125,9 @@ def test_what_is_known_later_is_looked_at_while_more_evidence_is_waited_for(tmp_
     assert all(each.probability < 0.6 for each in journey.state.diagnosis.selected())
     _visit(runtime, journey)
     assert isinstance(journey.records[-1].event, Postponed)
+    once = len(journey.records)
+    _visit(runtime, journey)
+    assert len(journey.records) == once  # it is not time yet
     clock[0] += timedelta(seconds=5)
     _visit(runtime, journey)
     assert [type(record.event) for record in journey.records[-2:]] == [Postponed, Postponed]
