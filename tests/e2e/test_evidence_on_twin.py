@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import threading
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +25,7 @@ from kt.processes import follower
 from kt.runtime import Runtime
 from kt.views.screen import screen
 from sense import prometheus
+from tests.e2e.installation import until
 from twin.server import Twin
 
 CHAIN = ("front", "cart", "catalogue", "store")
@@ -70,10 +70,7 @@ def broken(twin: Twin, fault: str, seconds: float = 30.0) -> datetime:
     """Break it and let the twin's time pass; when it was broken."""
     at = twin.now()
     twin.inject(fault)
-    deadline = time.monotonic() + DEADLINE_S
-    while (twin.now() - at).total_seconds() < seconds:
-        assert time.monotonic() < deadline, "the twin's time stands still"
-        time.sleep(0.05)
+    until(lambda: (twin.now() - at).total_seconds() >= seconds, "the twin's time passes", seconds=DEADLINE_S)
     return at
 
 

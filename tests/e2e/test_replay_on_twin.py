@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from kt.pipeline.stages import diagnose as diagnose_stage
 from kt.processes import follower
 from kt.runtime import Runtime
 from kt.settings import Kubernetes, Prometheus, Settings
+from tests.e2e.installation import until
 from twin.server import Twin
 
 KNOWLEDGE = Path(__file__).parents[2] / "graph_schema" / "knowledge"
@@ -43,13 +43,12 @@ def diagnosed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     assert watching.synced.wait(DEADLINE_S)
     twin.inject("bad-rollout")
     begun = twin.now()
-    deadline = time.monotonic() + DEADLINE_S
-    while not any(each.kind == "rollout" for each in runtime.graph.changes_since(begun)):
-        assert time.monotonic() < deadline, "the rollout is not seen"
-        time.sleep(0.05)
-    while (twin.now() - begun).total_seconds() < 15:
-        assert time.monotonic() < deadline, "the twin's time stands still"
-        time.sleep(0.05)
+
+    def seen() -> bool:
+        return any(each.kind == "rollout" for each in runtime.graph.changes_since(begun))
+
+    until(seen, "the rollout is seen", seconds=DEADLINE_S)
+    until(lambda: (twin.now() - begun).total_seconds() >= 15, "the twin's time passes", seconds=DEADLINE_S)
     labels = {"alertname": "KtErrorRatioHigh", "namespace": "shop", "symptom": "errors", "severity": "critical"}
     alerts = tuple(
         Signal(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -104,3 +106,12 @@ class Desk:
 
     def edit(self, change: Object, name: str = "cart") -> None:
         self.runtime.cluster.patch("Deployment", name, "shop", change)
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(400):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it did not come about within 20 s")
