@@ -62,11 +62,15 @@ def cases(first: int, count: int, mapping: LabelMapping, *, states: bool = False
         told = incident(seed)
         if states:
             told.entities = [_in_state(each, told.states.get(each.id, {})) for each in told.entities]
-        entities = {each.id: each for each in told.entities}
-        body = json.dumps({"version": "4", "alerts": told.alerts}).encode()
-        signals = mapping.signals(parse(body).alerts, Index(told.entities).lookup)
-        found.append(Case(told, Subgraph(entities, tuple(told.relations), tuple(told.changes)), signals))
+        found.append(case_of(told, mapping))
     return found
+
+
+def case_of(told: Incident, mapping: LabelMapping) -> Case:
+    entities = {each.id: each for each in told.entities}
+    body = json.dumps({"version": "4", "alerts": told.alerts}).encode()
+    signals = mapping.signals(parse(body).alerts, Index(told.entities).lookup)
+    return Case(told, Subgraph(entities, tuple(told.relations), tuple(told.changes)), signals)
 
 
 def _in_state(entity: Entity, state: Mapping[str, object]) -> Entity:

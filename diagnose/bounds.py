@@ -45,6 +45,7 @@ class Bounds:
         if names not in self._strongest:
             self._strongest[names] = self._find(faults)
         most = self._strongest[names]
+        at = weighing.shown.disturbed(entity) if weighing.shown else ""
         weights: dict[Where, float] = {}
         for key, by_mode in by_unit.items():
             weight = 0.0
@@ -61,6 +62,8 @@ class Bounds:
                     strongest = most.effects.get(mode, 0.0) * reach.strength
                 weight = max(weight, strongest)
             if weight > 0:
+                if at and weighing.shown:
+                    weight = weighing.shown.at_most(at, *key, weight)
                 weights[key] = weight * weighing.seen.by_key[key].confidence
         weighing.carry_on(weights, None)
         gains = {

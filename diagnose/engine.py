@@ -15,6 +15,7 @@ from diagnose.candidates import Candidate, candidate, candidates, leaks_of, log_
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths
 from diagnose.probes import next_probe
+from diagnose.propagation import Shown, Strengths
 from diagnose.score import Weighing, Where
 from diagnose.settings import Settings
 from diagnose.wiring import Wiring
@@ -47,13 +48,17 @@ def diagnose(
     settings: Settings = DEFAULTS,
     rules: Collection[str] | None = None,
     answers: Collection[ProbeAnswer] = (),
+    strengths: Strengths | None = None,
 ) -> Diagnosis:
     """Rank what may be behind these signals. `now` is the onset when no signal is firing on a known entity.
 
     `rules`: the symptoms that the alert rules in use watch for, if known; only those are missed when they are silent.
-    `answers`: what came of probes.
+    `answers`: what came of probes. `strengths`: path strengths as runs of chaos have shown them.
     """
-    found = consider(piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules, answers=answers)
+    found = consider(
+        piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules, answers=answers,
+        strengths=strengths,
+    )  # fmt: skip
     shown = found.ranked[: settings.most_hypotheses]
     hypotheses = tuple(_hypothesis(each, found, settings) for each in shown)
     enough = bool(hypotheses) and hypotheses[0].probability >= settings.enough
@@ -80,6 +85,7 @@ def consider(
     settings: Settings = DEFAULTS,
     rules: Collection[str] | None = None,
     answers: Collection[ProbeAnswer] = (),
+    strengths: Strengths | None = None,
 ) -> Considered:
     """Weigh every fault of every entity that could have brought about at least one of the signals."""
     piece = with_absent(piece, ontology)
@@ -93,6 +99,7 @@ def consider(
     weighing = Weighing(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules,
         paths=Paths(piece, ontology, wiring, settings.hops, len(seen.units)), changes=_changes(piece, wiring),
+        shown=Shown(strengths, wiring, piece, ontology) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), seen.units, settings)
     unexplained = tuple(

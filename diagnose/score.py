@@ -13,6 +13,7 @@ import msgspec
 
 from diagnose.evidence import Seen, Unit
 from diagnose.paths import Paths, Reach
+from diagnose.propagation import Shown
 from diagnose.settings import Settings
 from diagnose.wiring import BESIDE, SELF, Wiring
 from graph_schema.catalogue import FaultMode
@@ -98,6 +99,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
     """Entity → what was changed about it."""
     rules: Collection[str] | None
     """Symptoms that the rules in use watch for; None: not known."""
+    shown: Shown | None = None
+    """How surely things show elsewhere as runs of chaos have shown it; None: nothing is known of that."""
     carried: Mapping[Where, Sequence[tuple[Where, float, Reach]]] = {}
     """Unit → units that it may have brought about: how surely, and by which way."""
 
@@ -106,6 +109,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
     ) -> list[Scored]:
         """Hypotheses of one entity. `reaches`: unit → mode of the entity → way to the unit."""
         known = self.seen.by_key
+        at = self.shown.disturbed(entity.id) if self.shown else ""
         found = []
         for fault in faults:
             weights: dict[Where, float] = {}
@@ -115,6 +119,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 weight, way, is_own = _weight(fault, key[1], by_mode, self.settings)
                 if way is None or weight <= 0:
                     continue
+                if at and self.shown and not is_own:
+                    weight = self.shown.bent(fault, at, *key, weight)
                 weights[key], ways[key] = weight * known[key].confidence, way
                 if is_own:
                     own.add(key)
@@ -127,6 +133,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 self._count_changes(scored, known)
                 self._count_states(scored)
                 self._count_first(scored, known)
+                if at and self.shown:
+                    scored.evidence_for.append(self.shown.words(at))
                 found.append(scored)
         return found
 

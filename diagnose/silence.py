@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from diagnose.paths import ASKED
+from diagnose.propagation import ANY
 from diagnose.score import Scored, Weighing, Where
 from graph_schema.catalogue import FaultMode
 from graph_schema.model import Entity, Evidence
@@ -13,6 +14,8 @@ from graph_schema.model import Entity, Evidence
 NODE = "Node"
 AKIN = 0.7
 """How far a symptom of the same class stands for a sure one."""
+SEEN = 0.97
+"""No more surely than this is anything seen that is there."""
 COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 
@@ -45,6 +48,8 @@ class Silence:
             for entity, (share, symptom) in self._expected(me, mode).items():
                 if effect * share > max(settings.expected, expected.get(entity, (0.0, ""))[0]):
                     expected[entity] = effect * share, symptom
+        shown = self._weighing.shown
+        at = shown.disturbed(me) if shown else ""
         faces = set(self._wiring.faces(me)) if self._ontology.workload(scored.entity.kind) else set()
         for entity, (seen, symptom) in expected.items():
             usual = self._usually(self._piece.entities[entity].kind, symptom)
@@ -52,7 +57,10 @@ class Silence:
             if entity in faces:
                 # Its own face is silent only when nothing of its own complains.
                 usual, silent = settings.watched_self, silent * (1 - 0.6 * own_shown)
-            weight = math.log(1 - self._watched(symptom, usual) * trust * min(seen, 0.97)) * silent
+            raises = self._watched(symptom, usual) * min(seen, SEEN)
+            if at and shown:
+                raises = min(SEEN, shown.bent(fault, at, entity, ANY, raises))
+            weight = math.log(1 - raises * trust) * silent
             losses.append((weight, entity, f"{entity} shows no {symptom}"))
         losses += self._siblings(scored)
         losses.sort()

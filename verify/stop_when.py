@@ -52,6 +52,8 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     stop_when: tuple[StopWhen, ...] = ()
     targets: tuple[str, ...] = ()
     """What the experiment is about, as `Kind/namespace/name`; empty: what its actions name."""
+    fault: str = ""
+    """The fault mode that it repeats."""
 
 
 def extension(experiment: Mapping[str, Any], source: str) -> Extension:

@@ -1,10 +1,11 @@
-"""`kt knowledge diff|accept|forget|export|merge`: what confirmed causes taught, and what may be made of it."""
+"""`kt knowledge diff|accept|forget|export|merge`: what causes and runs of chaos taught, and what to do with it."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
     from kt.settings import Settings
 
 
+MOST_RUNS = 10_000
+
+
 class Taught:
     """Everything that these commands work on. What nobody learned from yet is learned first."""
 
     def __init__(self, config: Path | None) -> None:
         from graph_schema.catalogue import load_catalogue
         from graph_schema.ontology import load_ontology
+        from kt.chaos.lessons import take_in_runs
         from kt.learned import take_in
         from kt.settings import load
         from kt.stores import places
@@ -31,7 +36,12 @@ class Taught:
         self.ontology = load_ontology()
         self.catalogue: Catalogue = load_catalogue(ontology=self.ontology)
         self.store: Learned = places.open_learned(self.settings)
-        take_in(places.open_log(self.settings), self.store, self.ontology)
+        log, chaos = places.open_log(self.settings), places.open_chaos(self.settings)
+        take_in(log, self.store, self.ontology)
+        take_in_runs(
+            chaos.runs(limit=MOST_RUNS), chaos, log, self.store, self.catalogue, self.ontology,
+            now=datetime.now(UTC), aftermath_s=self.settings.chaos.aftermath_s,
+        )  # fmt: skip
         self.counts: Counts = self.store.counts()
 
 
@@ -47,12 +57,27 @@ def diff(config: Path | None, as_json: bool) -> None:
     now, then = learned(taught.catalogue, used), learned(taught.catalogue, every)
     rows = [_row(name, taught.catalogue, now, then, every) for name in sorted(taught.catalogue.faults)]
     rows = [row for row in rows if row["confirmed"]]
+    from diagnose.propagation import paths
+
     answer = {
         "confirmed": confirmed(every),
         "used": confirmed(used),
         "needed": LEAST_CONFIRMED,
         "learning": taught.settings.diagnose.learning,
         "faults": rows,
+        "paths": [
+            {
+                "fault": each.fault,
+                "disturbed": each.disturbed,
+                "shows_on": each.entity,
+                "symptom": each.symptom,
+                "runs": each.runs,
+                "raised": each.raised,
+                "after_s": each.after_s,
+                "runs_in_use": used.get(each.key, 0),
+            }
+            for each in paths(every)
+        ],
     }
     if as_json:
         click.echo(json.dumps(answer, indent=2))
@@ -102,8 +127,25 @@ def _show(answer: dict[str, Any]) -> None:
             )
         for remedy, times in row["remedies"].items():
             click.echo(f"    {remedy}: {times} times")
-    if answer["faults"] and answer["learning"] == "accepted":
+    place = None
+    for path in answer["paths"]:
+        if place != (path["fault"], path["disturbed"]):
+            place = path["fault"], path["disturbed"]
+            click.secho(
+                f"{path['fault']} of {path['disturbed']}  disturbed in {_times(path['runs'], 'run')}, "
+                f"{path['runs_in_use']} of them in use",
+                bold=True,
+            )
+        click.echo(
+            f"    {path['symptom']} on {path['shows_on']} in {path['raised']} of {path['runs']}, "
+            f"after {path['after_s']:.0f} s in the mean"
+        )
+    if (answer["faults"] or answer["paths"]) and answer["learning"] == "accepted":
         click.echo("kt knowledge accept FAULT … or --all puts it to use; kt knowledge forget FAULT … drops it.")
+
+
+def _times(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"
 
 
 @click.command()
@@ -151,14 +193,21 @@ def _chosen(taught: Taught, faults: Sequence[str], everything: bool) -> tuple[Co
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--paths", is_flag=True, help="What runs of chaos raised where, too: it names things of this cluster.")
 @click.pass_obj
-def export(config: Path | None, file: Path) -> None:
+def export(config: Path | None, file: Path, paths: bool) -> None:
     """Write the counts of this site, and those that it took in, to FILE. They name faults, kinds and playbooks only."""
     import msgspec
 
+    from diagnose.propagation import is_path
     from kt.commands.files import write
 
-    write(file, msgspec.json.format(msgspec.json.encode(Taught(config).counts)))
+    counts = Taught(config).counts
+    if not paths:
+        parts = {name: getattr(counts, name) for name in ("seen", "accepted", "forgotten")}
+        kept = {name: {key: each for key, each in part.items() if not is_path(key)} for name, part in parts.items()}
+        counts = msgspec.structs.replace(counts, **kept)
+    write(file, msgspec.json.format(msgspec.json.encode(counts)))
     click.echo(f"Written to {file}; `kt knowledge merge` takes it in elsewhere.")
 
 

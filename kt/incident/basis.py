@@ -15,6 +15,7 @@ from diagnose.arising import refine
 from diagnose.attribution import attribute, unavailable
 from diagnose.learning import learned
 from diagnose.probes import next_probe
+from diagnose.propagation import Strengths
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Burden, Diagnosis, ProbeAnswer, Signal, Subgraph
 from graph_schema.ontology import Ontology
@@ -45,11 +46,13 @@ class BadBasis(Exception):
 
 def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     """The diagnosis of this basis: the same one for the same catalogue, ontology and version of KT."""
+    strengths = Strengths(basis.known, catalogue)
     catalogue = learned(catalogue, basis.known)
     signals = (*basis.alerts, *basis.beside)
     answer = diagnose(
-        basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=basis.answers
-    )
+        basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=basis.answers,
+        strengths=strengths,
+    )  # fmt: skip
     if not basis.burdens:
         return answer
     showing = {(each.entity, each.symptom) for each in basis.alerts if each.mapped}

@@ -10,6 +10,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -19,6 +20,7 @@ from kombu.exceptions import OperationalError
 
 from graph_schema.store import StoreUnavailable
 from kt.chaos import planning, running
+from kt.chaos.lessons import take_in_runs
 from kt.incident.events import Escalated
 from kt.incident.log import SWEEP, LogUnavailable, VersionConflict
 from kt.incident.state import State
@@ -31,6 +33,8 @@ MOST_FAILURES = 5
 SOON_S = 5.0
 """A step that is due this soon is asked for at its time; the sweep asks for what is due later."""
 STAGES = ("sense", "diagnose", "remediate", "verify", "chaos", "sweep")
+LEARNED_WITHIN = timedelta(minutes=10)
+"""A run is learned from when its aftermath is over, at most this much later."""
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
@@ -151,6 +155,13 @@ class Pipeline:
         planning.claim_due(runtime.chaos, runtime.clock(), runtime.settings.chaos.late_s)
         for run in runtime.chaos.open_runs():
             self.enqueue("chaos", run.id)
+        aftermath_s, now = runtime.settings.chaos.aftermath_s, runtime.clock()
+        # What a stop of KT left out, `kt knowledge` takes in.
+        lately = runtime.chaos.runs_during(now - timedelta(seconds=aftermath_s) - LEARNED_WITHIN)
+        take_in_runs(
+            lately, runtime.chaos, runtime.log, runtime.learned, runtime.catalogue, runtime.ontology,
+            now=now, aftermath_s=aftermath_s,
+        )  # fmt: skip
 
     def _holder(self) -> str:
         return f"{socket.gethostname()}/{os.getpid()}/{self._start}/{uuid.uuid4().hex[:6]}"

@@ -9,6 +9,7 @@ import msgspec
 
 from diagnose.absent import stand_in
 from diagnose.learning import usable
+from diagnose.propagation import near
 from graph_schema.model import Diagnosis, NextProbe, Signal
 from kt.incident.basis import Basis, judge, pack
 from kt.incident.events import Diagnosed, Healed, Probed
@@ -76,8 +77,9 @@ def _gathered(runtime: Runtime, signals: Sequence[Signal]) -> tuple[Basis, tuple
     seeds = sorted({signal.entity for signal in signals if signal.mapped})
     piece = runtime.graph.neighbourhood(seeds, hops=runtime.settings.diagnose.hops)
     more = beside(runtime, piece, signals)
+    known = usable(runtime.learned.counts(), runtime.settings.diagnose.learning)
     basis = Basis(
         now=runtime.clock(), piece=piece, alerts=tuple(signals), beside=more.signals, burdens=more.burdens,
-        watched=more.watched, known=usable(runtime.learned.counts(), runtime.settings.diagnose.learning),
+        watched=more.watched, known=near(known, piece.entities),
     )  # fmt: skip
     return basis, more.warnings, more.watching

@@ -1,0 +1,244 @@
+"""What runs of chaos teach of the ways that sickness takes: disturbing A raised which symptoms on B, how late. Pure.
+
+The ontology says how surely sickness passes a relation of some kind; a run shows it for two things of this cluster,
+with who watches them. What a run disturbed and what it raised are counts that only grow (see `diagnose.learning`):
+
+    disturbed|FAULT|A               runs that disturbed A by FAULT and raised something
+    raised|FAULT|A|B|SYMPTOM        those of them that raised SYMPTOM on B; SYMPTOM “any”: at least one
+    delay|FAULT|A|B|SYMPTOM         seconds from the beginning of the run to the symptom, over these runs
+
+A and B are things that last: the workload for its pods, and for what is disturbed the Service in front of it, since it
+is there that others feel it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from diagnose.wiring import Wiring
+from graph_schema.catalogue import Catalogue, FaultMode
+from graph_schema.model import Evidence, Signal, Subgraph
+from graph_schema.ontology import Ontology
+
+ANY = "any"
+BELIEF = 3.0
+"""How many runs the strength of a path by the ontology weighs as much as. Chosen on tuning sites of bench/runs.py."""
+PATHS = ("disturbed|", "raised|", "delay|")
+SEPARATOR = "|"
+PASSING = frozenset({"Pod", "ReplicaSet", "Revision"})
+"""Kinds whose things come and go."""
+
+
+class Raised(msgspec.Struct, frozen=True, kw_only=True):
+    """A symptom that a run brought about."""
+
+    entity: str
+    symptom: str
+    after_s: float
+    """Seconds from the beginning of the run."""
+
+
+def lasting(entity: str, wiring: Wiring, piece: Subgraph) -> str:
+    """The thing that stands for one that comes and goes: what owns it."""
+    seen = {entity}
+    while entity in piece.entities and piece.entities[entity].kind in PASSING:
+        owners = [each for each in wiring.owners(entity) if each not in seen]
+        if not owners:
+            break
+        entity = min(owners)
+        seen.add(entity)
+    return entity
+
+
+def face(entity: str, wiring: Wiring, piece: Subgraph, ontology: Ontology) -> str:
+    """Where others feel what is the matter with a thing: the only Service in front of it, or of those that it serves.
+
+    The thing itself where there is none, or more than one.
+    """
+    known = piece.entities.get(entity)
+    if known is None or known.kind in ("Service", "Pod"):
+        return entity
+    if ontology.workload(known.kind):
+        faces = wiring.faces(entity)
+        return faces[0] if len(faces) == 1 else entity
+    if known.kind in ("Node", "Zone", "Namespace"):
+        return entity
+    near = {other for steps in wiring.effects(entity) for other in steps.others}
+    found = {each for other in near for each in ([other] if _is(other, "Service", piece) else wiring.faces(other))}
+    found |= {
+        each
+        for other in near
+        if _is(other, "Pod", piece)
+        for steps in wiring.effects(other)
+        for each in steps.others
+        if _is(each, "Service", piece)
+    }
+    return next(iter(found)) if len(found) == 1 else entity
+
+
+def _is(entity: str, kind: str, piece: Subgraph) -> bool:
+    return entity in piece.entities and piece.entities[entity].kind == kind
+
+
+def raised(signals: Iterable[Signal], piece: Subgraph, ontology: Ontology, began: datetime) -> list[Raised]:
+    """What fires on known things since a run began; of one symptom of one thing the first."""
+    wiring = Wiring(piece, ontology)
+    first: dict[tuple[str, str], float] = {}
+    for signal in signals:
+        after = (signal.starts_at - began).total_seconds()
+        if signal.mapped and signal.entity in piece.entities and after >= 0:
+            key = lasting(signal.entity, wiring, piece), signal.symptom
+            first[key] = min(after, first.get(key, after))
+    return [Raised(entity=key[0], symptom=key[1], after_s=after) for key, after in sorted(first.items())]
+
+
+def increments(fault: str, entity: str, found: Iterable[Raised]) -> dict[str, int]:
+    """What a run adds that disturbed `entity` (as `face` gives it); nothing when it raised nothing.
+
+    A run that nobody saw may have been too short or too weak, so that it says nothing of who would have felt it.
+    """
+    counts: dict[str, int] = defaultdict(int)
+    for each in found:
+        counts[_key("raised", fault, entity, each.entity, each.symptom)] = 1
+        counts[_key("raised", fault, entity, each.entity, ANY)] = 1
+        counts[_key("delay", fault, entity, each.entity, each.symptom)] = round(each.after_s)
+    if counts:
+        counts[_key("disturbed", fault, entity)] = 1
+    return dict(counts)
+
+
+def _key(*parts: str) -> str:
+    return SEPARATOR.join(part.replace(SEPARATOR, "/") for part in parts)
+
+
+class Path(msgspec.Struct, frozen=True, kw_only=True):
+    """What was counted of one way, for a person."""
+
+    fault: str
+    disturbed: str
+    entity: str
+    symptom: str
+    runs: int
+    raised: int
+    after_s: float
+    """Mean seconds from the beginning of the run."""
+
+    @property
+    def key(self) -> str:
+        """Of the count of runs."""
+        return _key("disturbed", self.fault, self.disturbed)
+
+
+def paths(known: Mapping[str, int]) -> list[Path]:
+    """By fault and by what was disturbed, the surest ways first."""
+    found = []
+    for key, count in known.items():
+        what, *parts = key.split(SEPARATOR)
+        if what == "raised" and len(parts) == 4 and parts[3] != ANY:
+            fault, disturbed, entity, symptom = parts
+            runs = max(count, known.get(_key("disturbed", fault, disturbed), 0))
+            after_s = known.get(_key("delay", *parts), 0) / count
+            found.append(
+                Path(
+                    fault=fault, disturbed=disturbed, entity=entity, symptom=symptom,
+                    runs=runs, raised=count, after_s=after_s,
+                )
+            )  # fmt: skip
+    return sorted(found, key=lambda each: (each.fault, each.disturbed, -each.raised, each.entity, each.symptom))
+
+
+class Strengths:
+    """How surely sickness of one thing shows on another, as runs have shown it. Empty when nothing is known."""
+
+    def __init__(self, known: Mapping[str, int], catalogue: Catalogue) -> None:
+        self._runs: dict[str, dict[str, int]] = defaultdict(dict)
+        self._raised: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
+        for key, count in known.items():
+            what, fault, *rest = key.split(SEPARATOR)
+            if fault not in catalogue.faults:
+                continue
+            if what == "disturbed" and len(rest) == 1:
+                self._runs[rest[0]][fault] = count
+            elif what == "raised" and len(rest) == 3:
+                self._raised[rest[0], rest[1], rest[2]][fault] = count
+        self._catalogue = catalogue
+        self._alike: dict[tuple[str, str], float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._runs)
+
+    def runs(self, entity: str) -> int:
+        """How many runs have disturbed it."""
+        return sum(self._runs.get(entity, {}).values())
+
+    def bent(self, fault: FaultMode, entity: str, other: str, symptom: str, strength: float) -> float:
+        """How surely this fault of `entity` shows this symptom on `other`: `strength` until runs say otherwise.
+
+        Posterior mean of a Beta distribution: (k·strength + hits) / (k + runs). A run by another fault counts as much
+        as that fault does the same (the smaller over the larger of their effects, summed: Ruzicka similarity).
+        """
+        runs = self._runs.get(entity, {})
+        hits = self._raised.get((entity, other, symptom), {})
+        whole = sum(self._similar(fault, name) * count for name, count in runs.items())
+        seen = sum(self._similar(fault, name) * count for name, count in hits.items())
+        return (BELIEF * strength + min(seen, whole)) / (BELIEF + whole)
+
+    def at_most(self, entity: str, other: str, symptom: str, strength: float) -> float:
+        """No less than `bent` for any fault, when the ontology says at most `strength`."""
+        hits = sum(self._raised.get((entity, other, symptom), {}).values())
+        return (BELIEF * strength + hits) / (BELIEF + hits)
+
+    def _similar(self, fault: FaultMode, other: str) -> float:
+        if (fault.name, other) not in self._alike:
+            one, two = fault.effects, self._catalogue.faults[other].effects
+            modes = {*one, *two}
+            most = sum(max(one.get(mode, 0.0), two.get(mode, 0.0)) for mode in modes)
+            least = sum(min(one.get(mode, 0.0), two.get(mode, 0.0)) for mode in modes)
+            self._alike[fault.name, other] = 1.0 if fault.name == other else least / most if most else 0.0
+        return self._alike[fault.name, other]
+
+
+class Shown:
+    """`Strengths` for one piece of the graph: what stands for each thing there."""
+
+    def __init__(self, strengths: Strengths, wiring: Wiring, piece: Subgraph, ontology: Ontology) -> None:
+        self._strengths, self._wiring, self._piece, self._ontology = strengths, wiring, piece, ontology
+        self._faces: dict[str, str] = {}
+        self._lasting: dict[str, str] = {}
+
+    def disturbed(self, entity: str) -> str:
+        """The thing by which runs have disturbed what this one would disturb; empty: none has."""
+        if entity not in self._faces:
+            at = face(entity, self._wiring, self._piece, self._ontology)
+            self._faces[entity] = at if self._strengths.runs(at) else ""
+        return self._faces[entity]
+
+    def bent(self, fault: FaultMode, at: str, other: str, symptom: str, strength: float) -> float:
+        return self._strengths.bent(fault, at, self._stands_for(other), symptom, strength)
+
+    def at_most(self, at: str, other: str, symptom: str, strength: float) -> float:
+        return self._strengths.at_most(at, self._stands_for(other), symptom, strength)
+
+    def words(self, at: str) -> Evidence:
+        count = self._strengths.runs(at)
+        runs = "1 chaos run that" if count == 1 else f"{count} chaos runs that"
+        return Evidence(text=f"learned: {runs} disturbed {at} tell where else it shows", entity=at)
+
+    def _stands_for(self, entity: str) -> str:
+        if entity not in self._lasting:
+            self._lasting[entity] = lasting(entity, self._wiring, self._piece)
+        return self._lasting[entity]
+
+
+def near(known: Mapping[str, int], entities: Container[str]) -> dict[str, int]:
+    """What was learned without the paths from things that are not among these."""
+    return {key: count for key, count in known.items() if not is_path(key) or key.split(SEPARATOR)[2] in entities}
+
+
+def is_path(key: str) -> bool:
+    """Whether a count tells of a path, and so names things of this cluster."""
+    return key.startswith(PATHS)

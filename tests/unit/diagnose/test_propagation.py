@@ -1,0 +1,172 @@
+"""What runs of chaos teach of paths: counting, merging, and what it does to a diagnosis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diagnose import diagnose
+from diagnose.learning import Counts, about, merge, usable
+from diagnose.propagation import ANY, BELIEF, Raised, Strengths, face, increments, is_path, near, paths, raised
+from diagnose.wiring import Wiring
+from graph_schema.catalogue import load_catalogue
+from graph_schema.model import Diagnosis, Entity, Relation, Signal, Subgraph
+from graph_schema.ontology import load_ontology
+
+ONTOLOGY = load_ontology()
+CATALOGUE = load_catalogue(ontology=ONTOLOGY)
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ZERO, ONE_LEFT, IMAGE = "Workload.ScaledToZero", "Workload.ScaledDown", "Workload.ImageMissing"
+CART, PAY, FRONT = "Service/shop/cart", "Service/shop/pay", "Service/shop/front"
+
+
+def shop() -> Subgraph:
+    """front calls cart and pay, each a Deployment with two pods; cart has a ConfigMap of its own."""
+    entities: dict[str, Entity] = {}
+    relations: list[Relation] = []
+
+    def add(kind: str, name: str) -> str:
+        found = Entity(id=f"{kind}/shop/{name}", kind=kind, name=name, namespace="shop")
+        entities[found.id] = found
+        return found.id
+
+    for name in ("front", "cart", "pay"):
+        service, workload, revision = add("Service", name), add("Deployment", name), add("ReplicaSet", f"{name}-1")
+        relations.append(Relation(workload, revision, "OWNS"))
+        for number in (1, 2):
+            pod = add("Pod", f"{name}-1-{number}")
+            relations += [Relation(revision, pod, "OWNS"), Relation(service, pod, "SELECTS")]
+    config = add("ConfigMap", "cart-config")
+    relations += [Relation(f"Pod/shop/cart-1-{number}", config, "MOUNTS") for number in (1, 2)]
+    relations += [Relation(FRONT, callee, "CALLS") for callee in (CART, PAY)]
+    return Subgraph(entities, tuple(relations))
+
+
+PIECE = shop()
+
+
+def signal(entity: str, symptom: str, after_s: float = 0) -> Signal:
+    return Signal(
+        fingerprint=f"{symptom}@{entity}", entity=entity, symptom=symptom, name=symptom,
+        starts_at=T0 + timedelta(seconds=after_s),
+    )  # fmt: skip
+
+
+def learned(times: int, *found: Raised, fault: str = ZERO, entity: str = CART) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for _ in range(times):
+        total.update(increments(fault, entity, found))
+    return dict(total)
+
+
+def on(entity: str, symptom: str = "errors", after_s: float = 10) -> Raised:
+    return Raised(entity=entity, symptom=symptom, after_s=after_s)
+
+
+def test_others_feel_a_thing_at_the_only_service_before_it() -> None:
+    wiring = Wiring(PIECE, ONTOLOGY)
+    for entity in ("Deployment/shop/cart", "ConfigMap/shop/cart-config", CART):
+        assert face(entity, wiring, PIECE, ONTOLOGY) == CART
+    shared = Relation("Pod/shop/pay-1-1", "ConfigMap/shop/cart-config", "MOUNTS")
+    both = Subgraph(PIECE.entities, (*PIECE.relations, shared))
+    assert face("ConfigMap/shop/cart-config", Wiring(both, ONTOLOGY), both, ONTOLOGY) == "ConfigMap/shop/cart-config"
+
+
+def test_what_fired_before_a_run_was_not_raised_by_it_and_pods_count_as_their_workload() -> None:
+    found = raised(
+        [signal(FRONT, "errors", -5), signal("Pod/shop/cart-1-1", "not_ready", 30),
+         signal("Pod/shop/cart-1-2", "not_ready", 20), signal("Service/shop/gone", "errors", 1)],
+        PIECE, ONTOLOGY, T0,
+    )  # fmt: skip
+    assert found == [on("Deployment/shop/cart", "not_ready", 20)]
+
+
+def test_a_run_that_raised_nothing_teaches_nothing() -> None:
+    assert increments(ZERO, CART, []) == {}
+
+
+def test_paths_tell_how_often_and_how_late() -> None:
+    known = Counter(learned(2, on(FRONT), on(CART, "unavailable")))
+    known.update(learned(1, on(CART, "unavailable", 40)))
+    first, second = paths(known)
+    assert (first.entity, first.symptom, first.raised, first.runs, first.after_s) == (CART, "unavailable", 3, 3, 20)
+    assert (second.entity, second.raised, second.runs, second.after_s) == (FRONT, 2, 3, 10)
+
+
+def test_paths_are_accepted_and_forgotten_with_their_fault_and_stay_apart_from_other_things() -> None:
+    seen = {key: {"here": count} for key, count in learned(4, on(FRONT)).items()} | {f"cause|{IMAGE}": {"here": 3}}
+    accepted = merge(Counts(seen=seen), Counts(accepted=about(Counts(seen=seen), [ZERO])))
+    used = usable(accepted, "accepted")
+    assert used == learned(4, on(FRONT))
+    assert usable(merge(accepted, Counts(forgotten=about(accepted, [ZERO]))), "accepted") == {}
+    assert all(is_path(key) for key in used)
+    assert not is_path(f"cause|{IMAGE}")
+    assert near(used, {CART}) == used
+    assert near(used, {PAY}) == {}
+
+
+shares = st.floats(0, 1)
+runs = st.dictionaries(st.sampled_from([ZERO, ONE_LEFT, IMAGE]), st.tuples(st.integers(1, 20), st.integers(0, 20)))
+
+
+@given(runs, shares, st.sampled_from(sorted(CATALOGUE.faults)))
+def test_a_strength_lies_between_what_is_known_and_what_was_seen_and_under_its_bound(
+    given_: dict[str, tuple[int, int]], strength: float, name: str
+) -> None:
+    known: Counter[str] = Counter()
+    for fault, (hits, misses) in given_.items():
+        known.update(learned(hits, on(FRONT), fault=fault))
+        known.update(learned(misses, on(PAY), fault=fault))
+    strengths = Strengths(known, CATALOGUE)
+    bent = strengths.bent(CATALOGUE.faults[name], CART, FRONT, "errors", strength)
+    assert 0 <= bent <= strengths.at_most(CART, FRONT, "errors", strength) + 1e-9 <= 1 + 2e-9
+    seen = [hits / (hits + misses) for hits, misses in given_.values()]
+    assert min([strength, *seen]) - 1e-9 <= bent <= max([strength, *seen]) + 1e-9
+
+
+def test_runs_of_the_same_fault_count_whole_and_those_of_one_that_does_something_else_less() -> None:
+    strengths = Strengths(learned(7, on(FRONT)), CATALOGUE)
+    faults = CATALOGUE.faults
+    same = strengths.bent(faults[ZERO], CART, FRONT, "errors", 0.2)
+    assert abs(same - (BELIEF * 0.2 + 7) / (BELIEF + 7)) < 1e-9
+    assert 0.2 < strengths.bent(faults["Workload.Overload"], CART, FRONT, "errors", 0.2) < same
+    assert abs(strengths.bent(faults[ZERO], PAY, FRONT, "errors", 0.2) - 0.2) < 1e-9
+    assert not Strengths({}, CATALOGUE)
+    assert not Strengths(learned(3, on(FRONT), fault="Gone.Fault"), CATALOGUE)
+
+
+def asked(known: dict[str, int], *signals: Signal) -> Diagnosis:
+    return diagnose(PIECE, signals, CATALOGUE, ONTOLOGY, now=T0, strengths=Strengths(known, CATALOGUE))
+
+
+def probability(answer: Diagnosis, name: str) -> float:
+    return next(each.probability for each in answer.hypotheses if each.entity == f"Deployment/shop/{name}")
+
+
+def test_of_two_callees_the_one_is_blamed_that_runs_have_shown_to_raise_this_on_the_caller() -> None:
+    alerts = [signal(FRONT, "errors")]
+    before = asked({}, *alerts)
+    assert probability(before, "cart") == probability(before, "pay")
+    known = learned(8, on(FRONT), on(CART, "unavailable")) | learned(8, on(PAY, "unavailable"), entity=PAY)
+    after = asked(known, *alerts)
+    assert probability(after, "cart") > 1.5 * probability(after, "pay")
+    blamed = next(each for each in after.hypotheses if each.entity == "Deployment/shop/cart")
+    assert any("8 chaos runs" in each.text for each in blamed.evidence_for)
+
+
+def test_the_silence_of_what_never_complains_says_nothing() -> None:
+    alerts = [signal("Deployment/shop/cart", "replicas_mismatch")]
+    before, after = asked({}, *alerts), asked(learned(8, on("Deployment/shop/cart", "replicas_mismatch")), *alerts)
+
+    def silent(answer: Diagnosis) -> float:
+        blamed = next(each for each in answer.hypotheses if each.entity == "Deployment/shop/cart")
+        return sum(each.weight for each in blamed.evidence_against if each.entity == FRONT)
+
+    assert silent(before) < silent(after) <= 0
+
+
+def test_nothing_is_learned_of_any_symptom_but_by_its_own_name() -> None:
+    assert ANY not in CATALOGUE.symptoms
