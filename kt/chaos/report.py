@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from kt.chaos.findings import Finding, findings
 from kt.chaos.model import Run
-from kt.chaos.resilience import Score
+from kt.chaos.resilience import Score, Standing, standings
 from verify import plain
 from verify.stop_when import EXTENSION
 
@@ -85,8 +85,15 @@ def report_of(run: Run, journals: Mapping[str, Mapping[str, Any]]) -> RunReport:
     )
 
 
-def markdown(report: RunReport) -> str:
-    """For a pull request, a wiki, a mail. Charts are in the HTML only; here are their lowest and highest values."""
+Link = Callable[[Run], str]
+"""Where the page of a run is, seen from the page of all runs."""
+
+
+def markdown(report: RunReport, back: str = "") -> str:
+    """For a pull request, a wiki, a mail. Charts are in the HTML only; here are their lowest and highest values.
+
+    `back`: where the page of all runs is.
+    """
     lines = [f"# {_text(report.name)}: {report.outcome}", "", _text(report.why) or "No reason was given.", ""]
     lines += [f"- **{_text(what)}**: {_text(value)}" for what, value in report.about]
     lines += ["", "## Findings", ""]
@@ -108,11 +115,13 @@ def markdown(report: RunReport) -> str:
         lines += [_extremes(each) for each in report.charts]
     if report.description:
         lines += ["", "## The experiment", "", _text(report.description)]
+    if back:
+        lines += ["", f"[All runs]({back})"]
     return "\n".join(lines) + "\n"
 
 
-def overview(runs: Sequence[Run], scored: Sequence[Score], now: datetime) -> str:
-    """All runs in one page of Markdown: how well each service stands, what was found."""
+def overview(runs: Sequence[Run], scored: Sequence[Score], now: datetime, link: Link | None = None) -> str:
+    """All runs in one page of Markdown: how well each service stands, what was found; with `link`, each run's page."""
     lines = [f"# Chaos, as of {now:%Y-%m-%d %H:%M} UTC", "", "## Resilience", ""]
     if scored:
         lines += ["| service | score | trend | attacks | held | last |", "|---|---|---|---|---|---|"]
@@ -128,9 +137,22 @@ def overview(runs: Sequence[Run], scored: Sequence[Score], now: datetime) -> str
     lines += [f"- {run.claimed_at:%Y-%m-%d} {_text(run.what.name)} (`{run.id}`): {_text(run.why)}" for run in bad] or [
         "None."
     ]
+    if link:
+        lines += ["", "## Runs", "", "| due | run | outcome | resilience after it |", "|---|---|---|---|"]
+        left = standings(runs)
+        lines += [
+            f"| {run.due_at:%Y-%m-%d %H:%M} | [{_cell(run.what.name)}]({link(run)}) | {run.outcome or run.phase} "
+            f"| {_cell(stood(left.get(run.id, ())))} |"
+            for run in runs
+        ]
     counts = {outcome: sum(run.outcome == outcome for run in runs) for outcome in sorted({run.outcome for run in runs})}
     told = ", ".join(f"{count} {outcome or 'not ended'}" for outcome, count in counts.items())
     return "\n".join([*lines, "", f"{len(runs)} runs: {told or 'none'}.", ""])
+
+
+def stood(left: Iterable[Standing]) -> str:
+    """Where a run left the services that it attacked, in words."""
+    return ", ".join(f"{each.service} {each.score:.0f} ({each.change:+.0f})" for each in left)
 
 
 def _about(run: Run, experiment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

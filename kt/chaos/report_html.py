@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from html import escape
 
 from kt.chaos.model import Run
-from kt.chaos.report import Chart, RunReport
-from kt.chaos.resilience import Score
+from kt.chaos.report import Chart, Link, RunReport, stood
+from kt.chaos.resilience import Score, standings
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 140, 56, 22
 COLOURS = {"held": "#1a7f37", "regressed": "#cf222e"}
@@ -21,8 +21,8 @@ figure{margin:1rem 0}figcaption{color:#59636e;font-size:.9rem}.finding{border-le
 """
 
 
-def page(report: RunReport) -> str:
-    """The report of one run."""
+def page(report: RunReport, back: str = "") -> str:
+    """The report of one run. `back`: where the page of all runs is."""
     about = "".join(f"<dt>{escape(what)}</dt><dd>{escape(value)}</dd>" for what, value in report.about)
     found = "".join(
         f'<p class="finding"><b>{escape(each.kind)}</b>: {escape(each.text)}</p>' for each in report.findings
@@ -43,12 +43,13 @@ def page(report: RunReport) -> str:
         f"<h2>Findings</h2>{found or '<p>None.</p>'}"
         f"<h2>Measured</h2>{charts or '<p>Prometheus recorded nothing of it.</p>'}"
         f"<h2>What was done</h2><p>Steady state before: {escape(report.steady_before)}; after: "
-        f"{escape(report.steady_after)}.</p><table>{head}{rows}</table>",
+        f"{escape(report.steady_after)}.</p><table>{head}{rows}</table>"
+        + (f'<p><a href="{escape(back)}">All runs</a></p>' if back else ""),
     )
 
 
-def overview(runs: Sequence[Run], scored: Sequence[Score], now: datetime) -> str:
-    """All runs: scores with their course, findings."""
+def overview(runs: Sequence[Run], scored: Sequence[Score], now: datetime, link: Link | None = None) -> str:
+    """All runs: scores with their course, findings; with `link`, each run's page."""
     rows = "".join(
         f"<tr><td>{escape(each.service)}</td><td>{each.score:.0f}</td>"
         f"<td>{each.trend} ({each.score - each.before:+.0f})</td><td>{each.held} of {each.attacks}</td></tr>"
@@ -74,8 +75,19 @@ def overview(runs: Sequence[Run], scored: Sequence[Score], now: datetime) -> str
     return _page(
         "Chaos",
         f"<h1>Chaos, as of {now:%Y-%m-%d %H:%M} UTC</h1><h2>Resilience</h2>{table}{course}"
-        f"<h2>Findings</h2>{found or '<p>None.</p>'}<p>{len(runs)} runs.</p>",
+        f"<h2>Findings</h2>{found or '<p>None.</p>'}<p>{len(runs)} runs.</p>{_listed(runs, link) if link else ''}",
     )
+
+
+def _listed(runs: Sequence[Run], link: Link) -> str:
+    left = standings(runs)
+    rows = "".join(
+        f'<tr><td>{run.due_at:%Y-%m-%d %H:%M}</td><td><a href="{escape(link(run))}">{escape(run.what.name)}</a></td>'
+        f"<td>{escape(run.outcome or run.phase)}</td><td>{escape(stood(left.get(run.id, ())))}</td></tr>"
+        for run in runs
+    )
+    head = "<tr><th>due</th><th>run</th><th>outcome</th><th>resilience after it</th></tr>"
+    return f"<h2>Runs</h2><table>{head}{rows}</table>"
 
 
 def chart(data: Chart, *, top: float | None = None) -> str:

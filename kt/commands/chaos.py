@@ -17,7 +17,7 @@ from kt.chaos.model import Run, Schedule, What
 from kt.chaos.store import ChaosStore, NameTaken
 from kt.commands import chaos_words as words
 from kt.commands.chaos_approve import approve
-from kt.commands.chaos_report import report
+from kt.commands.chaos_report import MOST_RUNS, report
 from kt.commands.chaos_templates import templates
 from kt.incident.log import VersionConflict
 from kt.settings import Settings, load
@@ -235,16 +235,26 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable answer.")
 @click.pass_obj
 def history(config: Path | None, schedule: str | None, limit: int, as_json: bool) -> None:
-    """One line for each run, the latest first, also for those that were refused or missed, with why."""
+    """One line for each run, the latest first, also for those that were refused or missed, with why.
+
+    Behind a run that showed something: the resilience of what it attacked, after it. Below: every service's, with its
+    trend. `kt chaos report -o FOLDER` writes the same as linked pages.
+    """
+    from kt.chaos.resilience import scores, standings
+
     store = _store(load(config, os.environ))
     found = store.runs(schedule=_schedule(store, schedule).id if schedule else None, limit=limit)
+    every = store.runs(limit=MOST_RUNS)
+    left = standings(every)
     if as_json:
-        words.print_json([words.plain_run(each) for each in found])
+        words.print_json([words.plain_run(each) | {"resilience": left.get(each.id, ())} for each in found])
         return
     if not found:
         click.echo("No run yet.")
     for each in found:
-        click.echo(words.run_line(each))
+        click.echo(words.run_line(each, left.get(each.id, ())))
+    attacked = {target for each in found for target in each.targets}
+    words.resilience(each for each in scores(every, datetime.now(UTC)) if each.service in attacked)
 
 
 @chaos.command("show")

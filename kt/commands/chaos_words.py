@@ -11,6 +11,8 @@ import click
 import msgspec
 
 from kt.chaos.model import Run, Schedule, What
+from kt.chaos.report import stood
+from kt.chaos.resilience import Score, Standing
 from verify.progress import Step
 
 COLOURS = {
@@ -26,6 +28,10 @@ COLOURS = {
 }
 """Green: it held. Red: a weakness was found. Yellow: nothing was shown. Cyan: it is on. Magenta: it is being undone."""
 MARKS = {"succeeded": ("✓", "green"), "failed": ("✗", "red")}
+TRENDS = {"better": "green", "steady": None, "worse": "red"}
+BARS = "▁▂▃▄▅▆▇█"
+COURSE = 30
+"""Attacks whose scores are drawn."""
 LONGEST = 160
 
 
@@ -110,10 +116,29 @@ def show_schedule(one: Schedule, runs: Iterable[Run]) -> None:
         click.echo(f"  {run_line(each)}")
 
 
-def run_line(one: Run) -> str:
+def run_line(one: Run, left: Iterable[Standing] = ()) -> str:
+    """`left`: where it left the services that it attacked."""
     many = f" ×{one.covers}" if one.covers > 1 else ""
-    line = f"{one.id}  {one.due_at:%Y-%m-%d %H:%M}  {_state(one)}{many}  {one.what.name}"
+    after = stood(left)
+    name_ = f"{one.what.name}  {after}" if after else one.what.name
+    line = f"{one.id}  {one.due_at:%Y-%m-%d %H:%M}  {_state(one)}{many}  {name_}"
     return f"{line}: {_short(one.why)}" if one.why else line
+
+
+def resilience(scores: Iterable[Score]) -> None:
+    """One line for each service: its score, where it is going, how it got there."""
+    shown = list(scores)
+    if not shown:
+        return
+    click.secho("\nResilience, 0 to 100", bold=True)
+    width = max(len(each.service) for each in shown)
+    for each in shown:
+        course = "".join(BARS[min(int(score / 100 * len(BARS)), len(BARS) - 1)] for _, score in each.history[-COURSE:])
+        trend = click.style(f"{each.trend:<6}", fg=TRENDS[each.trend])
+        click.echo(
+            f"{each.service:<{width}}  {each.score:3.0f}  {trend} {each.score - each.before:+4.0f} in 30 days  "
+            f"held {each.held} of {each.attacks}  {course}"
+        )
 
 
 def verdict(one: Run) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +19,9 @@ from kt.chaos import report as plain_report
 from kt.chaos import report_html
 from kt.chaos.findings import findings
 from kt.chaos.model import Run, What
-from kt.chaos.resilience import scores, withstood
+from kt.chaos.resilience import scores, standings, withstood
+from kt.cli import cli
+from kt.stores.sqlite_chaos import SqliteChaosStore
 from verify.plain import Plain
 from verify.targets import targets
 
@@ -156,3 +161,56 @@ def test_what_an_experiment_is_about_comes_from_its_actions(arguments: dict[str,
     assert targets(experiment, {}, {}) == found
     named = experiment | {"extensions": [{"name": "kt", "targets": ["Deployment/shop/own"]}]}
     assert targets(named, {}, {}) == ("shop/own",)
+
+
+def test_each_run_is_told_with_the_resilience_that_it_left() -> None:
+    runs = [run("held", 40, id="a"), run("regressed", 1, id="b"), run("inconclusive", 0, id="c")]
+    left = standings(runs)
+    assert sorted(left) == ["a", "b"]
+    (first,), (second,) = left["a"], left["b"]
+    assert (first.score, first.change, first.trend) == (66.7, 16.7, "better")
+    assert second.change < 0
+    assert second.trend == "worse"
+    (score,) = scores(runs, NOW)
+    assert [each for _, each in score.history] == [first.score, second.score]
+
+
+@given(attacks)
+def test_the_score_is_that_of_a_sum_over_all_attacks(given_: list[Any]) -> None:
+    runs = [run(outcome, days, id=str(number)) for number, (outcome, days) in enumerate(given_)]
+    weights = [(2 ** -(days / 30), outcome == "held") for outcome, days in given_]
+    held, whole = sum(weight for weight, stood in weights if stood), sum(weight for weight, _ in weights)
+    (score,) = scores(runs, NOW)
+    assert score.score == pytest.approx(100 * (1 + held) / (2 + whole), abs=0.06)
+
+
+@pytest.mark.parametrize(("form", "ending"), [("html", "html"), ("markdown", "md")])
+def test_pages_of_all_runs_lead_to_each_and_back(tmp_path: Path, form: str, ending: str) -> None:
+    store = SqliteChaosStore(tmp_path / "kt.db")
+    for id_, outcome in (("one", "held"), ("two", "regressed")):
+        store.commit(run(outcome, id=id_))
+        store.keep(id_, "run", journals()["run"])
+    environment, folder = {"KT_DATA_DIR": str(tmp_path), "NO_COLOR": "1"}, tmp_path / "pages"
+    asked = ["chaos", "report", "--format", form, "-o", str(folder)]
+    answer = CliRunner().invoke(cli, asked, env=environment, catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    index = (folder / f"index.{ending}").read_text()
+    for id_ in ("one", "two"):
+        assert f"runs/{id_}.{ending}" in index
+        assert f"../index.{ending}" in (folder / "runs" / f"{id_}.{ending}").read_text()
+    assert "shop/cart 67 (+17)" in index
+    refused = CliRunner().invoke(cli, ["chaos", "report", "one", "-o", str(folder)], env=environment)
+    assert (refused.exit_code, "folder" in refused.output) == (2, True)
+
+
+def test_the_history_has_the_score_of_each_service_and_where_it_is_going(tmp_path: Path) -> None:
+    store = SqliteChaosStore(tmp_path / "kt.db")
+    now = datetime.now(UTC)
+    for id_, outcome, at in (("one", "held", now - timedelta(days=2)), ("two", "held", now - timedelta(days=1))):
+        store.commit(run(outcome, id=id_, started_at=at, due_at=at, claimed_at=at))
+    environment = {"KT_DATA_DIR": str(tmp_path), "NO_COLOR": "1"}
+    answer = CliRunner().invoke(cli, ["chaos", "history"], env=environment, catch_exceptions=False)
+    assert "shop/cart 67 (+17)" in answer.output
+    assert re.search(r"shop/cart +7\d  better +\+2\d in 30 days  held 2 of 2  [▁-█]{2}\n", answer.output)
+    told = json.loads(CliRunner().invoke(cli, ["chaos", "history", "--json"], env=environment).output)
+    assert [each["resilience"][0]["trend"] for each in told] == ["better", "better"]
