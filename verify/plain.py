@@ -23,6 +23,10 @@ NAMESPACE_ARGUMENTS = ("ns", "namespace", "namespaces")
 DEFAULT_NAMESPACE = "default"
 """Where an action of chaostoolkit-kubernetes acts when it names none."""
 CLUSTER_WIDE = ("chaosk8s.node.", "chaosk8s.chaosmesh.")
+ON_THE_MACHINE = frozenset(
+    {"expire_certificate", "fail_dns", "fill_volume", "freeze_process", "replace_file", "slow_api_server"}
+)
+"""Actions of `verify.actions` that disturb the machine where the experiment runs."""
 CLUSTER_KINDS = ("Node", "Namespace", "PersistentVolume")
 """As the `kind` that an action changes: what belongs to no namespace."""
 
@@ -191,7 +195,8 @@ def scope(experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: 
             [arguments[key] for key in NAMESPACE_ARGUMENTS if arguments.get(key)] if isinstance(arguments, dict) else []
         )
         on = arguments.get("kind") if isinstance(arguments, dict) else None
-        if module.startswith(CLUSTER_WIDE) or on in CLUSTER_KINDS:
+        here = module.startswith("verify.actions") and provider.get("func") in ON_THE_MACHINE
+        if module.startswith(CLUSTER_WIDE) or on in CLUSTER_KINDS or here:
             cluster_wide.append(name)
         elif module.startswith("chaosk8s.") and not given:
             given = [DEFAULT_NAMESPACE]

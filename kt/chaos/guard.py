@@ -74,7 +74,8 @@ def _out_of_bounds(runtime: Runtime, run: Run, experiment: plain.Experiment) -> 
     environ = plain.surroundings(runtime.experiment_environment())
     scope = plain.scope(experiment, plain.variables(run.what.variables), environ)
     if scope.cluster_wide and not runtime.settings.chaos.cluster_wide:
-        return f"“{scope.cluster_wide[0]}” acts on nodes, which belong to no namespace (chaos.cluster_wide allows it)"
+        what = f"“{scope.cluster_wide[0]}” acts on nodes or on the machine that runs it"
+        return f"{what}, which belong to no namespace (chaos.cluster_wide allows it)"
     if scope.unknown:
         return f"“{scope.unknown[0]}” names its namespace only once it runs; whether it is opted in cannot be known"
     if not scope.namespaces:

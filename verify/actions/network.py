@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
+import socket
+import struct
 import threading
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from verify.actions.changing import failed
@@ -14,6 +19,7 @@ from verify.kubernetes import Api, Refused, path_of
 __all__ = ["cut_traffic", "restore_traffic", "start_proxy", "stop_proxy"]
 MARK = "kt.io/chaos"
 LONGEST_CHUNK = 65536
+ERROR = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def cut_traffic(
@@ -61,13 +67,18 @@ _proxies: dict[int, _Proxy] = {}
 
 
 def start_proxy(
-    port: int, to_host: str, to_port: int, delay_ms: float = 0.0, jitter_ms: float = 0.0, drop: float = 0.0
-) -> dict[str, Any]:
+    port: int, to_host: str, to_port: int, delay_ms: float = 0.0, jitter_ms: float = 0.0, drop: float = 0.0,
+    reset: float = 0.0, error: float = 0.0, seconds: float = 0.0,
+) -> dict[str, Any]:  # fmt: skip
     """Pass TCP connections to localhost:`port` on, each chunk from the client `delay_ms` ± `jitter_ms` late.
 
-    `drop`: share of connections that are closed at once. Port 0: any that is free. It lives as long as the run.
+    `drop`, `reset`, `error`: shares of connections that are closed at once, cut (RST), or answered with HTTP 503.
+    `seconds`: after so long all is passed on unharmed (0: never). Port 0: any free one. It lives as long as the run.
     """
-    proxy = _Proxy(to_host, to_port, delay_ms / 1000, jitter_ms / 1000, drop)
+    shares = {"drop": drop, "reset": reset, "error": error}
+    if any(each < 0 for each in shares.values()) or sum(shares.values()) > 1:
+        raise failed(f"drop, reset and error are {drop}, {reset}, {error}; expected are shares of 1 at most together")
+    proxy = _Proxy(to_host, to_port, delay_ms / 1000, jitter_ms / 1000, shares, seconds)
     bound = proxy.start(port)
     _proxies[bound] = proxy
     return {"port": bound}
@@ -84,8 +95,11 @@ def stop_proxy(port: int) -> bool:
 class _Proxy:
     """One listening socket with an event loop in a thread of its own."""
 
-    def __init__(self, host: str, port: int, delay_s: float, jitter_s: float, drop: float) -> None:
-        self._target, self._delay_s, self._jitter_s, self._drop = (host, port), delay_s, jitter_s, drop
+    def __init__(
+        self, host: str, port: int, delay_s: float, jitter_s: float, shares: Mapping[str, float], seconds: float
+    ) -> None:
+        self._target, self._delay_s, self._jitter_s, self._shares = (host, port), delay_s, jitter_s, shares
+        self._until = time.monotonic() + seconds if seconds > 0 else math.inf
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chaos proxy", daemon=True)
         self._random = random.Random()  # noqa: S311 - delays are no secret
@@ -116,7 +130,16 @@ class _Proxy:
 
     async def _serve(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         with contextlib.closing(back):
-            if self._random.random() < self._drop:
+            fate = self._fate()
+            if fate == "reset":
+                # Closed with data in the kernel thrown away, which the other side sees as a reset.
+                back.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                back.transport.abort()
+            elif fate == "error":
+                await near.read(LONGEST_CHUNK)
+                back.write(ERROR)
+                await back.drain()
+            if fate != "pass":
                 return
             try:
                 far, onward = await asyncio.open_connection(*self._target)
@@ -125,10 +148,23 @@ class _Proxy:
             with contextlib.closing(onward):
                 await asyncio.gather(self._pump(near, onward, late=True), self._pump(far, back, late=False))
 
+    def _fate(self) -> str:
+        """What becomes of a connection: pass, drop, reset or error."""
+        drawn = self._random.random()
+        for fate, share in self._shares.items() if self._on else ():
+            if drawn < share:
+                return fate
+            drawn -= share
+        return "pass"
+
+    @property
+    def _on(self) -> bool:
+        return time.monotonic() < self._until
+
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, late: bool) -> None:
         with contextlib.suppress(OSError):
             while chunk := await source.read(LONGEST_CHUNK):
-                if late:
+                if late and self._on:
                     await asyncio.sleep(max(0.0, self._random.uniform(-1, 1) * self._jitter_s + self._delay_s))
                 sink.write(chunk)
                 await sink.drain()

@@ -45,8 +45,8 @@ def run(id_: str = "r", **more: Any) -> Run:
     return msgspec.structs.replace(Run(id=id_, what=what, due_at=NOW, claimed_at=NOW), **more)
 
 
-def acting(module: str, **arguments: Any) -> dict[str, Any]:
-    provider = {"type": "python", "module": module, "func": "f", "arguments": arguments}
+def acting(module: str, func: str = "f", **arguments: Any) -> dict[str, Any]:
+    provider = {"type": "python", "module": module, "func": func, "arguments": arguments}
     return {"method": [{"type": "action", "name": "act", "provider": provider}]}
 
 
@@ -104,8 +104,12 @@ def test_what_cannot_be_checked_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "on_nodes",
-    [acting("chaosk8s.node.actions"), acting("verify.actions", kind="Node", namespace="", name="kt-node-1")],
-    ids=["chaosk8s", "own"],
+    [
+        acting("chaosk8s.node.actions"),
+        acting("verify.actions", kind="Node", namespace="", name="kt-node-1"),
+        acting("verify.actions", "freeze_process", name="kubelet", program="kubelet"),
+    ],
+    ids=["chaosk8s", "own", "this machine"],
 )
 def test_nodes_need_a_permission_of_their_own(tmp_path: Path, on_nodes: dict[str, Any]) -> None:
     assert "chaos.cluster_wide" in guard.objection(runtime(tmp_path), run(), on_nodes)

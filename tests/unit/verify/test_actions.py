@@ -7,6 +7,8 @@ import json
 import math
 import socket
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,3 +95,22 @@ def test_actions_are_found_by_the_names_that_experiments_use() -> None:
     assert json.dumps(sorted(actions.__all__)) == json.dumps(actions.__all__)
     assert all(callable(getattr(actions, name)) for name in actions.__all__)
     assert all(callable(getattr(probes, name)) for name in probes.__all__)
+
+
+def test_a_proxy_cuts_or_fails_connections_and_after_its_time_passes_all(shop: tuple[type[Shop], int]) -> None:
+    handler, port = shop
+    through = actions.start_proxy(0, "127.0.0.1", port, error=1.0)["port"]
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        urllib.request.urlopen(f"http://127.0.0.1:{through}/")
+    actions.stop_proxy(through)
+    through = actions.start_proxy(0, "127.0.0.1", port, reset=1.0)["port"]
+    with socket.create_connection(("127.0.0.1", through)) as client, pytest.raises(ConnectionResetError):
+        client.recv(1)
+    actions.stop_proxy(through)
+    assert handler.asked == 0
+    through = actions.start_proxy(0, "127.0.0.1", port, drop=1.0, seconds=1e-9)["port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{through}/") as answer:
+        assert answer.status == 200
+    actions.stop_proxy(through)
+    with pytest.raises(ActivityFailed, match="shares"):
+        actions.start_proxy(0, "127.0.0.1", port, drop=0.6, reset=0.6)
