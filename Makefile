@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-learning bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -57,6 +57,14 @@ bench-overhead: $(STAMP)
 # Ten minutes: is the diagnosis of later incidents better for what was confirmed before?
 bench-learning: $(STAMP)
 	$(BIN)/python -m bench.learning
+
+# Ten minutes: is the diagnosis of later incidents better for runs of chaos before?
+bench-runs: $(STAMP)
+	$(BIN)/python -m bench.runs
+
+# What verification costs for each incident, and KT's share of the CPU during a chaos run.
+bench-verification: $(STAMP)
+	$(BIN)/python -m bench.verification
 
 # How soon an aborted run of chaos is undone.
 bench-abort: $(STAMP)

@@ -74,24 +74,29 @@ def once(options: argparse.Namespace) -> dict[str, float]:
         settings = load(None, environment)
         commands = ["serve", "worker", "beat"] if options.broker else ["serve --embedded"]
         for command in commands:
-            _start(ending, folder, command.split(), environment)
-        url = _url(folder)
+            start(ending, folder, command.split(), environment)
+        url = url_of(folder)
         twin.notify(url, None)
-        _wait_for_all(settings)
+        wait_for_all(settings)
         twin.inject("bad-rollout")
         written = _first_write(twin)
         return _steps(settings, twin.posted, written)
 
 
-def _start(ending: contextlib.ExitStack, folder: Path, command: list[str], environment: dict[str, str]) -> None:
+def start(
+    ending: contextlib.ExitStack, folder: Path, command: list[str], environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """A command of KT as a process that ends with the stack."""
     output = ending.enter_context((folder / f"{command[0]}.log").open("wb"))
     line = [sys.executable, "-c", "from kt.cli import main; main()", *command]
     process = subprocess.Popen(line, env=environment, stdout=output, stderr=output)
     ending.callback(process.wait)
     ending.callback(process.terminate)
+    return process
 
 
-def _url(folder: Path) -> str:
+def url_of(folder: Path) -> str:
+    """The webhook of the web process that writes its log there."""
     log = folder / "serve.log"
     until(lambda: "/webhook" in log.read_text(), "KT listens", 0.05)
     found = re.search(r"http://\S+/webhook/alertmanager", log.read_text())
@@ -99,7 +104,7 @@ def _url(folder: Path) -> str:
     return found[0]
 
 
-def _wait_for_all(settings: Settings) -> None:
+def wait_for_all(settings: Settings) -> None:
     """The cluster is in the graph and a worker takes tasks."""
     with contextlib.closing(open_graph(settings, load_ontology())) as graph:
         until(lambda: bool(graph.get(["Deployment/shop/cart"])), "the cluster is followed", 0.1)
