@@ -221,14 +221,14 @@ def greeted(folder: Path) -> str:
 def test_clients_refuse_an_expired_certificate_until_it_is_put_back(secured: Path) -> None:
     assert "localhost" in greeted(secured)
     before = (secured / "tls.pem").read_text()
-    at = [str(secured / name) for name in ("tls.pem", "key.pem", "ca.pem", "ca.key")]
-    actions.expire_certificate("tls", *at)
+    served, key, ca, ca_key = (str(secured / name) for name in ("tls.pem", "key.pem", "ca.pem", "ca.key"))
+    actions.expire_certificate("tls", served, key, ca, ca_key)
     assert greeted(secured) == "certificate has expired"
     actions.restore_here("tls")
     assert (secured / "tls.pem").read_text() == before
     assert "localhost" in greeted(secured)
     with pytest.raises(ActivityFailed, match="openssl"):
-        actions.expire_certificate("tls", str(secured / "none"), *at[1:])
+        actions.expire_certificate("tls", str(secured / "none"), key, ca, ca_key)
 
 
 def took(work: Callable[[], Any]) -> float:
