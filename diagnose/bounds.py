@@ -63,7 +63,7 @@ class Bounds:
                 weight = max(weight, strongest)
             if weight > 0:
                 if at and weighing.shown:
-                    weight = weighing.shown.at_most(at, *key, weight)
+                    weight = weighing.shown.bent(at, *key, weight)
                 weights[key] = weight * weighing.seen.by_key[key].confidence
         weighing.carry_on(weights, None)
         gains = {

@@ -96,10 +96,12 @@ def consider(
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     wiring = Wiring(piece, ontology)
+    paths = Paths(piece, ontology, wiring, settings.hops, len(seen.units))
+    sick = [unit.key for unit in seen.units]
     weighing = Weighing(
-        piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules,
-        paths=Paths(piece, ontology, wiring, settings.hops, len(seen.units)), changes=_changes(piece, wiring),
-        shown=Shown(strengths, wiring, piece, ontology) if strengths else None,
+        piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules, paths=paths,
+        changes=_changes(piece, wiring),
+        shown=Shown(strengths, wiring, piece, ontology, paths, sick) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), seen.units, settings)
     unexplained = tuple(

@@ -14,19 +14,25 @@ is there that others feel it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 
-from diagnose.wiring import Wiring
-from graph_schema.catalogue import Catalogue, FaultMode
+from diagnose.paths import Paths
+from diagnose.wiring import SELF, Wiring
+from graph_schema.catalogue import Catalogue
 from graph_schema.model import Evidence, Signal, Subgraph
 from graph_schema.ontology import Ontology
 
 ANY = "any"
 BELIEF = 3.0
-"""How many runs the strength of a path by the ontology weighs as much as. Chosen on tuning sites of bench/runs.py."""
+"""How many times that something was raised the ontology weighs as much as."""
+MOST = 3.0
+"""No strength is moved by more than this factor, up or down."""
+MOST_SURE = 0.97
+OWN = 0.45
+"""As in scoring: from this strength on a symptom is the entity's own."""
 PATHS = ("disturbed|", "raised|", "delay|")
 SEPARATOR = "|"
 PASSING = frozenset({"Pod", "ReplicaSet", "Revision"})
@@ -152,11 +158,11 @@ def paths(known: Mapping[str, int]) -> list[Path]:
 
 
 class Strengths:
-    """How surely sickness of one thing shows on another, as runs have shown it. Empty when nothing is known."""
+    """How often sickness of one thing showed on another, as runs have shown it. Empty when nothing is known."""
 
     def __init__(self, known: Mapping[str, int], catalogue: Catalogue) -> None:
         self._runs: dict[str, dict[str, int]] = defaultdict(dict)
-        self._raised: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
+        self._raised: dict[tuple[str, str, str], int] = defaultdict(int)
         for key, count in known.items():
             what, fault, *rest = key.split(SEPARATOR)
             if fault not in catalogue.faults:
@@ -164,9 +170,8 @@ class Strengths:
             if what == "disturbed" and len(rest) == 1:
                 self._runs[rest[0]][fault] = count
             elif what == "raised" and len(rest) == 3:
-                self._raised[rest[0], rest[1], rest[2]][fault] = count
-        self._catalogue = catalogue
-        self._alike: dict[tuple[str, str], float] = {}
+                self._raised[rest[0], rest[1], rest[2]] += count
+        self._effects = {name: fault.effects for name, fault in catalogue.faults.items()}
 
     def __bool__(self) -> bool:
         return bool(self._runs)
@@ -175,40 +180,51 @@ class Strengths:
         """How many runs have disturbed it."""
         return sum(self._runs.get(entity, {}).values())
 
-    def bent(self, fault: FaultMode, entity: str, other: str, symptom: str, strength: float) -> float:
-        """How surely this fault of `entity` shows this symptom on `other`: `strength` until runs say otherwise.
+    def raised(self, entity: str, other: str, symptom: str) -> int:
+        """How many of them raised this symptom on the other one."""
+        return self._raised.get((entity, other, symptom), 0)
 
-        Posterior mean of a Beta distribution: (k·strength + hits) / (k + runs). A run by another fault counts as much
-        as that fault does the same (the smaller over the larger of their effects, summed: Ruzicka similarity).
-        """
-        runs = self._runs.get(entity, {})
-        hits = self._raised.get((entity, other, symptom), {})
-        whole = sum(self._similar(fault, name) * count for name, count in runs.items())
-        seen = sum(self._similar(fault, name) * count for name, count in hits.items())
-        return (BELIEF * strength + min(seen, whole)) / (BELIEF + whole)
-
-    def at_most(self, entity: str, other: str, symptom: str, strength: float) -> float:
-        """No less than `bent` for any fault, when the ontology says at most `strength`."""
-        hits = sum(self._raised.get((entity, other, symptom), {}).values())
-        return (BELIEF * strength + hits) / (BELIEF + hits)
-
-    def _similar(self, fault: FaultMode, other: str) -> float:
-        if (fault.name, other) not in self._alike:
-            one, two = fault.effects, self._catalogue.faults[other].effects
-            modes = {*one, *two}
-            most = sum(max(one.get(mode, 0.0), two.get(mode, 0.0)) for mode in modes)
-            least = sum(min(one.get(mode, 0.0), two.get(mode, 0.0)) for mode in modes)
-            self._alike[fault.name, other] = 1.0 if fault.name == other else least / most if most else 0.0
-        return self._alike[fault.name, other]
+    def expected(self, entity: str, ways: Mapping[str, float]) -> float:
+        """How many of them should have, by the ontology. `ways`: mode of the entity → how strongly it shows there."""
+        return sum(
+            count * max((ways.get(mode, 0.0) * share for mode, share in self._effects[fault].items()), default=0.0)
+            for fault, count in self._runs.get(entity, {}).items()
+        )
 
 
 class Shown:
-    """`Strengths` for one piece of the graph: what stands for each thing there."""
+    """`Strengths` for one incident: by how much more, or less, than the ontology says a thing shows on what is sick.
 
-    def __init__(self, strengths: Strengths, wiring: Wiring, piece: Subgraph, ontology: Ontology) -> None:
+    Of an entity A and a symptom on B, with h of the runs having raised it and e being expected to, the factor on the
+    strength is (K + h) / (K + r·e): the mean of a Gamma distribution over the rate of what is raised against what is
+    expected, K being BELIEF (Gelman et al., Bayesian Data Analysis, 2.6). r is that rate over all ways to what is sick
+    in this incident, so that things that runs have disturbed are on the whole no likelier causes than others.
+    """
+
+    def __init__(
+        self, strengths: Strengths, wiring: Wiring, piece: Subgraph, ontology: Ontology, paths: Paths,
+        sick: Collection[tuple[str, str]],
+    ) -> None:  # fmt: skip
+        """`sick`: (entity, symptom) of all that is seen."""
         self._strengths, self._wiring, self._piece, self._ontology = strengths, wiring, piece, ontology
         self._faces: dict[str, str] = {}
         self._lasting: dict[str, str] = {}
+        counted: dict[tuple[str, str, str], tuple[int, float]] = {}
+        for other, symptom in sick:
+            ways: dict[str, dict[str, float]] = defaultdict(dict)
+            for (entity, mode), reach in paths.to(other, symptom).items():
+                if strengths.runs(entity):
+                    ways[entity][mode] = reach.strength
+            for entity, by_mode in ways.items():
+                if by_mode.get(SELF, 0.0) < OWN:
+                    hits = strengths.raised(entity, self._stands_for(other), symptom)
+                    counted[entity, other, symptom] = hits, strengths.expected(entity, by_mode)
+        hits_, expected = sum(hits for hits, _ in counted.values()), sum(each for _, each in counted.values())
+        rate = (BELIEF + hits_) / (BELIEF + expected)
+        self._factors = {
+            key: min(MOST, max(1 / MOST, (BELIEF + hits) / (BELIEF + rate * each)))
+            for key, (hits, each) in counted.items()
+        }
 
     def disturbed(self, entity: str) -> str:
         """The thing by which runs have disturbed what this one would disturb; empty: none has."""
@@ -217,11 +233,14 @@ class Shown:
             self._faces[entity] = at if self._strengths.runs(at) else ""
         return self._faces[entity]
 
-    def bent(self, fault: FaultMode, at: str, other: str, symptom: str, strength: float) -> float:
-        return self._strengths.bent(fault, at, self._stands_for(other), symptom, strength)
+    def bent(self, at: str, other: str, symptom: str, strength: float) -> float:
+        """How surely what disturbs `at` shows on something else, `strength` being what the ontology says."""
+        return min(max(MOST_SURE, strength), strength * self._factors.get((at, other, symptom), 1.0))
 
-    def at_most(self, at: str, other: str, symptom: str, strength: float) -> float:
-        return self._strengths.at_most(at, self._stands_for(other), symptom, strength)
+    def heard(self, at: str, other: str, usual: float) -> float:
+        """How surely it would be heard of when another thing is sick with it: `usual`, or less where runs say so."""
+        runs, hits = self._strengths.runs(at), self._strengths.raised(at, self._stands_for(other), ANY)
+        return min(usual, (BELIEF * usual + hits) / (BELIEF + runs))
 
     def words(self, at: str) -> Evidence:
         count = self._strengths.runs(at)

@@ -120,7 +120,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 if way is None or weight <= 0:
                     continue
                 if at and self.shown and not is_own:
-                    weight = self.shown.bent(fault, at, *key, weight)
+                    weight = self.shown.bent(at, *key, weight)
                 weights[key], ways[key] = weight * known[key].confidence, way
                 if is_own:
                     own.add(key)

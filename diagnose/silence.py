@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 from diagnose.paths import ASKED
-from diagnose.propagation import ANY
 from diagnose.score import Scored, Weighing, Where
 from graph_schema.catalogue import FaultMode
 from graph_schema.model import Entity, Evidence
@@ -14,8 +13,6 @@ from graph_schema.model import Entity, Evidence
 NODE = "Node"
 AKIN = 0.7
 """How far a symptom of the same class stands for a sure one."""
-SEEN = 0.97
-"""No more surely than this is anything seen that is there."""
 COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 
@@ -57,9 +54,9 @@ class Silence:
             if entity in faces:
                 # Its own face is silent only when nothing of its own complains.
                 usual, silent = settings.watched_self, silent * (1 - 0.6 * own_shown)
-            raises = self._watched(symptom, usual) * min(seen, SEEN)
+            raises = self._watched(symptom, usual) * min(seen, 0.97)
             if at and shown:
-                raises = min(SEEN, shown.bent(fault, at, entity, ANY, raises))
+                raises = shown.heard(at, entity, raises)
             weight = math.log(1 - raises * trust) * silent
             losses.append((weight, entity, f"{entity} shows no {symptom}"))
         losses += self._siblings(scored)

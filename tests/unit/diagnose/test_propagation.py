@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from diagnose import diagnose
 from diagnose.learning import Counts, about, merge, usable
-from diagnose.propagation import ANY, BELIEF, Raised, Strengths, face, increments, is_path, near, paths, raised
+from diagnose.paths import Paths
+from diagnose.propagation import ANY, MOST, Raised, Shown, Strengths, face, increments, is_path, near, paths, raised
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Diagnosis, Entity, Relation, Signal, Subgraph
@@ -108,36 +106,6 @@ def test_paths_are_accepted_and_forgotten_with_their_fault_and_stay_apart_from_o
     assert near(used, {PAY}) == {}
 
 
-shares = st.floats(0, 1)
-runs = st.dictionaries(st.sampled_from([ZERO, ONE_LEFT, IMAGE]), st.tuples(st.integers(1, 20), st.integers(0, 20)))
-
-
-@given(runs, shares, st.sampled_from(sorted(CATALOGUE.faults)))
-def test_a_strength_lies_between_what_is_known_and_what_was_seen_and_under_its_bound(
-    given_: dict[str, tuple[int, int]], strength: float, name: str
-) -> None:
-    known: Counter[str] = Counter()
-    for fault, (hits, misses) in given_.items():
-        known.update(learned(hits, on(FRONT), fault=fault))
-        known.update(learned(misses, on(PAY), fault=fault))
-    strengths = Strengths(known, CATALOGUE)
-    bent = strengths.bent(CATALOGUE.faults[name], CART, FRONT, "errors", strength)
-    assert 0 <= bent <= strengths.at_most(CART, FRONT, "errors", strength) + 1e-9 <= 1 + 2e-9
-    seen = [hits / (hits + misses) for hits, misses in given_.values()]
-    assert min([strength, *seen]) - 1e-9 <= bent <= max([strength, *seen]) + 1e-9
-
-
-def test_runs_of_the_same_fault_count_whole_and_those_of_one_that_does_something_else_less() -> None:
-    strengths = Strengths(learned(7, on(FRONT)), CATALOGUE)
-    faults = CATALOGUE.faults
-    same = strengths.bent(faults[ZERO], CART, FRONT, "errors", 0.2)
-    assert abs(same - (BELIEF * 0.2 + 7) / (BELIEF + 7)) < 1e-9
-    assert 0.2 < strengths.bent(faults["Workload.Overload"], CART, FRONT, "errors", 0.2) < same
-    assert abs(strengths.bent(faults[ZERO], PAY, FRONT, "errors", 0.2) - 0.2) < 1e-9
-    assert not Strengths({}, CATALOGUE)
-    assert not Strengths(learned(3, on(FRONT), fault="Gone.Fault"), CATALOGUE)
-
-
 def asked(known: dict[str, int], *signals: Signal) -> Diagnosis:
     return diagnose(PIECE, signals, CATALOGUE, ONTOLOGY, now=T0, strengths=Strengths(known, CATALOGUE))
 
@@ -157,15 +125,43 @@ def test_of_two_callees_the_one_is_blamed_that_runs_have_shown_to_raise_this_on_
     assert any("8 chaos runs" in each.text for each in blamed.evidence_for)
 
 
-def test_the_silence_of_what_never_complains_says_nothing() -> None:
-    alerts = [signal("Deployment/shop/cart", "replicas_mismatch")]
-    before, after = asked({}, *alerts), asked(learned(8, on("Deployment/shop/cart", "replicas_mismatch")), *alerts)
+def silent(answer: Diagnosis) -> float:
+    blamed = next(each for each in answer.hypotheses if each.entity == "Deployment/shop/cart")
+    return sum(each.weight for each in blamed.evidence_against if each.entity == FRONT)
 
-    def silent(answer: Diagnosis) -> float:
-        blamed = next(each for each in answer.hypotheses if each.entity == "Deployment/shop/cart")
-        return sum(each.weight for each in blamed.evidence_against if each.entity == FRONT)
 
-    assert silent(before) < silent(after) <= 0
+def test_the_silence_of_what_never_complains_says_nothing_and_of_what_does_no_more_than_usual() -> None:
+    alerts, own = [signal("Deployment/shop/cart", "replicas_mismatch")], on("Deployment/shop/cart", "replicas_mismatch")
+    usual = silent(asked({}, *alerts))
+    assert usual < silent(asked(learned(8, own), *alerts)) <= 0
+    assert silent(asked(learned(8, own, on(FRONT)), *alerts)) == usual
+
+
+def test_what_all_runs_have_shown_alike_makes_what_was_disturbed_no_likelier_than_what_was_not() -> None:
+    alerts = [signal(FRONT, "errors")]
+    before = asked({}, *alerts)
+    both = [learned(20, on(FRONT), entity=entity) for entity in (CART, PAY)]
+    after = asked(both[0] | both[1], *alerts)
+    for name in ("cart", "pay", "front"):
+        assert abs(probability(after, name) - probability(before, name)) < 0.01
+
+
+def test_faults_that_nobody_knows_teach_nothing() -> None:
+    assert not Strengths({}, CATALOGUE)
+    assert not Strengths(learned(3, on(FRONT), fault="Gone.Fault"), CATALOGUE)
+    assert Strengths(learned(3, on(FRONT)), CATALOGUE).runs(CART) == 3
+
+
+def test_no_factor_passes_its_bounds_and_nothing_becomes_certain() -> None:
+    wiring = Wiring(PIECE, ONTOLOGY)
+    paths_ = Paths(PIECE, ONTOLOGY, wiring, 7)
+    never = learned(50, on(PAY, "unavailable"), entity=PAY)
+    known = Strengths(learned(50, on(FRONT)) | never, CATALOGUE)
+    shown = Shown(known, wiring, PIECE, ONTOLOGY, paths_, [(FRONT, "errors")])
+    assert shown.disturbed("Deployment/shop/cart") == CART
+    assert shown.bent(PAY, FRONT, "errors", 0.6) < 0.6 < shown.bent(CART, FRONT, "errors", 0.6) <= 0.97
+    assert shown.bent(PAY, FRONT, "errors", 0.6) >= 0.6 / MOST
+    assert shown.bent(CART, FRONT, "errors", 0.99) <= 0.99
 
 
 def test_nothing_is_learned_of_any_symptom_but_by_its_own_name() -> None:
