@@ -140,7 +140,9 @@ def test_the_silence_of_what_never_complains_says_nothing_and_of_what_does_no_mo
 def test_what_all_runs_have_shown_alike_makes_what_was_disturbed_no_likelier_than_what_was_not() -> None:
     alerts = [signal(FRONT, "errors")]
     before = asked({}, *alerts)
-    both = [learned(20, on(FRONT), entity=entity) for entity in (CART, PAY)]
+    # All that could complain of its own does, so that no silence is explained.
+    own = [(each, on(each, "unavailable"), on(each.replace("Service", "Deployment"))) for each in (CART, PAY)]
+    both = [learned(20, on(FRONT), *its, entity=entity) for entity, *its in own]
     after = asked(both[0] | both[1], *alerts)
     for name in ("cart", "pay", "front"):
         assert abs(probability(after, name) - probability(before, name)) < 0.01
