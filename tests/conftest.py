@@ -52,7 +52,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With KT_TESTBED=off the tests of real servers are deselected, whole; those of shared ones never run side by side."""
+    """With KT_TESTBED=off the tests of real servers are left out; those of shared ones never run side by side."""
     shared = SHARED | {name for name, variable in STORES.items() if os.environ.get(variable)}
     for item in items:
         if _servers(item) & shared:
