@@ -13,10 +13,12 @@ from typing import Any
 
 from graph_schema.ontology import load_ontology
 from kt.incident.events import Happened
-from kt.incident.log import IncidentLog
+from kt.incident.log import SWEEP, IncidentLog
 from kt.pipeline.journey import Journey
+from kt.runtime import wall_clock
 from kt.settings import load
-from kt.stores.places import open_graph, open_log
+from kt.stores.places import open_graph, open_log, open_pulses
+from kt.views.live import line
 
 DEADLINE_S = 120.0
 ENDED = ("healed", "escalated")
@@ -85,8 +87,23 @@ class Installation:
         finally:
             graph.close()
 
+    def swept(self) -> bool:
+        """Whether a worker has taken a task of the beat's: it has read all that it needs and takes others."""
+        pulses = open_pulses(self.settings, wall_clock)
+        try:
+            return pulses.last(SWEEP) is not None
+        finally:
+            pulses.close()
+
     def output(self) -> str:
         return "\n".join(f"== {file.name}\n{file.read_text()[-1500:]}" for file in sorted(self._folder.glob("*.log")))
+
+    def story(self) -> str:
+        """What happened to each incident, as a person sees it: what a failing test has to tell."""
+        return "\n".join(
+            "\n".join([f"== incident {entry.incident[:12]}", *(line(each) for each in self.log.load(entry.incident))])
+            for entry in reversed(self.log.entries())
+        )
 
     def end(self) -> None:
         """Kill what still runs."""
