@@ -21,6 +21,9 @@ from kt.cli import cli
 from kt.incident.basis import Basis, pack
 from kt.incident.events import AlertsReceived, Diagnosed
 from kt.incident.log import Append
+from kt.pipeline.app import create_app
+from kt.runtime import Runtime
+from kt.settings import Kubernetes, Settings
 from kt.stores.sqlite_chaos import SqliteChaosStore
 from kt.stores.sqlite_learned import SqliteLearned
 from kt.stores.sqlite_log import SqliteIncidentLog
@@ -173,3 +176,16 @@ def test_a_person_sees_what_was_raised_where_accepts_it_and_does_not_hand_out_na
     assert FRONT in whole
     kt("forget", FAULT)
     assert json.loads(kt("diff", "--json"))["paths"] == []
+
+
+def test_the_sweep_of_a_worker_learns_from_runs_by_itself(site: Site, tmp_path: Path) -> None:
+    site.ran()
+    site.raised(alert(FRONT, "errors", 20))
+    settings = Settings(
+        data_dir=str(tmp_path), broker_url="memory://", kubernetes=Kubernetes(kubeconfig=str(tmp_path / "none"))
+    )
+    runtime = Runtime(settings, clock=lambda: at(60 + AFTERMATH_S + 1))
+    assert settings.chaos.aftermath_s == AFTERMATH_S
+    create_app(runtime).pipeline.sweep()
+    assert site.known[f"raised|{FAULT}|{CART}|{FRONT}|errors"] == 1
+    runtime.close()
