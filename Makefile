@@ -58,7 +58,7 @@ bench-overhead: $(STAMP)
 bench-learning: $(STAMP)
 	$(BIN)/python -m bench.learning
 
-# Ten minutes: is the diagnosis of later incidents better for runs of chaos before?
+# Five minutes: is the diagnosis of later incidents better for runs of chaos before?
 bench-runs: $(STAMP)
 	$(BIN)/python -m bench.runs
 

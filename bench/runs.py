@@ -136,10 +136,10 @@ class _Given(msgspec.Struct):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--first", type=int, default=100, help="number of the first site; below 100 are for tuning")
+    parser.add_argument("--first", type=int, default=200, help="number of the first site; those below 200 were looked at")
     parser.add_argument("--sites", type=int, default=12)
     parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--unseen", type=int, default=40)
+    parser.add_argument("--unseen", type=int, default=30)
     given = msgspec.convert(vars(parser.parse_args()), _Given)
     began = datetime.now(UTC)
     found = curve(range(given.first, given.first + given.sites), given.runs, given.unseen)

@@ -27,7 +27,7 @@ from graph_schema.ontology import Ontology
 
 ANY = "any"
 BELIEF = 3.0
-"""How many times that something was raised the ontology weighs as much as."""
+"""How many times that something was raised the ontology weighs as much as; not tuned."""
 MOST = 3.0
 """No strength is moved by more than this factor, up or down."""
 MOST_SURE = 0.97
