@@ -136,7 +136,7 @@ class _Given(msgspec.Struct):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--first", type=int, default=200, help="number of the first site; those below 200 were looked at")
+    parser.add_argument("--first", type=int, default=200, help="number of the first site; 0 to 199 were looked at")
     parser.add_argument("--sites", type=int, default=12)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--unseen", type=int, default=30)
