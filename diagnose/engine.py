@@ -142,7 +142,7 @@ def _explain(
         for key in seen:
             weight = max((each.weights.get(key, 0.0) for each in best.faults[:3]), default=0.0)
             if weight > 0:
-                seen[key] = 1 - (1 - seen[key]) * (1 - weight / best_of[key] * probability)
+                seen[key] = 1 - (1 - seen[key]) * (1 - weight / max(best_of[key], weight) * probability)
             taken[key] = max(taken[key], weight)
         remaining = [candidate(each.faults, seen, settings) for each in remaining[1:]]
         remaining.sort(key=order)

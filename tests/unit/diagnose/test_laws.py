@@ -139,6 +139,16 @@ def test_one_more_alert_never_lowers_what_explains_it_against_what_does_not(
             assert now >= was - 1e-6, (mine, other)
 
 
+def test_a_second_cause_may_explain_what_none_of_the_likeliest_faults_did_at_first() -> None:
+    """What is left to explain is weighed anew, and other faults of an entity come to the front."""
+    found = {name: Entity(id=name, kind="Pod", name=name[-1]) for name in ("Pod/0", "Pod/1")}
+    piece = Subgraph(found, (Relation("Pod/0", "Pod/1", "OWNS"),))
+    alerts = [signal("Pod/0", "saturation"), signal("Pod/1", "saturation"), signal("Pod/1", "not_ready")]
+    answer = ask(piece, [*alerts, signal("Pod/0", "not_ready", 400)])
+    assert all(0 <= each.probability <= 1 for each in answer.hypotheses)
+    assert len(answer.causes) > 1
+
+
 @given(incidents())
 def test_what_has_no_way_to_any_evidence_is_never_named(given_: tuple[Subgraph, list[Signal]]) -> None:
     piece, signals = given_
