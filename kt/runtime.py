@@ -96,11 +96,13 @@ class Runtime:
         except (ConfigException, OSError) as error:
             raise BadSettings(f"no way to Kubernetes: {error}. Set kubernetes.kubeconfig, or run in a pod.") from error
         configuration.connection_pool_maxsize = CONNECTIONS
+        # urllib3 would ask three times more behind our back, each time as long, and repeat deletions.
+        configuration.retries = False
         return client.ApiClient(configuration)
 
     @cached_property
     def cluster(self) -> Cluster:
-        return Cluster(self.api_client)
+        return Cluster(self.api_client, self.settings.kubernetes.timeout_s)
 
     @cached_property
     def remediator(self) -> Remediator:

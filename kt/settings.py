@@ -82,6 +82,9 @@ class Kubernetes(Section, frozen=True):
     """The context of the kubeconfig; empty: its current one."""
     cluster: str = "cluster"
     """The name of the cluster in the graph."""
+    timeout_s: Positive = 10.0
+    """How long one request to the API server may take in all. Writes are not repeated by themselves: after one that was
+    not answered KT looks whether it was done."""
     secrets: bool = False
     """Also follow Secrets: that they are there and when they were written, never what they hold. It takes the rights of
     `kt rbac --secrets`; Kubernetes has none that shows metadata without contents."""
