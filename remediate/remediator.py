@@ -11,7 +11,7 @@ from graph_schema.catalogue import Catalogue
 from graph_schema.config_versions import ConfigVersion
 from graph_schema.model import Hypothesis
 from remediate.actions import ACTIONS, CannotAct, Mark, Outcome
-from remediate.actions.base import target_of
+from remediate.actions.base import HeldToPolicy, target_of
 from remediate.choosing import Choice, asks, expected, ranked
 from remediate.cluster import PATHS, Cluster, ClusterError, Object
 from remediate.guard import Guard, key_of
@@ -165,7 +165,7 @@ class Remediator:
     def apply(self, plan: Plan, step: int, action_id: str, fencing: int) -> Outcome:
         """Do a step. A cluster that does not do it is an outcome, not an exception: `later` when asking again can help,
         since whether it was done is then not known either."""
-        what = plan.steps[step]
+        what = self._held(plan.steps[step])
         mark = Mark(action=action_id, fencing=fencing, at=self._clock().isoformat())
         try:
             return ACTIONS[what.action].apply(self._cluster, what, mark)
@@ -181,11 +181,16 @@ class Remediator:
             return _not_done(error)
 
     def undo(self, plan: Plan, step: int, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        what = plan.steps[step]
+        what = self._held(plan.steps[step])
         try:
             return ACTIONS[what.action].undo(self._cluster, what, action_id, undo)
         except (CannotAct, ClusterError) as error:
             return _not_done(error)
+
+    def _held(self, step: Step) -> Step:
+        """The step under the policy of now, which may be another one than when it was planned or begun."""
+        action = ACTIONS[step.action]
+        return action.held_to(step, self.guard.limits) if isinstance(action, HeldToPolicy) else step
 
     def settled(self, plan: Plan) -> str | None:
         """Why the effect has not fully arrived yet; None when it has."""
