@@ -99,6 +99,14 @@ class Prometheus(Section, frozen=True):
     """How often Prometheus is asked who calls whom (the series `kt:calls`); 0: never."""
 
 
+class Alertmanager(Section, frozen=True):
+    """Where people silence alerts."""
+
+    url: str = ""
+    """Its address. Right before acting KT asks there whether what fired is silenced or inhibited by now, and then does
+    nothing; nor does it when no answer comes. Empty: it is not asked."""
+
+
 class Sense(Section, frozen=True):
     """How alerts are understood."""
 
@@ -304,6 +312,7 @@ class Settings(Section, frozen=True):
     metrics: Metrics = Metrics()
     kubernetes: Kubernetes = Kubernetes()
     prometheus: Prometheus = Prometheus()
+    alertmanager: Alertmanager = Alertmanager()
     sense: Sense = Sense()
     diagnose: Diagnose = Diagnose()
     guard: Guard = Guard()

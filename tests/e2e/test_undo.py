@@ -93,12 +93,13 @@ def test_the_state_before_comes_back_once_though_the_worker_is_killed(healed: He
 
 def test_what_somebody_changed_since_is_told_and_nothing_is_touched(healed: Healed) -> None:
     def log_more(draft: Object) -> None:
-        draft["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "LOG", "value": "debug"}]
+        draft["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "LOG", "value": "debug"})
 
     with healed.twin.cluster.lock:
         healed.twin.cluster.store.edit("Deployment", "cart", "shop", log_more)
     changed = healed.cart()
-    field = "/spec/template/spec/containers/0/env/0/value"
+    place = len(changed["spec"]["template"]["spec"]["containers"][0]["env"]) - 1
+    field = f"/spec/template/spec/containers/0/env/{place}/value"
 
     said = healed.undo()
     assert said.returncode == 1
