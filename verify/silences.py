@@ -36,6 +36,10 @@ class SilenceCheck:
         except (httpx.HTTPError, ValueError, TypeError, AttributeError, KeyError) as error:
             return f"Alertmanager does not tell whether its alerts are silenced: {error or type(error).__name__}"
 
+    def version(self) -> str:
+        """Of the Alertmanager that answers. Raises when none does."""
+        return str(self._asked("status", {})["versionInfo"]["version"])
+
     def _told(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Fingerprint → the alert's `status`."""
         found: dict[str, dict[str, Any]] = {}

@@ -9,10 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from graph_schema.model import Signal
+from kt import checks
 from kt.incident.events import Postponed
+from kt.settings import Alertmanager as Settings
 from tests.unit.pipeline.desk import CART, T0, Desk
 from verify.silences import SilenceCheck
 
@@ -37,6 +40,8 @@ class Alertmanager:
                         for key, (name, status) in outer.alerts.items()
                         if wanted == f'alertname="{name}"'
                     ]
+                elif asked.path == "/api/v2/status":
+                    answer = {"versionInfo": {"version": "0.28.1"}}
                 else:
                     assert asked.path == "/api/v2/silence/s1"
                     answer = {"createdBy": "ada", "endsAt": "2026-03-01T18:00:00Z", "comment": "we know"}
@@ -118,6 +123,13 @@ def test_one_that_is_away_is_told_and_one_that_is_not_named_is_not_asked(alertma
     alertmanager.stop()
     assert "Alertmanager does not tell" in SilenceCheck(alertmanager.url).held([SIGNAL])
     assert not SilenceCheck("").held([SIGNAL])
+
+
+def test_doctor_says_whether_it_is_asked_and_answers(desk: Desk, alertmanager: Alertmanager) -> None:
+    assert "not asked" in checks.alertmanager(desk.runtime).detail
+    settings = msgspec.structs.replace(desk.runtime.settings, alertmanager=Settings(url=alertmanager.url))
+    desk.runtime.settings, desk.runtime.silences = settings, SilenceCheck(alertmanager.url)
+    assert checks.alertmanager(desk.runtime).detail == f"{alertmanager.url} answers, version 0.28.1"
 
 
 def test_what_it_did_not_send_is_not_asked_about(alertmanager: Alertmanager) -> None:
