@@ -185,6 +185,31 @@ class Cluster:
         raise TimeoutError
 
 
+class OneLook(Cluster):
+    """The same cluster for as long as one look at it takes: what is asked for again is not asked again. For gathering
+    facts; who is about to write looks anew."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster._client, cluster._timeout_s)
+        self.latency, self._cluster = cluster.latency, cluster
+        self._seen: dict[tuple[str, str], Object] = {}
+
+    def _ask(
+        self,
+        method: Literal["GET", "POST", "PATCH", "DELETE"],
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Patch | None = None,
+    ) -> Object:
+        if method != "GET":
+            return self._cluster._ask(method, path, query=query, body=body)
+        key = path, urlencode(sorted((query or {}).items()))
+        if key not in self._seen:
+            self._seen[key] = self._cluster._ask(method, path, query=query)
+        return self._seen[key]
+
+
 def _read(response: Any, until: float) -> bytes:
     """All of an answer, as it comes. The client's own limit is for each part of it, so that one which trickles in would
     be read for ever; here what goes on after the time is given up with the next part, or at the client's limit."""

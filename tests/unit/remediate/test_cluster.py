@@ -9,7 +9,7 @@ import pytest
 
 from kt.runtime import Runtime
 from kt.settings import Kubernetes, Settings
-from remediate.cluster import Cluster, ClusterError
+from remediate.cluster import Cluster, ClusterError, OneLook
 from tests.unit.remediate.sockets import Listener, answer, hang_up, listening, without_end
 
 WRITES: dict[str, Callable[[Cluster], object]] = {
@@ -87,6 +87,22 @@ def test_one_connection_serves_many_requests(tmp_path: Path) -> None:
         for _ in range(5):
             assert cluster.get("Deployment", "cart", "shop") == {"metadata": {"name": "cart"}}
         assert (well.connections, len(well.asked)) == (1, 5)
+
+
+def test_one_look_asks_for_nothing_twice_and_writes_each_time(tmp_path: Path) -> None:
+    with listening(answer(200, '{"metadata": {"name": "cart"}, "items": []}')) as well:
+        cluster = cluster_at(well, tmp_path, 10.0)
+        look = OneLook(cluster)
+        for _ in range(3):
+            look.get("Deployment", "cart", "shop")
+            look.list("Pod", "shop", fields="spec.nodeName=n")
+        assert len(well.asked) == 2
+        look.list("Pod", "shop", fields="spec.nodeName=m")
+        cluster.get("Deployment", "cart", "shop")
+        OneLook(cluster).get("Deployment", "cart", "shop")
+        for _ in range(2):
+            look.patch("Deployment", "cart", "shop", {})
+        assert len(well.asked) == 7
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
