@@ -145,9 +145,7 @@ class Guard:
                 and (thing := things.get((step.target.kind, step.target.name)))
                 and (by := declared_by(thing))
             },
-            tiers=dict(
-                self._tiers(cluster, steps, things, [opted_in[space] for space in sorted(moved & set(opted_in))])
-            ),
+            tiers=dict(self._tiers(cluster, steps, things, spaces)),
             spent=tuple(self.brakes.since(self._clock() - DAY)),
             stop=self.brakes.stopped(),
             trip=self.brakes.tripped(),
