@@ -8,7 +8,8 @@ node for each 40 pods; it stands still. Remedies are drawn at random: scale out,
 stands the processor time of this process, which a busy machine hardly changes; the API server's is not in it. The last
 line is JSON: `p99_ms` of a plan with its guard, `own_p99_ms` of that without the waiting for the API server,
 `again_p99_ms` of the second look, `rules_p99_ms` of the rules alone, `cpu_…` the same by processor time, `first_ms` of
-the very first plan, which knows nothing of the nodes yet, `asked_p50` and `asked_most` the requests of a plan.
+the very first plan, which knows nothing of the nodes yet, `asked_p50` and `asked_most` the requests of a plan,
+`drain_…` plans that empty a node of 40 pods.
 """
 
 from __future__ import annotations
@@ -50,8 +51,11 @@ IMAGES = 50
 SPENT = 300
 """Actions in the account of the last day."""
 WARM = 20
+DRAINS = 20
+"""Plans that empty a node, told apart: each of its pods is asked whether it may go, and whose it is."""
 NAMES = {
     "plan": "p99_ms", "own": "own_p99_ms", "again": "again_p99_ms", "rules": "rules_p99_ms",
+    "drain": "drain_p99_ms", "cpu drain": "cpu_drain_p99_ms",
     "cpu plan": "cpu_p99_ms", "cpu again": "cpu_again_p99_ms", "cpu rules": "cpu_rules_p99_ms",
 }  # fmt: skip
 FAULTS = ("Workload.Overload", "Workload.Stuck", "Workload.BadRevision")
@@ -142,6 +146,15 @@ def _measure(runtime: Runtime, workloads: int, decisions: int) -> dict[str, list
         for name, begun, ended in (("plan", before, planned), ("again", looked, decided), ("rules", ruled, _now())):
             times[name].append(ended[0] - begun[0])
             times[f"cpu {name}"].append(ended[1] - begun[1])
+    for number in range(DRAINS):
+        cause = Hypothesis(entity=f"Node/n{number % _nodes(workloads)}", fault="Node.MemoryPressure", probability=0.9)
+        before = _now()
+        plan = remediator.propose([cause], tried=frozenset())
+        planned = _now()
+        if not isinstance(plan, Plan):
+            raise TypeError(f"no plan for Node n{number}: {plan.why}")
+        times["drain"].append(planned[0] - before[0])
+        times["cpu drain"].append(planned[1] - before[1])
     return times
 
 
@@ -188,7 +201,7 @@ def _spend(runtime: Runtime) -> None:
 def _fill(store: Store, workloads: int) -> None:
     for number in range(SPACES):
         store.create("Namespace", {"metadata": {"name": f"s{number}", "labels": {"kt.io/remediate": "enabled"}}})
-    nodes = max(2, 2 * workloads // ON_A_NODE)
+    nodes = _nodes(workloads)
     for number in range(nodes):
         store.create("Node", _node(number))
     for number in range(workloads):
@@ -197,6 +210,10 @@ def _fill(store: Store, workloads: int) -> None:
             replica_set = _made(store, "ReplicaSet", _replica_set(deployment, number, revision))
         for pod in range(2):
             _made(store, "Pod", _pod(replica_set, number, pod, f"n{(2 * number + pod) * 7919 % nodes}"))
+
+
+def _nodes(workloads: int) -> int:
+    return max(2, 2 * workloads // ON_A_NODE)
 
 
 def _made(store: Store, kind: str, given: Object) -> Object:

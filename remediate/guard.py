@@ -168,8 +168,10 @@ class Guard:
         """The tiers of what the steps touch: their targets, the workloads of pods that they end, the namespaces."""
         touched = [*things.values(), *spaces]
         for step in steps:
-            named = [f"{step.target.namespace}/{step.target.name}"] if step.target.kind == "Pod" else []
-            touched += _workloads(cluster, [*named, *step.parameters.get("pods", ())])
+            at = step.target
+            named = [f"{at.namespace}/{at.name}"] if at.kind == "Pod" else []
+            pods = [*named, *step.parameters.get("pods", ())]
+            touched += _workloads(cluster, pods, node=at.name if at.kind == "Node" else "")
         for each in touched:
             if (tier := tier_of(each["metadata"].get("labels") or {}, self.limits.tier_label)) is not None:
                 yield _name(each), tier
@@ -186,12 +188,17 @@ def counts_for(cluster: Cluster, step: Step) -> str:
     return key_of(target)
 
 
-def _workloads(cluster: Cluster, pods: Iterable[str]) -> Iterator[Object]:
-    """The pods of these names (namespace/name), and what they belong to, each owner once."""
+def _workloads(cluster: Cluster, pods: Sequence[str], node: str) -> Iterator[Object]:
+    """The pods of these names (namespace/name), and what they belong to, each owner once. `node`: where they are, if
+    they are on one; its pods are then asked for at once."""
     seen: set[str] = set()
+    there = {}
+    if node and pods:
+        on_it = cluster.list("Pod", fields=f"spec.nodeName={node}")
+        there = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": each for each in on_it}
     for name in pods:
         namespace, _, short = name.partition("/")
-        pod = cluster.get("Pod", short, namespace)
+        pod = there.get(name) or cluster.get("Pod", short, namespace)
         if pod is None:
             continue
         yield {**pod, "kind": "Pod"}
