@@ -6,7 +6,7 @@ Here is what it looks at; what follows from that is in `remediate.rules`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from remediate.actions import ACTIONS
@@ -25,6 +25,8 @@ __all__ = ["OPT_IN", "Guard"]
 
 
 KNOWN_S = 5.0
+ONE_BY_ONE = 4
+"""More namespaces than that are asked for at once."""
 
 
 class Guard:
@@ -58,15 +60,6 @@ class Guard:
             known = sorted(space["metadata"]["name"] for space in spaces)
             self._known = now, known
         return known
-
-    def _opted_in(self, cluster: Cluster, names: Iterable[str]) -> dict[str, Object]:
-        """Those of these namespaces that are opted in, as they are now."""
-        found = {name: cluster.get("Namespace", name) for name in names}
-        return {
-            name: {**space, "kind": "Namespace"}
-            for name, space in found.items()
-            if space and (space["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"
-        }
 
     def watch(self) -> Trip | None:
         """Open the circuit breaker if there is reason to; the trip when it opened just now."""
@@ -114,7 +107,7 @@ class Guard:
         on_nodes = any(step.target.kind == "Node" for step in steps)
         nodes = cluster.list("Node") if on_nodes else []
         moved = {space for step in steps for space in _spaces(step)}
-        opted_in = self._opted_in(cluster, sorted(moved))
+        opted_in = _opted_in(cluster, moved)
         spaces = [opted_in[space] for space in sorted(moved & set(opted_in))]
         return Facts(
             now=self._clock(),
@@ -175,6 +168,19 @@ class Guard:
         for each in touched:
             if (tier := tier_of(each["metadata"].get("labels") or {}, self.limits.tier_label)) is not None:
                 yield _name(each), tier
+
+
+def _opted_in(cluster: Cluster, names: Collection[str]) -> dict[str, Object]:
+    """Those of these namespaces that are opted in, as they are now."""
+    if len(names) > ONE_BY_ONE:  # a drain may touch hundreds
+        found = cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
+    else:
+        found = [{**space, "kind": "Namespace"} for name in names if (space := cluster.get("Namespace", name))]
+    return {
+        space["metadata"]["name"]: space
+        for space in found
+        if space["metadata"]["name"] in names and (space["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"
+    }
 
 
 def counts_for(cluster: Cluster, step: Step) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kt.settings import Approval
 from remediate.actions import ACTIONS, Mark
 from remediate.cluster import Object
 from remediate.conditions import ready
@@ -99,3 +100,23 @@ def test_lesson_remote_truth_a_node_that_answers_again_has_nothing_forced_off_it
     stands_still(desk, number)
     evict.apply(cluster, step, Mark(action="a", fencing=1, at=T0.isoformat()))
     assert forced, "what is on a dead node cannot confirm its end"
+
+
+@pytest.mark.parametrize("others", [0, 9])
+def test_a_drain_acts_in_no_namespace_that_is_not_opted_in_by_then(desk: Desk, others: int) -> None:
+    with desk.twin.cluster.lock:
+        for number in range(others):
+            labels = {"kt.io/remediate": "enabled"}
+            desk.twin.cluster.store.create("Namespace", {"metadata": {"name": f"other{number}", "labels": labels}})
+    desk.approval = Approval(medium=1)
+    desk.open(f"Node/{name(1)}", "Node.MemoryPressure")
+    plan = desk.visit().state.plan
+    assert plan is not None
+    assert desk.runtime.remediator.current(plan) is None
+    with desk.twin.cluster.lock:
+        desk.twin.cluster.store.edit(
+            "Namespace", "shop", "", lambda draft: draft["metadata"]["labels"].update({"kt.io/remediate": "disabled"})
+        )
+    refusal = desk.runtime.remediator.current(plan)
+    assert refusal is not None
+    assert "namespace shop is not opted in" in refusal.why
