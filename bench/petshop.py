@@ -25,6 +25,7 @@ from graph_schema.ontology import load_ontology
 from kt.offline import Gathered, judge
 from sense.files import moment
 from sense.metrics.evidence import SURE, Found, look
+from sense.metrics.onset import Onset
 from sense.metrics.rules import MetricRules
 from sense.metrics.series import Table, at_times
 
@@ -75,7 +76,7 @@ def ask(
         RULES,
         alerted=showing,
         alerted_at=at if how.alert and how.searched else None,
-        at=at if how.alert and not how.searched else None,
+        at=Onset(at=at) if how.alert and not how.searched else None,
     )
     burdens: Sequence[Burden] = found.burdens
     if not how.certainty:

@@ -93,6 +93,7 @@ def _measured(files: Files, names: Names, alerts: Sequence[Signal]) -> _Measured
     from sense.metrics import reading, traces
     from sense.metrics.counts import as_table
     from sense.metrics.evidence import AS_GIVEN, look, onset_in
+    from sense.metrics.onset import Onset
     from sense.metrics.rules import MetricRules
 
     meanings, log_rules = MetricRules.load(), logs.LogRules.load()
@@ -103,7 +104,7 @@ def _measured(files: Files, names: Names, alerts: Sequence[Signal]) -> _Measured
     for caller, callee in seen.calls:
         names.call(caller, callee)
     written = logs.read(files.logs, log_rules) if files.logs else logs.Logs({}, {})
-    onset = files.at
+    onset = Onset(at=files.at) if files.at is not None else None
     if onset is None:
         alerted = {(each.entity, each.symptom) for each in alerts}
         first = min((each.starts_at.timestamp() for each in alerts), default=None)
@@ -113,11 +114,11 @@ def _measured(files: Files, names: Names, alerts: Sequence[Signal]) -> _Measured
         return _Measured(None, [], ())
     by_metrics = look(table, quiet, meanings, at=onset)
     by_traces = look(traced, {}, meanings, at=onset, source="trace")
-    lines = logs.templates(written, onset, before_s=AS_GIVEN.before_s, after_s=AS_GIVEN.after_s)
+    lines = logs.templates(written, onset.at, before_s=AS_GIVEN.before_s, after_s=AS_GIVEN.after_s)
     told = [msgspec.structs.replace(each, entity=names.id(each.entity)) for each in logs.signals(lines, log_rules)]
     # Amounts of different sources have different units: the source that knows more entities keeps the balance.
     burdens = max(by_metrics.burdens, by_traces.burdens, key=len)
-    return _Measured(onset, [*by_metrics.signals, *by_traces.signals, *told], burdens)
+    return _Measured(onset.at, [*by_metrics.signals, *by_traces.signals, *told], burdens)
 
 
 def _news(signals: Iterable[Signal], known: Iterable[tuple[str, str]]) -> list[Signal]:

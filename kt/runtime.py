@@ -129,11 +129,12 @@ class Runtime:
         from sense import prometheus
         from sense.kubernetes import events
         from sense.metrics import evidence
+        from sense.metrics.onset import Onset
         from sense.metrics.rules import MetricRules
 
         prometheus.load()
         events.load()
-        evidence.look({}, {}, MetricRules.load(), at=0.0)
+        evidence.look({}, {}, MetricRules.load(), at=Onset(at=0.0))
         try:
             self.cluster.list("Namespace")
             _ = self.remediator

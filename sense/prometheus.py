@@ -13,6 +13,7 @@ import yaml
 
 from graph_schema.model import Entity
 from sense.deadline import Deadline
+from sense.http import client
 
 if TYPE_CHECKING:
     from sense.metrics.series import Table
@@ -99,24 +100,23 @@ def read(
     wanted = {(each.kind, each.namespace, each.name): each.id for each in entities}
     kinds = {each.kind for each in entities}
     table: Table = {}
-    with httpx.Client(base_url=url.rstrip("/"), timeout=TIMEOUT_S) as client:
-        for query in queries:
-            if query.kind not in kinds or (deadline is not None and deadline.over):
-                continue
-            timeout_s = deadline.left(TIMEOUT_S) if deadline else TIMEOUT_S
-            for labels, samples in _ask(client, query.query, start, end, timeout_s):
-                namespace = labels.get(query.namespace, "") if query.namespace else ""
-                entity = wanted.get((query.kind, namespace, labels.get(query.name, "")))
-                if entity is not None:
-                    times, values = zip(*samples, strict=True) if samples else ((), ())
-                    table.setdefault(entity, {})[query.metric] = series(times, values)
+    for query in queries:
+        if query.kind not in kinds or (deadline is not None and deadline.over):
+            continue
+        timeout_s = deadline.left(TIMEOUT_S) if deadline else TIMEOUT_S
+        for labels, samples in _ask(url, query.query, start, end, timeout_s):
+            namespace = labels.get(query.namespace, "") if query.namespace else ""
+            entity = wanted.get((query.kind, namespace, labels.get(query.name, "")))
+            if entity is not None:
+                times, values = zip(*samples, strict=True) if samples else ((), ())
+                table.setdefault(entity, {})[query.metric] = series(times, values)
     return table
 
 
 def instant(url: str, query: str, timeout_s: float) -> list[float]:
     """The values of all series of a query, now. Raises `RangeUnavailable`."""
     try:
-        response = httpx.get(f"{url.rstrip('/')}/api/v1/query", params={"query": query}, timeout=timeout_s)
+        response = client().get(f"{url.rstrip('/')}/api/v1/query", params={"query": query}, timeout=timeout_s)
         answer = msgspec.json.decode(response.content, type=_Now)
     except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
         raise RangeUnavailable(f"{url}: {error}") from error
@@ -128,16 +128,16 @@ def instant(url: str, query: str, timeout_s: float) -> list[float]:
 
 
 def _ask(
-    client: httpx.Client, query: str, start: float, end: float, timeout_s: float
+    url: str, query: str, start: float, end: float, timeout_s: float
 ) -> Iterator[tuple[dict[str, str], list[tuple[float, float]]]]:
     step = max((end - start) / MOST_SAMPLES, SHORTEST_S)
     asked = {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
     try:
-        response = client.get("/api/v1/query_range", params=asked, timeout=timeout_s)
+        response = client().get(f"{url.rstrip('/')}/api/v1/query_range", params=asked, timeout=timeout_s)
         answer = msgspec.json.decode(response.content, type=_Answer)
-    except (httpx.HTTPError, msgspec.DecodeError) as error:
-        raise RangeUnavailable(f"{client.base_url}: {error}") from error
+    except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
+        raise RangeUnavailable(f"{url}: {error}") from error
     if answer.status != "success" or answer.data is None:
-        raise RangeUnavailable(f"{client.base_url}: {answer.error or response.status_code} for {query}")
+        raise RangeUnavailable(f"{url}: {answer.error or response.status_code} for {query}")
     for each in answer.data.result:
         yield each.metric, [(at, float(value)) for at, value in each.values]

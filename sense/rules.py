@@ -107,9 +107,11 @@ def fetch(url: str, timeout_s: float = TIMEOUT_S) -> list[AlertRule]:
     """Ask a Prometheus for its alerting rules. Raises `BadRules`."""
     import httpx  # slow to import: only who asks pays for it
 
+    from sense.http import client
+
     where = f"{url.rstrip('/')}/api/v1/rules"
     try:
-        answer = httpx.get(where, params={"type": "alert"}, timeout=timeout_s)
+        answer = client().get(where, params={"type": "alert"}, timeout=timeout_s)
         answer.raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise BadRules(f"{where} does not answer: {error}") from error

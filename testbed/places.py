@@ -30,6 +30,15 @@ def state() -> Path:
     return Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"kt-testbed-{os.getuid()}"
 
 
+def own(name: str) -> str:
+    """The name of this test worker's own instance of a server; `name` itself where tests run one after the other.
+
+    Workers that run side by side (pytest-xdist) empty and flush their stores without asking each other.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return f"{name}-{worker}" if worker else name
+
+
 def digest(parts: Iterable[Path | str]) -> str:
     """A short hash over the names and contents of files, and over texts."""
     sha = hashlib.sha256()
@@ -45,22 +54,23 @@ def digest(parts: Iterable[Path | str]) -> str:
 def built(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """The folder `<cache>/<name>-<key>`, made by `make` if it is not there; whole or not at all."""
     final = cache() / f"{name}-{key}"
-    if final.is_dir():
-        return final
-    half = final.with_name(f"{final.name}.{os.getpid()}.part")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    try:
-        make(half)
-        half.rename(final)
-    finally:
+    with locked(final.name):
+        if final.is_dir():
+            return final
+        half = final.with_name(f"{final.name}.{os.getpid()}.part")
         shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        try:
+            make(half)
+            half.rename(final)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
     return final
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """Hold the testbed's lock; a second caller waits until the first is done."""
-    with (cache() / "lock").open("w") as handle:
+def locked(what: str) -> Iterator[None]:
+    """Hold the lock of a server or of a thing that is built; a second caller waits until the first is done."""
+    with (cache() / f"{what}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

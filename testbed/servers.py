@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Collection, Iterable
+from contextlib import ExitStack
 
 from testbed import places, processes, server
 from testbed.errors import TestbedError
@@ -30,15 +31,15 @@ def ensure(names: Collection[str]) -> dict[str, str]:
         if name not in servers:
             raise TestbedError(f"no such server: {name} (there are {', '.join(servers)})")
     variables: dict[str, str] = {}
-    with places.locked():
-        for name in _with_needs(names, servers):
-            given = _given(servers[name])
-            if given:
-                variables |= given if name in names else {}
-                continue
-            servers[name].check()
+    for name in _with_needs(names, servers):
+        given = _given(servers[name])
+        if given:
+            variables |= given if name in names else {}
+            continue
+        servers[name].check()
+        with places.locked(name):
             record = servers[name].start()
-            variables |= record.variables if name in names else {}
+        variables |= record.variables if name in names else {}
     return variables
 
 
@@ -67,7 +68,7 @@ def environment() -> dict[str, str]:
 
 def restart(name: str, *, kill: bool = False) -> None:
     """End a server (SIGKILL with `kill`) and start it again on the same ports; returns when it answers."""
-    with places.locked():
+    with places.locked(name):
         one = everything()[name]
         one.stop(kill=kill)
         one.start()
@@ -75,14 +76,17 @@ def restart(name: str, *, kill: bool = False) -> None:
 
 def stop(name: str, *, kill: bool = False) -> None:
     """End one server; its data and ports stay for `ensure` to start it again."""
-    with places.locked():
+    with places.locked(name):
         everything()[name].stop(kill=kill)
 
 
 def down() -> None:
     """End everything and leave nothing behind but the cache of built things."""
-    with places.locked():
-        for one in reversed(everything().values()):
+    servers = everything()
+    with ExitStack() as locks:
+        for name in servers:
+            locks.enter_context(places.locked(name))
+        for one in reversed(servers.values()):
             one.stop(kill=True)  # what it would save in peace is removed below
             one.clean()
         for name in processes.known():

@@ -29,6 +29,9 @@ FIXTURES = {
     "shop_url": "shop",
 }
 MODES = ("auto", "require", "off")
+# There is one of each, whatever the number of workers (pytest-xdist); of the stores each worker has its own.
+SHARED = {"prometheus", "alertmanager", "kubernetes", "shop"}
+STORES = {"neo4j": "KT_TEST_NEO4J_URI", "redis": "KT_TEST_REDIS_URL"}
 
 
 def _mode() -> str:
@@ -49,7 +52,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With KT_TESTBED=off the tests of real servers are deselected, whole."""
+    """With KT_TESTBED=off the tests of real servers are left out; those of shared ones never run side by side."""
+    shared = SHARED | {name for name, variable in STORES.items() if os.environ.get(variable)}
+    for item in items:
+        if _servers(item) & shared:
+            item.add_marker(pytest.mark.xdist_group("shared"))
     if _mode() != "off":
         return
     left_out = [item for item in items if _servers(item)]

@@ -2,6 +2,7 @@
 
 The method repeats the disturbance within a safe radius, or, where repeating it would be the fault itself (a bad image,
 a dead node), the nearest one that the fix must survive: one pod of the healed workload ends and must come back well.
+Where nothing can be disturbed (a sick node that no pod had to leave) the symptoms are watched for a while instead.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from verify.passive import Watch
 from verify.prometheus import selector
 
 Activity = dict[str, Any]
@@ -30,6 +32,8 @@ class ExperimentRequest(msgspec.Struct, frozen=True, kw_only=True):
     per_second: float = 0.0
     """Extra load to repeat an overload with; 0: none."""
     load_s: float = 5.0
+    watch: Watch | None = None
+    """For where there is no workload to attack."""
     prometheus_url: str
     alerts: tuple[str, ...]
     """Selectors of `ALERTS` that must have no series."""
@@ -57,6 +61,11 @@ def experiment_for(request: ExperimentRequest) -> dict[str, Any]:
             {"name": "kt", "fault": request.fault, "incident": request.incident, "entities": list(request.entities)}
         ],
     }
+
+
+def attacks(experiment: dict[str, Any]) -> bool:
+    """Whether anything is disturbed by it, or only watched."""
+    return any(each["type"] == "action" for each in experiment["method"])
 
 
 def _steady(request: ExperimentRequest) -> list[Activity]:
@@ -94,9 +103,24 @@ def _method(request: ExperimentRequest) -> list[Activity]:
         steps.append(_python("action", "end one pod", "chaosk8s.pod.actions", "terminate_pods", arguments))
     if request.workload:
         steps.append(_ready(request, "the replicas come back"))
+    elif request.watch:
+        steps.append(_watched(request, request.watch))
     if request.compare_until and request.service:
         steps.append(_compared(request))
     return steps
+
+
+def _watched(request: ExperimentRequest, watch: Watch) -> Activity:
+    name = (
+        f"nothing could be disturbed, watched for {watch.seconds:.0f} s: had it come back at its usual pace, "
+        f"that would be seen with {watch.confidence:.0%}"
+    )
+    arguments = {
+        "prometheus_url": request.prometheus_url,
+        "selectors": list(request.alerts),
+        "watch_s": watch.seconds,
+    }
+    return _python("probe", name, "verify.probes", "stays_quiet", arguments)
 
 
 def _compared(request: ExperimentRequest) -> Activity:

@@ -23,6 +23,7 @@ from kt.incident.events import Escalated
 from kt.incident.log import SWEEP, LogUnavailable, VersionConflict
 from kt.incident.state import State
 from kt.learned import learn_from
+from kt.pipeline.gathering import Ahead
 from kt.pipeline.journey import Held, Journey, held
 from kt.pipeline.stages import diagnose, remediate, sense, undo, verify
 from kt.runtime import Runtime
@@ -84,6 +85,7 @@ class Pipeline:
         self.runtime = runtime
         self._app = app
         self._start = uuid.uuid4().hex[:8]
+        self._ahead = Ahead()
         self._failed: dict[str, int] = {}
         """Incident → visits in a row that ended with a defect, in this process."""
 
@@ -99,11 +101,15 @@ class Pipeline:
     def sense(self) -> None:
         """Turn what was received into signals of incidents and hand those on."""
         with self.runtime.telemetry.stage("sense"):
-            for state in self._store_willing("sense", lambda: sense.drain(self.runtime)) or ():
+            moved = self._store_willing("sense", lambda: sense.drain(self.runtime)) or []
+            for state in moved:
                 self._next(state)
+        # In a storm what is gathered now would be gathered again: more comes in before it is used.
+        if len(moved) == 1 and diagnose.waits(self.runtime, moved[0]):
+            self._store_willing("sense", lambda: self._ahead.gather(self.runtime, moved[0]))
 
     def diagnose(self, incident: str) -> None:
-        self._step("diagnose", incident, lambda journey, lease: diagnose.run(self.runtime, journey))
+        self._step("diagnose", incident, lambda journey, lease: diagnose.run(self.runtime, journey, self._ahead))
 
     def remediate(self, incident: str) -> None:
         self._step("remediate", incident, lambda journey, lease: self._remediate(journey, lease))

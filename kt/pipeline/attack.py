@@ -12,6 +12,7 @@ from kt.runtime import Runtime
 from remediate.cluster import Object
 from remediate.plan import Plan
 from verify.experiments import ExperimentRequest, experiment_for
+from verify.passive import Watch, watch_for
 from verify.prometheus import PrometheusUnavailable, instant, selector
 from verify.steady import alert_selector
 
@@ -47,6 +48,7 @@ def experiment_of(runtime: Runtime, journey: Journey, signals: Sequence[Signal])
             pod_selector=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
             service=service,
             per_second=extra,
+            watch=None if workload else _watch(runtime, plan),
             prometheus_url=runtime.settings.prometheus.url,
             alerts=tuple(dict.fromkeys(alert_selector(signal) for signal in signals)),
             incident=journey.incident,
@@ -55,6 +57,13 @@ def experiment_of(runtime: Runtime, journey: Journey, signals: Sequence[Signal])
             peers=_peers(runtime, namespace, service),
         )
     )
+
+
+def _watch(runtime: Runtime, plan: Plan) -> Watch:
+    mode = runtime.catalogue.faults.get(plan.hypothesis.fault)
+    # An experiment that takes longer than its time is stopped, and half of it is for what is looked at besides.
+    longest_s = runtime.settings.pipeline.experiment_timeout_s / 2
+    return watch_for(mode.onset_s if mode else longest_s, longest_s=longest_s)
 
 
 def _before(runtime: Runtime, journey: Journey) -> str:

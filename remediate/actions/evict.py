@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from remediate.actions.base import CannotAct, Left, Mark, Outcome, fenced, fetch, rolled_out, target_of
@@ -14,6 +14,7 @@ from remediate.conditions import ready
 from remediate.plan import Step
 
 WORKLOADS = ("Deployment", "StatefulSet")
+MOST_NAMED = 6
 NOTHING = "pods that have moved stay where they are"
 
 
@@ -43,9 +44,7 @@ class EvictPods:
                 "pods": sorted(movable),
                 "share": float(parameters.get("share", 1.0)),
             },
-            summary=f"evict {len(movable)} pods from Node {at.name} ({', '.join(sorted(movable)[:6])}"
-            + (", …)" if len(movable) > 6 else ")")
-            + (f"; disruption budgets hold back now: {', '.join(held)}" if held else ""),
+            summary=_summary(at.name, sorted(movable), held),
         )
 
     def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
@@ -138,6 +137,14 @@ def _could_go(cluster: Cluster, pod: Object) -> bool:
     except ClusterError as error:
         return error.code != 429
     return True
+
+
+def _summary(node: str, pods: Sequence[str], held: Sequence[str]) -> str:
+    if not pods:
+        return f"evict nothing from Node {node}: no pod of the namespaces opted in is on it"
+    named = ", ".join(pods[:MOST_NAMED]) + (", …" if len(pods) > MOST_NAMED else "")
+    budgets = f"; disruption budgets hold back now: {', '.join(held)}" if held else ""
+    return f"evict {len(pods)} pods from Node {node} ({named}){budgets}"
 
 
 def evicted(cluster: Cluster, pod: Object, *, force: bool) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import msgspec
 
 from graph_schema.model import Burden, Signal
 from sense.metrics.changes import Change, Span, burdens, changes, signals
-from sense.metrics.onset import before_alert, in_metrics
+from sense.metrics.onset import Onset, before_alert, in_metrics
 from sense.metrics.rules import MetricRules
 from sense.metrics.series import Table
 
@@ -32,7 +33,7 @@ def look(
     *,
     alerted: Collection[tuple[str, str]] = (),
     alerted_at: float | None = None,
-    at: float | None = None,
+    at: Onset | None = None,
     lengths: Span = AS_GIVEN,
     source: str = "metric",
 ) -> Found:
@@ -46,10 +47,11 @@ def look(
         onset = onset_in([table], quiet, rules, alerted=alerted, alerted_at=alerted_at, lengths=lengths)
     if onset is None:
         return Found(onset=None)
-    span = msgspec.structs.replace(lengths, onset=onset)
+    span = msgspec.structs.replace(lengths, onset=onset.at)
+    table = _since(table, onset.since)
     found = tuple(changes(table, quiet, span, rules))
     return Found(
-        onset=onset,
+        onset=onset.at,
         changes=found,
         signals=tuple(signals(iter(found), SURE, source)),
         burdens=tuple(burdens(table, quiet, span, rules)),
@@ -64,12 +66,23 @@ def onset_in(
     alerted: Collection[tuple[str, str]] = (),
     alerted_at: float | None = None,
     lengths: Span = AS_GIVEN,
-) -> float | None:
+) -> Onset | None:
     """When it began: found before the first alert, else anywhere; None when nothing moves."""
     table = _joined(tables)
     if alerted_at is not None:
         return before_alert(table, alerted, alerted_at, rules)
-    return _likeliest(table, quiet, rules, lengths)
+    likeliest = _likeliest(table, quiet, rules, lengths)
+    return None if likeliest is None else Onset(at=likeliest)
+
+
+def _since(table: Table, start: float) -> Table:
+    """What was measured from then on."""
+    if start == -math.inf:
+        return table
+    return {
+        entity: {metric: each.between(start, math.inf) for metric, each in metrics.items()}
+        for entity, metrics in table.items()
+    }
 
 
 def _joined(tables: Sequence[Table]) -> Table:

@@ -7,8 +7,9 @@ split best (two-sample statistic at every place, as in CUSUM tests). Without an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
+import msgspec
 import numpy as np
 
 from sense.metrics.change import ENOUGH_QUIET, ROUNDING, TAIL, TAIL_UNITS
@@ -22,6 +23,10 @@ MOST_PLACES = 2000
 MOST = 30.0
 """Beyond this many standard errors one series says no more."""
 FEWEST = 4
+RECOVERED = 0.1
+"""A series has recovered that has no more than this share of its rise left, …"""
+FEWEST_RECOVERED = 3
+"""… for so many samples in a row."""
 FEWEST_AFTER = 2
 """One last sample may be an outlier; it is no onset yet."""
 CLEAR = 2.0
@@ -36,26 +41,39 @@ BALANCED: dict[str, Sequence[Role]] = {
 }
 
 
-def before_alert(table: Table, alerted: Iterable[tuple[str, str]], at: float, rules: MetricRules) -> float:
+class Onset(msgspec.Struct, frozen=True, kw_only=True):
+    """When it began, and from when on what came before belongs to it; both in seconds since 1970."""
+
+    at: float
+    since: float = -np.inf
+    """What was measured earlier belongs to trouble that had ended: neither a symptom nor a normal level."""
+
+
+def before_alert(table: Table, alerted: Iterable[tuple[str, str]], at: float, rules: MetricRules) -> Onset:
     """The likeliest onset up to LOOKBACK_S before `at`, by the series of the alerted (entity, symptom)."""
     votes: dict[float, float] = {}
+    since = -np.inf
     for entity, symptom in sorted(set(alerted)):
         for role in BALANCED.get(symptom, ()):
             roles = by_role(table.get(entity, {}), rules)
             if role not in roles:
                 continue
             judged, calls = called(role, roles, {})
-            places = dict(_splits(judged, calls, at))
+            recovered, places = _splits(judged, calls, at)
             most = max(places.values(), default=0.0)
-            for place, clearness in places.items():
-                if most > 0:
+            if most > 0:
+                since = max(since, recovered)
+                for place, clearness in places.items():
                     votes[place] = votes.get(place, 0.0) + clearness / most
             break
-    return max(votes, key=lambda place: (votes[place], place)) if votes else at
+    if not votes:
+        return Onset(at=at)
+    return Onset(at=max(votes, key=lambda place: (votes[place], place)), since=since)
 
 
-def _splits(judged: Prepared, calls: Prepared | None, at: float) -> Iterator[tuple[float, float]]:
-    """(time, how well the series splits there) for each place between two samples in reach; the alert's is the last."""
+def _splits(judged: Prepared, calls: Prepared | None, at: float) -> tuple[float, dict[float, float]]:
+    """When the series last recovered before the alert (-inf: it did not), and how well it splits at each place between
+    two samples in reach that come after that; the alert's time is the last place."""
     times = judged.now.times if calls is None else calls.now.times
     span = Span(onset=at)
     inside = (times >= at - span.before_s) & (times < at + span.after_s)
@@ -64,6 +82,21 @@ def _splits(judged: Prepared, calls: Prepared | None, at: float) -> Iterator[tup
     weights = np.ones(len(times)) if calls is None else calls.now.values[inside].clip(min=0.0)
     weights = np.where(np.isnan(values), 0.0, weights)
     values = np.nan_to_num(values)
+    first, recovered = 0, -np.inf
+    while True:
+        places = _places(times[first:], values[first:], weights[first:], at)
+        again = _recovery(times, values, weights, first, places, at)
+        if again is None:
+            return recovered, {place: clearness for place, (clearness, *_) in places.items()}
+        first, recovered = again, float(times[again])
+
+
+Places = dict[float, tuple[float, int, float, float]]
+"""Place → (how well it splits, index of the sample after it, mean before, mean after)."""
+
+
+def _places(times: Floats, values: Floats, weights: Floats, at: float) -> Places:
+    found: Places = {}
     for split in range(1, len(times)):
         place = min(at, float(times[split - 1] + times[split]) / 2)
         if not at - LOOKBACK_S <= place:
@@ -73,8 +106,29 @@ def _splits(judged: Prepared, calls: Prepared | None, at: float) -> Iterator[tup
         before, after = float(weights[:split].sum()), float(weights[split:].sum())
         if before <= 0 or after <= 0:
             continue
-        risen = float((values * weights)[split:].sum()) / after - float((values * weights)[:split].sum()) / before
-        yield place, risen * (before * after / (before + after)) ** 0.5
+        low = float((values * weights)[:split].sum()) / before
+        high = float((values * weights)[split:].sum()) / after
+        found[place] = (high - low) * (before * after / (before + after)) ** 0.5, split, low, high
+    return found
+
+
+def _recovery(
+    times: Floats, values: Floats, weights: Floats, first: int, places: Places, at: float
+) -> int | None:
+    """Where the last stretch of samples begins in which the series, once risen, was as good as before, ahead of the
+    alert; None when there is none. `first`: where the samples of `places` begin."""
+    if not places:
+        return None
+    _, split, low, high = max(places.values())
+    if high <= low:
+        return None
+    good = (values <= low + RECOVERED * (high - low)) & (weights > 0) & (times < at)
+    length, found = 0, None
+    for index in range(first + split, len(times)):
+        length = length + 1 if good[index] else 0
+        if length >= FEWEST_RECOVERED:
+            found = index - length + 1
+    return found
 
 
 def in_metrics(table: Table, quiet: Table, rules: MetricRules, span: Span) -> list[float]:

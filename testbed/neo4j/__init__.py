@@ -19,27 +19,30 @@ class Neo4j:
     variables: tuple[str, ...] = ("KT_TEST_NEO4J_URI", "KT_TEST_NEO4J_USER", "KT_TEST_NEO4J_PASSWORD")
     needs: tuple[str, ...] = ()
 
+    def __init__(self) -> None:
+        self.own = places.own(self.name)
+
     def check(self) -> None:
         server.require_commands(self.name, "java", "javac", "mvn")
 
     def start(self) -> server.Record:
-        record = server.load(self.name)
+        record = server.load(self.own)
         if not record.ports:
             record.ports = {"bolt": processes.free_ports(1)[0]}
             uri = f"bolt://127.0.0.1:{record.ports['bolt']}"
             record.variables = dict(zip(self.variables, (uri, "neo4j", ""), strict=True))
-            server.save(self.name, record)
+            server.save(self.own, record)
         port = record.ports["bolt"]
         if not self.running():
-            processes.start(self.name, _command(_jars(), places.state() / "neo4j", port))
-        processes.wait("neo4j answers", lambda: _speaks_bolt(port), seconds=120, of=self.name)
+            processes.start(self.own, _command(_jars(), places.state() / self.own, port))
+        processes.wait("neo4j answers", lambda: _speaks_bolt(port), seconds=120, of=self.own)
         return record
 
     def stop(self, *, kill: bool = False) -> None:
-        processes.stop(self.name, kill=kill, grace=20)
+        processes.stop(self.own, kill=kill, grace=20)
 
     def running(self) -> bool:
-        return processes.find(self.name) is not None
+        return processes.find(self.own) is not None
 
     def clean(self) -> None:
         """Nothing outside the state folder."""

@@ -101,6 +101,30 @@ def reset() -> None:
         for name, replicas, calls, knobs in SERVICES:
             _put(api, name, _deployment(name, replicas, calls, knobs))
         processes.wait("the shop is ready", lambda: nodes_ready(api) and ready(api), seconds=120)
+        ended = spread(api)
+
+        def replaced() -> bool:
+            return ended.isdisjoint(pod["metadata"]["name"] for pod in _pods(api)) and ready(api)
+
+        processes.wait("the shop is spread over the nodes", replaced, seconds=60)
+
+
+def spread(api: cluster.Api) -> set[str]:
+    """End half the pods of each Deployment that has all of its on one node, for the scheduler to spread them."""
+    places: dict[str, dict[str, list[str]]] = {}
+    for pod in _pods(api):
+        on = places.setdefault(pod["metadata"]["labels"].get("app", ""), {})
+        on.setdefault(pod["spec"].get("nodeName", ""), []).append(pod["metadata"]["name"])
+    crowded = [next(iter(on.values())) for on in places.values() if len(on) == 1]
+    ended = {name for names in crowded for name in names[: len(names) // len(cluster.NODES)]}
+    for name in ended:
+        api.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}")
+    return ended
+
+
+def _pods(api: cluster.Api) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.get(f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
+    return found
 
 
 def _put(api: cluster.Api, name: str, wanted: dict[str, Any]) -> None:

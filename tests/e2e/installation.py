@@ -17,6 +17,7 @@ from kt.incident.log import IncidentLog
 from kt.pipeline.journey import Journey
 from kt.settings import load
 from kt.stores.places import open_graph, open_log
+from kt.views.live import line
 
 DEADLINE_S = 120.0
 ENDED = ("healed", "escalated")
@@ -87,6 +88,13 @@ class Installation:
 
     def output(self) -> str:
         return "\n".join(f"== {file.name}\n{file.read_text()[-1500:]}" for file in sorted(self._folder.glob("*.log")))
+
+    def story(self) -> str:
+        """What happened to each incident, as a person sees it: what a failing test has to tell."""
+        return "\n".join(
+            "\n".join([f"== incident {entry.incident[:12]}", *(line(each) for each in self.log.load(entry.incident))])
+            for entry in reversed(self.log.entries())
+        )
 
     def end(self) -> None:
         """Kill what still runs."""

@@ -91,7 +91,7 @@ def beside_the_cluster(folder: Path, variables: Mapping[str, str], store: Mappin
         yield one
     finally:
         prometheus.send_to("")
-        print(one.output())
+        print(one.output(), one.story(), sep="\n")
         one.end()
         shop.reset()
 

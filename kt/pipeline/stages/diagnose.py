@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from diagnose.absent import stand_in
-from diagnose.learning import usable
-from graph_schema.model import Diagnosis, NextProbe, Signal
+from graph_schema.model import Diagnosis, NextProbe
 from kt.incident.basis import Basis, judge, pack
 from kt.incident.events import Diagnosed, Healed, Probed
 from kt.incident.state import State
-from kt.pipeline.evidence import beside
+from kt.pipeline.gathering import Ahead, gather
 from kt.pipeline.journey import Journey
 from kt.pipeline.probing import ask, following
 from kt.runtime import Runtime
 
 
-def run(runtime: Runtime, journey: Journey) -> None:
+def run(runtime: Runtime, journey: Journey, ahead: Ahead) -> None:
     """Diagnose an incident that has news, once the first burst of its alerts is in.
 
     Each probe that is asked on the way is an event before its answer is used: whoever goes on after a crash has it.
@@ -32,7 +30,7 @@ def run(runtime: Runtime, journey: Journey) -> None:
         return
     if now < settled_at(runtime, state):
         return
-    basis, warnings, watching = _gathered(runtime, state.firing)
+    basis, warnings, watching = ahead.take(runtime, state)
     while True:
         basis = msgspec.structs.replace(basis, answers=journey.state.answers)
         answer = judge(basis, runtime.catalogue, runtime.ontology)
@@ -49,7 +47,7 @@ def run(runtime: Runtime, journey: Journey) -> None:
 
 def look_again(runtime: Runtime, journey: Journey, least: float) -> Diagnosed | None:
     """The diagnosis by what is known now, where it makes a cause as probable as that; nothing is asked beside it."""
-    basis, warnings, _ = _gathered(runtime, journey.state.firing)
+    basis, warnings, _ = gather(runtime, journey.state.firing)
     basis = msgspec.structs.replace(basis, answers=journey.state.answers)
     answer = judge(basis, runtime.catalogue, runtime.ontology)
     if all(each.probability < least for each in answer.selected()):
@@ -66,18 +64,11 @@ def _probe(runtime: Runtime, journey: Journey, basis: Basis, answer: Diagnosis, 
     journey.record(Probed(at=runtime.clock(), probe=probe, answer=found, guess=guess))
 
 
+def waits(runtime: Runtime, state: State) -> bool:
+    """Whether the incident is to be diagnosed, and the rest of its alerts is still waited for."""
+    return state.next_step == "diagnose" and bool(state.firing) and runtime.clock() < settled_at(runtime, state)
+
+
 def settled_at(runtime: Runtime, state: State) -> datetime:
     """When the first burst of an incident's alerts counts as being in."""
     return (state.opened_at or runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.settle_s)
-
-
-def _gathered(runtime: Runtime, signals: Sequence[Signal]) -> tuple[Basis, tuple[str, ...], frozenset[str]]:
-    """(what is known on the graph as it stands now, what could not be asked, names that alert rules ask for)."""
-    seeds = sorted({signal.entity for signal in signals if signal.mapped})
-    piece = runtime.graph.neighbourhood(seeds, hops=runtime.settings.diagnose.hops)
-    more = beside(runtime, piece, signals)
-    basis = Basis(
-        now=runtime.clock(), piece=piece, alerts=tuple(signals), beside=more.signals, burdens=more.burdens,
-        watched=more.watched, known=usable(runtime.learned.counts(), runtime.settings.diagnose.learning),
-    )  # fmt: skip
-    return basis, more.warnings, more.watching

@@ -17,6 +17,7 @@ from kt.pipeline.stages.remediate import stopped
 from kt.pipeline.watching import begun_at, go_on_watching, watch_of
 from kt.runtime import Runtime
 from verify import runner
+from verify.experiments import attacks
 from verify.judge import judge
 from verify.steady import watched
 from verify.verdict import Verdict
@@ -118,7 +119,8 @@ def _attack(runtime: Runtime, journey: Journey, lease: Held) -> None:
         learn(runtime, journey, helped=True)
         told = compared(journey.state.actions[-1].plan, effect_s(journey.records, journey.state))
         more = f" ({told})" if told else ""
-        why = f"The fix was attacked and held: {verdict.why}{_left(journey)}{more}"
+        how = "attacked" if attacks(experiment) else "watched"
+        why = f"The fix was {how} and held: {verdict.why}{_left(journey)}{more}"
         journey.append(Healed(at=runtime.clock(), why=why))
 
 
