@@ -59,6 +59,7 @@ def _run(folder: Path, variables: dict[str, str], fault: str) -> dict[str, Any]:
     # What the processes of KT print is in their logs; a benchmark prints its figures only.
     with contextlib.redirect_stdout(sys.stderr), beside_the_cluster(folder, variables, _emptied(variables)) as kt:
         kt.start("worker")
+        until(kt.swept, "a worker works")
         injected = datetime.now(UTC)
         FAULTS[fault]()
         with contextlib.suppress(AssertionError):

@@ -39,6 +39,8 @@ class EventRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reason: str
     symptom: str
     message: str = ""
+    kind: str = ""
+    """Only for events about objects of this kind."""
 
 
 class ConditionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,8 +81,8 @@ def of_events(events: Iterable[Object], onset: datetime, rules: EventRules) -> l
             continue
         if not onset - BEFORE <= last or first > onset + AFTER:
             continue
-        rule = _rule(event, rules)
         about = event.get("involvedObject") or event.get("regarding") or {}
+        rule = _rule(event, about.get("kind", ""), rules)
         if rule is None or not about.get("kind") or not about.get("name"):
             continue
         key = (entity_id(about["kind"], about["name"], about.get("namespace", "")), rule.symptom)
@@ -115,12 +117,10 @@ def of_conditions(things: Iterable[Object], onset: datetime, rules: EventRules) 
     ]
 
 
-def _rule(event: Object, rules: EventRules) -> EventRule | None:
+def _rule(event: Object, kind: str, rules: EventRules) -> EventRule | None:
     message = str(event.get("message", "")).lower()
-    return next(
-        (each for each in rules.events if each.reason == event.get("reason") and each.message in message),
-        None,
-    )
+    fits = (each for each in rules.events if each.reason == event.get("reason") and each.message in message)
+    return next((each for each in fits if each.kind in ("", kind)), None)
 
 
 def _seen(event: Object) -> tuple[datetime | None, datetime | None]:

@@ -13,10 +13,11 @@ from typing import Any
 
 from graph_schema.ontology import load_ontology
 from kt.incident.events import Happened
-from kt.incident.log import IncidentLog
+from kt.incident.log import SWEEP, IncidentLog
 from kt.pipeline.journey import Journey
+from kt.runtime import wall_clock
 from kt.settings import load
-from kt.stores.places import open_graph, open_log
+from kt.stores.places import open_graph, open_log, open_pulses
 from kt.views.live import line
 
 DEADLINE_S = 120.0
@@ -85,6 +86,14 @@ class Installation:
             return entity in graph.get([entity])
         finally:
             graph.close()
+
+    def swept(self) -> bool:
+        """Whether a worker has taken a task of the beat's: it has read all that it needs and takes others."""
+        pulses = open_pulses(self.settings, wall_clock)
+        try:
+            return pulses.last(SWEEP) is not None
+        finally:
+            pulses.close()
 
     def output(self) -> str:
         return "\n".join(f"== {file.name}\n{file.read_text()[-1500:]}" for file in sorted(self._folder.glob("*.log")))

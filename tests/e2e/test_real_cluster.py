@@ -32,6 +32,7 @@ def api(kubeconfig: str) -> Iterator[cluster.Api]:
 def kt(tmp_path: Path, empty_neo4j: Place, servers: Servers) -> Iterator[OnRealCluster]:
     with beside_the_cluster(tmp_path, servers(*SERVERS), in_neo4j(empty_neo4j)) as one:
         one.start("worker")
+        until(one.swept, "a worker works")
         yield one
 
 

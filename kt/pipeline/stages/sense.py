@@ -178,10 +178,18 @@ def _view(state: State) -> OpenIncident:
         id=state.id,
         opened_at=min(first, opened),
         last_start=max([signal.starts_at for signal in signals], default=opened),
-        entities=frozenset(signal.entity for signal in signals if signal.mapped),
+        entities=frozenset(signal.entity for signal in signals if signal.mapped) | _touched(state),
         fingerprints=frozenset(state.signals),
         group_keys=frozenset(state.group_keys),
     )
+
+
+def _touched(state: State) -> frozenset[str]:
+    """What KT is acting on for the incident, and what depends on that: whatever is raised there now, by the fault or by
+    the remedy, is this incident's. The graph does not tell, where pods that were moved have left it."""
+    if state.plan is None or not state.actions:
+        return frozenset()
+    return frozenset((*state.plan.blast_radius, *state.plan.affects))
 
 
 def _near(runtime: Runtime, some: frozenset[str], others: frozenset[str]) -> bool:

@@ -9,12 +9,13 @@ import msgspec
 import pytest
 
 from graph_schema.model import Diagnosis, Entity, Hypothesis, Signal
-from kt.incident.events import AlertsReceived, Diagnosed
+from kt.incident.events import ActionStarted, AlertsReceived, Diagnosed, Event, PlanProposed
 from kt.incident.log import Append, Notification
 from kt.pipeline.app import MOST_FAILURES, Pipeline, create_app
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
 from kt.settings import Kubernetes, Settings
+from remediate.plan import Plan, Step, Target
 from remediate.playbook import BadPlaybook
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -48,13 +49,13 @@ def test_a_defect_that_does_not_go_away_ends_with_a_person(runtime: Runtime, pip
     assert "no way to Kubernetes" in state.ended_why
 
 
-def payload(name: str, service: str, status: str = "firing", group: str = "g") -> bytes:
+def payload(name: str, about: str, status: str = "firing", group: str = "g", kind: str = "service") -> bytes:
     alert = {
         "status": status,
-        "labels": {"alertname": name, "namespace": "shop", "service": service},
+        "labels": {"alertname": name, "namespace": "shop", kind: about},
         "startsAt": "2026-03-01T12:00:00Z",
         "endsAt": "2026-03-01T12:05:00Z",
-        "fingerprint": f"{name}-{service}",
+        "fingerprint": f"{name}-{about}",
     }
     return msgspec.json.encode({"version": "4", "groupKey": group, "alerts": [alert]})
 
@@ -76,6 +77,36 @@ def test_a_resolved_alert_ends_its_symptom_in_the_incident_of_its_firing(runtime
 
 def test_one_group_is_one_incident_and_strangers_are_two(runtime: Runtime, pipeline: Pipeline) -> None:
     receive(runtime, payload("Errors", "cart"), payload("Errors", "front"), payload("Errors", "mail", group="other"))
+    pipeline.sense()
+    assert len(runtime.log.entries()) == 2
+
+
+def test_what_is_raised_where_kt_acts_belongs_to_the_incident_it_acts_for(
+    runtime: Runtime, pipeline: Pipeline
+) -> None:
+    sick = Signal(fingerprint="n", entity="Node/n2", symptom="node_not_ready", name="NodeNotReady", starts_at=T0)
+    cause = Hypothesis(entity="Node/n2", fault="Node.NotReady", probability=0.9)
+    step = Step(action="cordon", target=Target(kind="Node", namespace="", name="n2", uid="u"), parameters={})
+    plan = Plan(
+        playbook="migrate", hypothesis=cause, steps=(step,), risk="medium", steady_state=(), undo="",
+        blast_radius=("Node/n2", "Pod/shop/cart-1"), affects=("Deployment/shop/cart",),
+    )  # fmt: skip
+    at = runtime.clock()
+    acting: tuple[Event, ...] = (
+        AlertsReceived(at=at, signals=(sick,)),
+        Diagnosed(at=at, diagnosis=Diagnosis(hypotheses=(cause,), causes=(0,))),
+        PlanProposed(at=at, plan=plan, approvals_needed=0, expires_at=at),
+        ActionStarted(at=at, action_id="a", plan_digest=plan.digest, step=0, fencing=1),
+    )
+    runtime.log.commit([Append(incident="i", expected=0, events=acting)])
+    deployments = [Entity(id=f"Deployment/shop/{name}", kind="Deployment", name=name, namespace="shop")
+                   for name in ("cart", "mail")]  # fmt: skip
+    runtime.graph.upsert(deployments, at=T0)
+    # The node's pods have left the graph: no way leads from the workload to it any more.
+    receive(runtime, payload("Missing", "cart", group="shop", kind="deployment"))
+    pipeline.sense()
+    assert [entry.incident for entry in runtime.log.entries()] == ["i"]
+    receive(runtime, payload("Missing", "mail", group="mail", kind="deployment"))
     pipeline.sense()
     assert len(runtime.log.entries()) == 2
 

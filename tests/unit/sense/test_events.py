@@ -42,6 +42,13 @@ def test_the_message_tells_two_reasons_of_one_name_apart() -> None:
     assert told(event("BackOff", 1, 5, "Back-off pulling image x")) == [("Pod/shop/cart-0", "image_pull")]
 
 
+def test_a_sick_node_is_told_of_its_pods_too_and_they_are_not_nodes() -> None:
+    about = {"kind": "Node", "name": "n2"}
+    assert told(event("NodeNotReady", 0, 0), event("NodeNotReady", 0, 0, involvedObject=about)) == [
+        ("Node/n2", "node_not_ready"), ("Pod/shop/cart-0", "not_ready"),
+    ]  # fmt: skip
+
+
 def test_normal_events_old_events_and_unknown_reasons_say_nothing() -> None:
     assert told(
         event("BackOff", 1, 5, type="Normal"), event("BackOff", -600, -300), event("BackOff", 60, 70),
