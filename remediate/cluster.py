@@ -151,7 +151,7 @@ class Cluster:
         except NewConnectionError as error:  # to urllib3 a kind of timeout
             raise ClusterError(f"{method} {path}: {error}") from error
         except (TookTooLong, TimeoutError) as error:
-            why = f"the API server did not answer within {self._timeout_s:g} s (kubernetes.timeout_s)"
+            why = f"the API server did not answer within {self._timeout_s:g} s"
             raise ClusterError(f"{method} {path}: {why}") from error
         except (ApiException, HTTPError, OSError) as error:
             raise ClusterError(f"{method} {path}: {error}") from error

@@ -35,7 +35,7 @@ def cluster_at(listener: Listener, folder: Path, timeout_s: float = 0.2) -> Clus
 def test_a_server_that_never_answers_is_asked_once(tmp_path: Path, call: Callable[[Cluster], object]) -> None:
     with listening() as silent:
         cluster = cluster_at(silent, tmp_path)
-        with pytest.raises(ClusterError, match=r"did not answer within 0\.2 s \(kubernetes\.timeout_s\)") as error:
+        with pytest.raises(ClusterError, match=r"did not answer within 0\.2 s") as error:
             call(cluster)
         assert (error.value.code, error.value.later) == (0, True)
         assert silent.connections == 1
