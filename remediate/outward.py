@@ -66,7 +66,7 @@ def post(url: str, scope: str, key: str, body: Mapping[str, Any]) -> Outcome:
                 if not last:
                     return Outcome(ok=False, later=True, detail=f"{url}: {error}")
             except httpx.HTTPError as error:
-                return Outcome(ok=False, later=True, detail=f"{url}: {error or type(error).__name__}")
+                return Outcome(ok=False, later=True, detail=f"{url}: {str(error) or type(error).__name__}")
     raise AssertionError("unreachable")
 
 

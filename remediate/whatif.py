@@ -152,13 +152,10 @@ def _looking_for_a_place(cluster: Cluster, step: Step, there: Callable[[Target],
             scaled = ((there(at) or {}).get("spec") or {}).get("scaleTargetRef") or {}
             workload = cluster.get(scaled["kind"], scaled["name"], at.namespace) if scaled else None
             return _more(workload, step.parameters["to"] - step.parameters["was"], at.namespace)
-        case "scale-up" if at.kind != "Pod" and (workload := there(at)):
+        case "scale-up" if at.kind != "Pod" and (workload := there(at)) is not None:
             return _larger(cluster, step, workload)
-        case "leave-zone" if workload := there(at):
-            template = workload["spec"]["template"]["spec"]
-            moved = {**template, "affinity": without(template.get("affinity"), step.parameters["zone"])}
-            pods = _pods_of(cluster, workload)
-            return _Pods("pods outside of the zone", (moved,) * len(pods), at.namespace, instead=pods, new=False)
+        case "leave-zone" if (workload := there(at)) is not None:
+            return _outside(cluster, step, workload)
         case "evict-pods":
             chosen = set(step.parameters["pods"])
             specs = tuple(
@@ -186,6 +183,14 @@ def _larger(cluster: Cluster, step: Step, workload: Object | None) -> _Pods | No
     there = _pods_of(cluster, workload)
     larger = ({**template, "containers": containers},) * len(there)
     return _Pods("pods of the new size", larger, step.target.namespace, instead=there)
+
+
+def _outside(cluster: Cluster, step: Step, workload: Object) -> _Pods:
+    """The pods as they would be once they have left the zone."""
+    template = workload["spec"]["template"]["spec"]
+    moved = {**template, "affinity": without(template.get("affinity"), step.parameters["zone"])}
+    there = _pods_of(cluster, workload)
+    return _Pods("pods outside of the zone", (moved,) * len(there), step.target.namespace, instead=there, new=False)
 
 
 def _pods_of(cluster: Cluster, workload: Object) -> tuple[Object, ...]:

@@ -41,7 +41,7 @@ class SilenceCheck:
                 return ""
             return f"Each of its alerts is held back in Alertmanager: {self._why(states)}"
         except (httpx.HTTPError, ValueError, TypeError, AttributeError, KeyError) as error:
-            return f"Alertmanager does not tell whether its alerts are silenced: {error or type(error).__name__}"
+            return f"Alertmanager does not tell whether its alerts are silenced: {str(error) or type(error).__name__}"
 
     def version(self) -> str:
         """Of the Alertmanager that answers. Raises when none does."""

@@ -46,6 +46,11 @@ def node(desk: Desk, number: int) -> Object:
     return found
 
 
+def label(desk: Desk, kind: str, thing: str, labels: dict[str, str]) -> None:
+    with desk.twin.cluster.lock:
+        desk.twin.cluster.store.edit(kind, thing, "", lambda draft: draft["metadata"]["labels"].update(labels))
+
+
 def closed(desk: Desk) -> list[str]:
     return [each["metadata"]["name"] for each in desk.runtime.cluster.list("Node") if each["spec"].get("unschedulable")]
 
@@ -70,11 +75,7 @@ def test_one_node_fewer_is_no_storm(desk: Desk) -> None:
 def test_lesson_blast_radius_a_zone_keeps_its_last_node(desk: Desk) -> None:
     """descheduler 656: the labels of the nodes themselves tell what belongs together."""
     for number in range(1, 7):
-        labels = {ZONE: "a" if number < 3 else "b"}
-        with desk.twin.cluster.lock:
-            desk.twin.cluster.store.edit(
-                "Node", name(number), "", lambda draft, labels=labels: draft["metadata"]["labels"].update(labels)
-            )
+        label(desk, "Node", name(number), {ZONE: "a" if number < 3 else "b"})
     stands_still(desk, 2)
     desk.open(f"Node/{name(1)}", "Node.MemoryPressure")
     state = desk.visit().state
@@ -94,7 +95,7 @@ def test_lesson_remote_truth_a_node_that_answers_again_has_nothing_forced_off_it
         desk.twin.cluster._stopped.clear()
     wait(lambda: ready(node(desk, number)))
     forced: list[str] = []
-    cluster.delete = lambda kind, name, *_, **__: forced.append(name)  # type: ignore[method-assign, assignment, misc]
+    cluster.delete = lambda kind, name, *_, **__: forced.append(name)  # type: ignore[method-assign]
     evict.apply(cluster, step, Mark(action="a", fencing=1, at=T0.isoformat()))
     assert forced == []
     stands_still(desk, number)
@@ -113,10 +114,7 @@ def test_a_drain_acts_in_no_namespace_that_is_not_opted_in_by_then(desk: Desk, o
     plan = desk.visit().state.plan
     assert plan is not None
     assert desk.runtime.remediator.current(plan) is None
-    with desk.twin.cluster.lock:
-        desk.twin.cluster.store.edit(
-            "Namespace", "shop", "", lambda draft: draft["metadata"]["labels"].update({"kt.io/remediate": "disabled"})
-        )
+    label(desk, "Namespace", "shop", {"kt.io/remediate": "disabled"})
     refusal = desk.runtime.remediator.current(plan)
     assert refusal is not None
     assert "namespace shop is not opted in" in refusal.why
