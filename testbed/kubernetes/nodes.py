@@ -181,12 +181,20 @@ def _hierarchies() -> list[Path]:
     return sorted({path.resolve() for path in CGROUPS.iterdir() if path.is_dir()})
 
 
+def _lines(file: Path) -> list[str]:
+    """The lines of a file of the kernel's; none when its cgroup has gone meanwhile."""
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
+
+
 def _end_containers(node: Node) -> None:
     """Kill whatever runs in the node's cgroup: that is its containers and nothing else."""
 
     def pids() -> set[str]:
         files = [file for root in _hierarchies() for file in (root / node.cgroup).rglob("cgroup.procs")]
-        return {pid for file in files for pid in file.read_text().split()}
+        return {pid for file in files for pid in _lines(file)}
 
     def none_left() -> bool:
         for pid in pids():

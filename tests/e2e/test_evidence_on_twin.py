@@ -19,6 +19,7 @@ from kt import settings as options
 from kt.incident.events import AlertsReceived, Probed
 from kt.incident.log import Append
 from kt.pipeline.evidence import beside
+from kt.pipeline.gathering import Ahead
 from kt.pipeline.journey import Journey
 from kt.pipeline.stages import diagnose as diagnose_stage
 from kt.processes import follower
@@ -136,7 +137,7 @@ def test_a_weak_alert_about_a_dead_node_is_solved_by_asking(twin: Twin, followin
     weak = msgspec.structs.replace(alert("Deployment/shop/cart", "replicas_mismatch", at), confidence=0.7)
     following.log.commit([Append(incident="i", expected=0, events=(AlertsReceived(at=at, signals=(weak,)),))])
     journey = Journey(following.log, "i")
-    diagnose_stage.run(following, journey)
+    diagnose_stage.run(following, journey, Ahead())
     told = [record.event for record in journey.records if isinstance(record.event, Probed)]
     assert any(each.answer.confirmed for each in told)
     diagnosis = journey.state.diagnosis

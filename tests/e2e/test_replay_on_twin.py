@@ -15,6 +15,7 @@ from graph_schema.model import Signal
 from kt.cli import cli
 from kt.incident.events import AlertsReceived
 from kt.incident.log import Append
+from kt.pipeline.gathering import Ahead
 from kt.pipeline.journey import Journey
 from kt.pipeline.stages import diagnose as diagnose_stage
 from kt.processes import follower
@@ -58,7 +59,7 @@ def diagnosed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
         for name in ("front", "cart")
     )  # fmt: skip
     runtime.log.commit([Append(incident="abc", expected=0, events=(AlertsReceived(at=begun, signals=alerts),))])
-    diagnose_stage.run(runtime, Journey(runtime.log, "abc"))
+    diagnose_stage.run(runtime, Journey(runtime.log, "abc"), Ahead())
     yield folder, twin
     stop.set()
     runtime.close()

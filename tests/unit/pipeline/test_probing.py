@@ -12,6 +12,7 @@ from kt.incident.basis import judge, unpack
 from kt.incident.events import ActionStarted, AlertsReceived, Diagnosed, PlanProposed, Postponed, Probed
 from kt.incident.log import Append
 from kt.incident.state import fold
+from kt.pipeline.gathering import Ahead
 from kt.pipeline.journey import Journey, held
 from kt.pipeline.stages import diagnose as stage
 from kt.pipeline.stages import remediate
@@ -57,7 +58,7 @@ def probes(journey: Journey) -> list[Probed]:
 
 def test_what_nothing_answers_is_asked_a_few_times_and_the_diagnosis_says_what_is_missing(runtime: Runtime) -> None:
     journey = begun(runtime)
-    stage.run(runtime, journey)
+    stage.run(runtime, journey, Ahead())
     asked = probes(journey)
     assert 1 <= len(asked) <= 4
     assert {each.answer.confirmed for each in asked} == {None}
@@ -72,7 +73,7 @@ def test_what_nothing_answers_is_asked_a_few_times_and_the_diagnosis_says_what_i
 
 def test_who_goes_on_after_a_crash_uses_the_answers_and_asks_none_of_them_again(runtime: Runtime) -> None:
     whole = begun(runtime)
-    stage.run(runtime, whole)
+    stage.run(runtime, whole, Ahead())
     first = probes(whole)[0]
     answer = ProbeAnswer(
         question="Node/n1: condition Ready", confirms="!= True", confirmed=True, saw="= Unknown"
@@ -83,7 +84,7 @@ def test_who_goes_on_after_a_crash_uses_the_answers_and_asks_none_of_them_again(
     )
     journey = Journey(runtime.log, "crashed")
     assert journey.state.next_step == "diagnose"
-    stage.run(runtime, journey)
+    stage.run(runtime, journey, Ahead())
     assert [each.answer.question for each in probes(journey)].count(answer.question) == 1
     assert journey.state.diagnosis is not None
     assert journey.state.diagnosis.hypotheses[0].entity == NODE
@@ -91,7 +92,7 @@ def test_who_goes_on_after_a_crash_uses_the_answers_and_asks_none_of_them_again(
 
 def test_a_diagnosis_can_be_made_again_from_the_log_alone(runtime: Runtime) -> None:
     journey = begun(runtime)
-    stage.run(runtime, journey)
+    stage.run(runtime, journey, Ahead())
     (event,) = [record.event for record in journey.records if isinstance(record.event, Diagnosed)]
     again = judge(unpack(event.basis), runtime.catalogue, runtime.ontology)
     assert again.hypotheses == event.diagnosis.hypotheses
@@ -99,7 +100,7 @@ def test_a_diagnosis_can_be_made_again_from_the_log_alone(runtime: Runtime) -> N
 
 def test_answers_are_forgotten_once_something_was_done(runtime: Runtime) -> None:
     journey = begun(runtime)
-    stage.run(runtime, journey)
+    stage.run(runtime, journey, Ahead())
     events = [record.event for record in journey.records]
     assert fold("i", events).answers
     acted = [
@@ -120,7 +121,7 @@ def test_what_is_known_later_is_looked_at_while_more_evidence_is_waited_for(tmp_
     things = [Entity(id=CART, kind="Deployment", name="cart", namespace="shop")]
     runtime.graph.upsert(things, at=T0)
     journey = begun(runtime)
-    stage.run(runtime, journey)
+    stage.run(runtime, journey, Ahead())
     assert journey.state.diagnosis is not None
     assert all(each.probability < 0.6 for each in journey.state.diagnosis.selected())
     _visit(runtime, journey)
