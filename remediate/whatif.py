@@ -173,7 +173,7 @@ def _more(workload: Object | None, count: int, namespace: str) -> _Pods | None:
     return _Pods("new pods", (workload["spec"]["template"]["spec"],) * count, namespace)
 
 
-def _larger(cluster: Cluster, step: Step, workload: Object | None) -> _Pods | None:
+def _larger(cluster: Cluster, step: Step, workload: Object) -> _Pods:
     """The pods of the new size in the place of the old ones, which go one after the other."""
     template = workload["spec"]["template"]["spec"]
     amounts = step.parameters["to"]
