@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sense.metrics.series import Table
 
 TIMEOUT_S = 5.0
-MOST_SAMPLES = 240
+MOST_SAMPLES = 360
 """Samples of a series that are asked for."""
 SHORTEST_S = 1.0
 

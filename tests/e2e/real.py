@@ -84,12 +84,13 @@ def beside_the_cluster(folder: Path, variables: Mapping[str, str], store: Mappin
     redis.Redis.from_url(variables["KT_TEST_REDIS_URL"]).flushall()
     shop.reset()
     grant()
-    prometheus.wait_until_quiet()
     one = OnRealCluster(folder, variables, store)
     try:
-        prometheus.send_to(one.serve(), TOKEN)
+        webhook = one.serve()
         one.start("beat")
         until(lambda: one.knows("Deployment/shop/cart"), "the beat follows the cluster")
+        prometheus.wait_until_quiet()
+        prometheus.send_to(webhook, TOKEN)
         yield one
     finally:
         prometheus.send_to("")

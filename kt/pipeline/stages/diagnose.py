@@ -26,7 +26,7 @@ def run(runtime: Runtime, journey: Journey, ahead: Ahead) -> None:
     if state.phase != "new":
         return
     if not state.firing:
-        journey.append(Healed(at=now, why="What was seen ended by itself; nothing was done."))
+        journey.append(Healed(at=now, why=f"What was seen ended by itself{_idle(state)}."))
         return
     if now < settled_at(runtime, state):
         return
@@ -43,6 +43,10 @@ def run(runtime: Runtime, journey: Journey, ahead: Ahead) -> None:
             return
     told = msgspec.structs.replace(answer, warnings=(*warnings, *answer.warnings))
     journey.append(Diagnosed(at=runtime.clock(), diagnosis=told, basis=pack(basis)))
+
+
+def _idle(state: State) -> str:
+    return "; what was tried has been undone" if state.actions else "; nothing was done"
 
 
 def look_again(runtime: Runtime, journey: Journey, least: float) -> Diagnosed | None:

@@ -11,6 +11,7 @@ import structlog
 from kt.incident.events import (
     ActionFinished,
     ActionStarted,
+    Diagnosed,
     Escalated,
     Event,
     Healed,
@@ -107,7 +108,8 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     look_at_breaker(runtime)
     answer = runtime.remediator.propose(likely, tried=frozenset(state.attempts))
     if isinstance(answer, Refusal):
-        _refused(runtime, journey, answer)
+        if not _looked_anew(runtime, journey, answer):
+            _refused(runtime, journey, answer)
         return
     answer = msgspec.structs.replace(answer, affects=dependants(runtime.graph, answer.blast_radius))
     expires = now + timedelta(seconds=policy.approval.expires_s)
@@ -166,6 +168,23 @@ def _refused(runtime: Runtime, journey: Journey, refusal: Refusal) -> None:
         journey.append(Postponed(at=now, until=now + timedelta(seconds=options.retry_s), why=refusal.why))
         return
     journey.append(Escalated(at=now, why=refusal.why))
+
+
+def _looked_anew(runtime: Runtime, journey: Journey, refusal: Refusal) -> bool:
+    """Where nothing is left to try for the cause that was named, and what was tried did not help: whether what is seen
+    by now names a cause that can be acted on. Looked at once after each remedy that failed."""
+    made = [each.event for each in journey.records if isinstance(each.event, Diagnosed | RolledBack)]
+    if refusal.later or not made or not isinstance(made[-1], RolledBack):
+        return False
+    least = runtime.settings.diagnose.min_probability
+    again = look_again(runtime, journey, least)
+    tried = {(entity, fault) for entity, fault, _ in journey.state.attempts}
+    if again is None or not any(
+        each.probability >= least and (each.entity, each.fault) not in tried for each in again.diagnosis.selected()
+    ):
+        return False
+    journey.append(again)
+    return True
 
 
 def _left_to_chaos(runtime: Runtime, journey: Journey) -> bool:

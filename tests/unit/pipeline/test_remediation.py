@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
-from graph_schema.model import Hypothesis
+from graph_schema.model import Change, Entity, Hypothesis, Signal
 from kt.incident.events import (
     ActionFinished,
     ActionStarted,
     AlertsReceived,
     Approved,
+    Diagnosed,
     Healed,
     PlanDropped,
     PlanProposed,
@@ -77,6 +78,38 @@ def test_a_remedy_that_did_not_help_is_learned_from_once(desk: Desk) -> None:
         desk.visit()
     (one,) = desk.runtime.trials.of()
     assert (one.playbook, one.fault, one.target, one.helped) == ("scale-out", "Workload.Overload", CART, False)
+
+
+def a_revision_that_fails(desk: Desk) -> None:
+    """What points at a bad rollout of the cart: a rollout just before, and errors besides the latency."""
+    cart = Entity(id=CART, kind="Deployment", name="cart", namespace="shop")
+    desk.runtime.graph.upsert([cart], at=T0)
+    desk.runtime.graph.record_changes(
+        [Change(entity=CART, at=T0 - timedelta(seconds=20), kind="rollout", detail="image v1 → v2")]
+    )
+    failing = Signal(fingerprint="e", entity=CART, symptom="errors", name="Errors", starts_at=T0)
+    desk.say(AlertsReceived(at=T0, signals=(failing,)))
+
+
+def test_what_did_not_help_for_the_cause_that_was_named_has_the_cause_looked_for_anew(desk: Desk) -> None:
+    desk.open()
+    desk.visit()
+    a_revision_that_fails(desk)
+    desk.say(Verified(at=desk.clock.now, verdict=Verdict(outcome="regressed", why="still slow")))
+    desk.visit()
+    first, second = (next(each.diagnosis.selected()) for each in desk.events(Diagnosed))
+    assert (first.fault, second.fault) == ("Workload.Overload", "Workload.BadRevision")
+    assert desk.replicas() == 2
+
+
+def test_where_it_still_looks_the_same_a_person_is_told_what_was_tried(desk: Desk) -> None:
+    desk.open()
+    desk.visit()
+    desk.say(Verified(at=desk.clock.now, verdict=Verdict(outcome="regressed", why="still slow")))
+    state = desk.visit().state
+    assert len(desk.events(Diagnosed)) == 1
+    assert state.phase == "escalated"
+    assert "scale-out of Deployment/shop/cart was tried and did not help" in state.ended_why
 
 
 def test_what_would_fit_nowhere_is_not_proposed(desk: Desk) -> None:
