@@ -1,4 +1,5 @@
-"""How many invalid containers the SMART matrix ends, and how many it should have left, beside a plain threshold rule.
+"""How many invalid containers the SMART matrix ends, and how many it should have left, beside a plain threshold rule
+and the policies that the descheduler publishes (bench/descheduler.py).
 
 Containers of many kinds of life run on the twin's nodes (bench seeds, each a cluster of its own) and are seen at one
 moment as the API server tells of them. What is right is not taken from how they were made but from what becomes of
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from bench.descheduler import PUBLISHED, Pod
 from remediate.cluster import Object
 from remediate.containers_seen import seen
 from remediate.termination import Container, Policy, by_thresholds, judge
@@ -30,6 +32,8 @@ from twin.simulation import containers, kubelets
 TUNING, HELD_OUT = 1_000, 2_000
 """The first seed of each set."""
 NODES, WORKLOADS = 8, 60
+ROOM = 60
+"""Pods that fit on a node."""
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LOOK_EVERY, LOOKS = timedelta(seconds=30), 40
 AHEAD_S, STEP_S, MOST_UNREADY = 3600, 15, 0.1
@@ -40,6 +44,7 @@ class Labelled(NamedTuple):
     container: Container
     invalid: bool
     kind: str
+    pod: Pod
 
 
 class Counts(NamedTuple):
@@ -98,7 +103,7 @@ def _looked_at(
 ) -> Iterator[Labelled]:
     pods = list(store.all("Pod"))
     on = Counter(pod["spec"]["nodeName"] for pod in pods)
-    loads = {node["metadata"]["name"]: on[node["metadata"]["name"]] / 60 for node in store.all("Node")}
+    loads = {node["metadata"]["name"]: on[node["metadata"]["name"]] / ROOM for node in store.all("Node")}
     serving: dict[str, int] = defaultdict(int)
     for pod in pods:
         serving[pod["metadata"]["labels"]["app"]] += _serves(pod)
@@ -111,7 +116,7 @@ def _looked_at(
             pod, NOW, tier=tiers[meta["namespace"]], siblings=serving[meta["labels"]["app"]] - _serves(pod),
             load=loads[pod["spec"]["nodeName"]], least=min(loads.values()), usage=usage,
         )  # fmt: skip
-        yield Labelled(one, invalid(kind, knobs, age), kind)
+        yield Labelled(one, invalid(kind, knobs, age), kind, Pod(pod, age))
 
 
 def invalid(kind: str, knobs: dict[str, str], age_s: float) -> bool:
@@ -170,7 +175,8 @@ def main() -> None:
     parser.add_argument("--tuning", action="store_true", help="look at the seeds that the policy was tuned on")
     options = parser.parse_args()
     first, policy = TUNING if options.tuning else HELD_OUT, Policy()
-    found = [each for seed in range(first, first + options.seeds) for each in labelled(seed)]
+    clusters = [list(labelled(seed)) for seed in range(first, first + options.seeds)]
+    found = [each for cluster in clusters for each in cluster]
     verdicts = [judge(each.container, policy) for each in found]
     touched = [each.decision in ("terminate", "restart", "move") for each in verdicts]
     matrix = counted(found, [each.decision == "terminate" for each in verdicts])
@@ -184,6 +190,15 @@ def main() -> None:
                 row = [decided[name] for name in ("leave", "restart", "move", "terminate")]
                 row.append(sum(1 for index in of if by_thresholds(found[index].container, policy)))
                 print(f"{kind:<18}{'invalid' if bad else 'valid':>8}" + "".join(f"{count:>11}" for count in row))
+    rules = {"KT's matrix": matrix, "any threshold exceeded": plain}
+    for name, rule in PUBLISHED.items():
+        ends = [end for cluster in clusters for end in rule([each.pod for each in cluster], ROOM)]
+        rules[name] = counted(found, ends)
+    print(f"\n{'':<46}{'invalid ended':>14}{'valid ended':>14}{'tier 0':>8}")
+    for name, count in rules.items():
+        share, wrong = count.terminated / count.invalid, count.wrong / count.valid
+        print(f"{name:<46}{share:>14.3f}{wrong:>14.3f}{count.tier0:>8}")
+    published, fitted = rules["all of these"], rules["fitted: more than 3 restarts, failed, stuck"]
     print(json.dumps({
         "containers": len(found),
         "invalid": matrix.invalid,
@@ -195,6 +210,12 @@ def main() -> None:
         "threshold_share": round(plain.terminated / plain.invalid, 4),
         "threshold_wrong_share": round(plain.wrong / plain.valid, 4),
         "threshold_tier0_interruptions": plain.tier0,
+        "descheduler_share": round(published.terminated / published.invalid, 4),
+        "descheduler_wrong_share": round(published.wrong / published.valid, 4),
+        "descheduler_tier0_interruptions": published.tier0,
+        "descheduler_fitted_share": round(fitted.terminated / fitted.invalid, 4),
+        "descheduler_fitted_wrong_share": round(fitted.wrong / fitted.valid, 4),
+        "descheduler_fitted_tier0_interruptions": fitted.tier0,
     }))  # fmt: skip
 
 

@@ -16,8 +16,9 @@ import msgspec
 
 from diagnose.absent import with_absent
 from diagnose.attribution import NAMED, SHOWN, Shares, fault_of
-from diagnose.paths import SELF, Paths
+from diagnose.paths import Paths
 from diagnose.probes import next_probe
+from diagnose.rules import SELF
 from diagnose.settings import Settings
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
@@ -94,8 +95,11 @@ def _paths_without_calls(piece: Subgraph, ontology: Ontology, settings: Settings
 def _sources(paths: Paths, entity: str, symptom: str) -> dict[str, float]:
     """Who may be behind the symptom there, and how strongly at best; what is its own symptom, wholly."""
     found: dict[str, float] = {}
-    for (source, mode), reach in paths.to(entity, symptom).items():
-        found[source] = max(found.get(source, 0.0), 1.0 if mode == SELF else reach.strength)
+    own = paths.moves.mode[SELF]
+    ways = paths.to(entity, symptom)
+    for (place, way), strength in zip(ways.ways.items(), ways.strengths, strict=True):
+        source = paths.moves.name(way[0])
+        found[source] = max(found.get(source, 0.0), 1.0 if paths.moves.mode_at(place) == own else strength)
     return found
 
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
+import numpy as np
 
-from diagnose.bounds import Bounds
-from diagnose.evidence import Unit
-from diagnose.paths import Reach
+from diagnose.bounds import bounds
+from diagnose.facts import Facts
 from diagnose.probes import Answers, answered, spoken_for
-from diagnose.score import Scored, Weighing, Where
-from diagnose.settings import Settings
+from diagnose.score import Scored, Weighing
 from diagnose.silence import Silence
-from diagnose.wiring import SELF, Wiring
+from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue, FaultMode
 from graph_schema.model import Entity, Evidence, ProbeAnswer
 from graph_schema.ontology import Ontology
@@ -59,76 +58,71 @@ def candidates(weighing: Weighing, catalogue: Catalogue, answers: Iterable[Probe
 
     `answers`: what came of probes.
     """
-    reaches: dict[str, dict[Where, dict[str, Reach]]] = defaultdict(lambda: defaultdict(dict))
-    for unit in weighing.seen.units:
-        for (entity, mode), reach in weighing.paths.to(*unit.key).items():
-            reaches[entity][unit.key][mode] = reach
-    weighing = msgspec.structs.replace(weighing, carried=_carried(weighing))
-    found = _likeliest(weighing, catalogue, reaches, {(each.question, each.confirms): each for each in answers})
-    leaks, settings = leaks_of(weighing.seen.units), weighing.settings
-    silence = Silence(weighing)
+    found = _likeliest(weighing, catalogue, {(each.question, each.confirms): each for each in answers})
+    settings, silence = weighing.settings, Silence(weighing)
     for each in found:
-        odds = [fault.log_odds(leaks, settings.same_entity) for fault in each.faults]
-        each.faults = [
-            fault for fault, value in zip(each.faults, odds, strict=True) if value >= max(odds) - settings.faults_within
-        ]
-        for scored_fault in each.faults:
-            silence.count_missing(scored_fault)
-    return sorted((candidate(each.faults, leaks, settings) for each in found), key=order)
+        least = max(fault.log_odds for fault in each.faults) - settings.faults_within
+        each.faults = [fault for fault in each.faults if fault.log_odds >= least]
+        silence.count_missing(each.faults)
+    return sorted((candidate(each.faults, [fault.log_odds for fault in each.faults]) for each in found), key=order)
 
 
-def _likeliest(
-    weighing: Weighing,
-    catalogue: Catalogue,
-    reaches: Mapping[str, Mapping[Where, Mapping[str, Reach]]],
-    answers: Answers,
-) -> list[Candidate]:
+def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> list[Candidate]:
     """The best `looked_at_closely`, and of what explains each signal the best `for_each_signal`.
 
     Entities are weighed in order of their bounds until none that is left can come up to the last of the best.
     """
-    settings, leaks = weighing.settings, leaks_of(weighing.seen.units)
-    bounds = Bounds(weighing)
-    waiting: list[tuple[float, str, tuple[FaultMode, ...], frozenset[Where]]] = []
-    for name, by_unit in reaches.items():
-        faults = faults_of(weighing.piece.entities[name], catalogue, weighing.ontology, weighing.wiring)
-        if faults:
-            bound, explains = bounds.of(name, faults, by_unit)
-            hoped = spoken_for(weighing.piece.entities[name], faults, answers) if answers else 0.0
-            waiting.append((-bound - hoped, name, faults, explains))
-    waiting.sort(key=lambda each: each[:2])
+    settings, reached, entities = weighing.settings, weighing.reached, weighing.piece.entities
+    able = [
+        (row, faults)
+        for row, name in enumerate(reached.names)
+        if (faults := faults_of(entities[name], catalogue, weighing.ontology, weighing.wiring))
+    ]
+    known = {fault.name: fault for faults in {id(faults): faults for _, faults in able}.values() for fault in faults}
+    facts = Facts(known.values(), weighing.columns, reached, weighing.paths.moves.mode, settings, weighing.shown)
+    limits, explains = bounds(weighing, facts, [row for row, _ in able], [faults for _, faults in able])
+    if answers:
+        hoped = [spoken_for(entities[reached.names[row]], faults, answers) for row, faults in able]
+        limits = [limit + each for limit, each in zip(limits, hoped, strict=True)]
+    waiting = sorted(range(len(able)), key=lambda place: (-limits[place], reached.names[able[place][0]]))
     found: list[Candidate] = []
     worst = -math.inf
     best: list[float] = []
-    lacking = dict.fromkeys(leaks, settings.for_each_signal)
-    most = MOST_WEIGHED * settings.looked_at_closely
-    for negative, name, faults, explains in waiting:
-        hopeless = -negative < worst
-        if hopeless and (len(found) >= most or not any(lacking.get(key, 0) > 0 for key in explains)):
+    lacking = np.full(len(weighing.columns), settings.for_each_signal)
+
+    def hopeless(place: int) -> bool:
+        if limits[place] >= worst:
+            return False
+        return len(found) >= MOST_WEIGHED * settings.looked_at_closely or not (lacking[explains[place]] > 0).any()
+
+    made: dict[int, list[Scored]] = {}
+    for number, place in enumerate(waiting):
+        if hopeless(place):
             continue
-        scored = weighing.weigh(weighing.piece.entities[name], faults, reaches[name])
+        if place not in made:
+            # What is hopeless now will be so later: the next ones that are not are weighed in one go.
+            some = islice((each for each in waiting[number:] if not hopeless(each)), settings.looked_at_closely)
+            asked = list(some)
+            made = dict(zip(asked, weighing.weigh([able[each] for each in asked], facts), strict=True))
+        scored = made[place]
         if not scored:
             continue
         if answers:
             _count_answers(scored, answers)
-        made = candidate(scored, leaks, settings)
-        found.append(made)
-        insort(best, -made.odds)
+        found.append(candidate(scored, [each.log_odds for each in scored]))
+        insort(best, -found[-1].odds)
         if len(best) >= settings.looked_at_closely:
             worst = -best[settings.looked_at_closely - 1]
-        for key, weight in made.faults[0].weights.items():
-            if weight >= settings.explained:
-                lacking[key] -= 1
+        lacking -= found[-1].faults[0].weights >= settings.explained
     found.sort(key=order)
-    kept, lacking = [], dict.fromkeys(leaks, settings.for_each_signal)
-    for place, each in enumerate(found):
-        explained = [key for key, weight in each.faults[0].weights.items() if weight >= settings.explained]
-        if place < settings.looked_at_closely or any(lacking[key] > 0 for key in explained):
+    kept, lacking = [], np.full(len(weighing.columns), settings.for_each_signal)
+    for number, each in enumerate(found):
+        explained = each.faults[0].weights >= settings.explained
+        if number < settings.looked_at_closely or (lacking[explained] > 0).any():
             kept.append(each)
             if len(kept) == 2 * settings.looked_at_closely:
                 break
-        for key in explained:
-            lacking[key] -= 1
+        lacking -= explained
     return kept
 
 
@@ -141,62 +135,24 @@ def _count_answers(scored: Iterable[Scored], answers: Answers) -> None:
             (each.evidence_for if weight > 0 else each.evidence_against).append(found)
 
 
-def _carried(weighing: Weighing) -> dict[Where, list[tuple[Where, float, Reach]]]:
-    """Which other symptoms a symptom may have brought about, how surely, and by which way.
-
-    Only in the direction in which it is surer; two symptoms of one thing and its parts bring about neither.
-    """
-    by_entity: dict[str, list[Unit]] = defaultdict(list)
-    for unit in weighing.seen.units:
-        by_entity[unit.entity].append(unit)
-    leads: dict[tuple[Where, Where], tuple[float, Reach]] = {}
-    own: set[tuple[str, str]] = set()
-    for unit in weighing.seen.units:
-        for (entity, mode), reach in weighing.paths.to(*unit.key).items():
-            if entity == unit.entity or entity not in by_entity:
-                continue
-            if mode == SELF:
-                own.add((entity, unit.entity))
-                continue
-            shown = weighing.ontology.shown(weighing.piece.entities[entity].kind)
-            for earlier in by_entity[entity]:
-                best = max((row.get(earlier.symptom, 0.0) for row in shown.values()), default=0.0)
-                # How well the mode goes with what was seen there, against the mode that it goes with best.
-                fits = shown.get(mode, {}).get(earlier.symptom, 0.0) / best if best > 0 else 0.0
-                share = reach.strength * fits * earlier.confidence * unit.confidence
-                if share > leads.get((earlier.key, unit.key), (unit.leak, reach))[0]:
-                    leads[earlier.key, unit.key] = share, reach
-    found: dict[Where, list[tuple[Where, float, Reach]]] = defaultdict(list)
-    for (first, then), (share, reach) in sorted(leads.items(), key=lambda item: item[0]):
-        back = leads.get((then, first), (0.0, reach))[0]
-        both_own = (first[0], then[0]) in own and (then[0], first[0]) in own
-        if share > back * SURER and not both_own:
-            found[first].append((then, share, reach))
-    return found
-
-
 MOST_WEIGHED = 4
 """How many times as many as are looked at closely are weighed for the sake of single signals, in a storm."""
-SURER = 1.2
-"""By how much one direction must be surer than the other to count."""
 
 
-def leaks_of(units: Iterable[Unit]) -> dict[Where, float]:
-    """How probable each signal is without any cause: where noisy-OR begins."""
-    return {unit.key: unit.leak for unit in units}
-
-
-def candidate(faults: Sequence[Scored], seen: Mapping[Where, float], settings: Settings) -> Candidate:
-    odds = [(each.log_odds(seen, settings.same_entity), each) for each in faults]
-    odds.sort(key=lambda pair: (-round(pair[0], 9), -pair[1].fault.prior, pair[1].fault.name))
+def candidate(faults: Sequence[Scored], odds: Sequence[float]) -> Candidate:
+    """One entity with its faults in order of their log-odds."""
+    pairs = sorted(
+        zip(odds, faults, strict=True),
+        key=lambda pair: (-round(pair[0], 9), -pair[1].fault.prior, pair[1].fault.name),
+    )
     return Candidate(
-        entity=odds[0][1].entity, faults=[each for _, each in odds], odds=log_sum([value for value, _ in odds])
+        entity=pairs[0][1].entity, faults=[each for _, each in pairs], odds=log_sum([value for value, _ in pairs])
     )
 
 
 def order(each: Candidate) -> tuple[float, int, float, str]:
     """The declared rule of ties: odds, signals explained, prior of the likeliest fault, then the identifier."""
-    return -round(each.odds, 9), -len(each.faults[0].weights), -each.faults[0].fault.prior, each.entity.id
+    return -round(each.odds, 9), -each.faults[0].explains, -each.faults[0].fault.prior, each.entity.id
 
 
 def log_sum(values: Sequence[float]) -> float:

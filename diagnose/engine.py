@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
+import numpy as np
 
 from diagnose.absent import with_absent
-from diagnose.candidates import Candidate, candidate, candidates, leaks_of, log_sum, order
+from diagnose.candidates import Candidate, candidate, candidates, log_sum, order
+from diagnose.carried import Carried
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths
 from diagnose.probes import next_probe
 from diagnose.propagation import Shown, Strengths
-from diagnose.score import Weighing, Where
+from diagnose.reached import Columns, Floats, Reached
+from diagnose.score import Weighing
 from diagnose.settings import Settings
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
@@ -31,11 +36,13 @@ class Considered(msgspec.Struct, frozen=True, kw_only=True):
 
     piece: Subgraph
     seen: Seen
+    weighing: Weighing
     ranked: tuple[Candidate, ...]
     """Causes first, then the rest, best first."""
     causes: int
     unexplained: tuple[str, ...]
     unmapped: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def diagnose(
@@ -55,10 +62,20 @@ def diagnose(
     `rules`: the symptoms that the alert rules in use watch for, if known; only those are missed when they are silent.
     `answers`: what came of probes. `strengths`: path strengths as runs of chaos have shown them.
     """
-    found = consider(
-        piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules, answers=answers,
-        strengths=strengths,
-    )  # fmt: skip
+    with _uncollected():
+        found = consider(
+            piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules, answers=answers,
+            strengths=strengths,
+        )  # fmt: skip
+        answer = _told(found, ontology, catalogue, settings, answers)
+        # What was only needed for it goes before garbage is looked for again, or all of it would be gone through.
+        del found
+    return answer
+
+
+def _told(
+    found: Considered, ontology: Ontology, catalogue: Catalogue, settings: Settings, answers: Collection[ProbeAnswer]
+) -> Diagnosis:
     shown = found.ranked[: settings.most_hypotheses]
     hypotheses = tuple(_hypothesis(each, found, settings) for each in shown)
     enough = bool(hypotheses) and hypotheses[0].probability >= settings.enough
@@ -67,12 +84,26 @@ def diagnose(
         causes=tuple(range(found.causes)),
         unexplained=found.unexplained,
         unmapped=found.unmapped,
-        warnings=_warnings(piece, ontology),
+        warnings=found.warnings,
         enough=enough or not found.seen.units,
         next_probe=next_probe(
             hypotheses, found.piece.entities, catalogue, asked={(each.question, each.confirms) for each in answers}
         ),
     )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for cycles of garbage: a diagnosis makes a million small things and no cycles, and every search
+    goes through those that there are; a fifth of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def consider(
@@ -88,6 +119,7 @@ def consider(
     strengths: Strengths | None = None,
 ) -> Considered:
     """Weigh every fault of every entity that could have brought about at least one of the signals."""
+    warnings = _warnings(piece, ontology)
     piece = with_absent(piece, ontology)
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     usable = [signal for signal in firing if signal.mapped and signal.entity in piece.entities]
@@ -96,69 +128,75 @@ def consider(
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     wiring = Wiring(piece, ontology)
-    paths = Paths(piece, ontology, wiring, settings.hops, len(seen.units))
-    sick = [unit.key for unit in seen.units]
+    paths, columns = Paths(piece, ontology, wiring, settings.hops, len(seen.units)), Columns(seen.units)
+    reached = Reached(columns, paths)
     weighing = Weighing(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules, paths=paths,
-        changes=_changes(piece, wiring),
-        shown=Shown(strengths, wiring, piece, ontology, paths, sick) if strengths else None,
+        changes=_changes(piece, wiring), columns=columns, reached=reached,
+        carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
+        shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
-    ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), seen.units, settings)
+    ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
     unexplained = tuple(
         signal.fingerprint
         for unit in seen.units
-        if taken[unit.key] < settings.explained * unit.confidence
+        if taken[columns.number[unit.key]] < settings.explained * unit.confidence
         for signal in unit.signals
     )
     return Considered(
-        piece=piece, seen=seen, ranked=tuple(ranked), causes=causes, unexplained=unexplained, unmapped=unmapped
-    )
+        piece=piece, seen=seen, weighing=weighing, ranked=tuple(ranked), causes=causes, unexplained=unexplained,
+        unmapped=unmapped, warnings=warnings,
+    )  # fmt: skip
 
 
-def _explain(
-    found: Sequence[Candidate], units: Sequence[Unit], settings: Settings
-) -> tuple[list[Candidate], int, dict[Where, float]]:
+def _explain(found: Sequence[Candidate], columns: Columns, settings: Settings) -> tuple[list[Candidate], int, Floats]:
     """(causes and then the rest with probabilities, how many are causes, how probable each unit is under them)."""
-    seen = leaks_of(units)
-    taken = dict.fromkeys(seen, 0.0)
+    seen = columns.leak.copy()
+    taken = np.zeros(len(columns))
     for each, probability in zip(found, _shares([each.odds for each in found]), strict=True):
         each.probability = _calibrated(probability, settings)
     # How well each signal can be explained at all: a chance of 0.4 that is the best there is leaves nothing to explain.
-    best_of: dict[Where, float] = defaultdict(float)
-    for each in found:
-        for fault in each.faults[:3]:
-            for key, weight in fault.weights.items():
-                best_of[key] = max(best_of[key], weight)
+    best_of = np.max([fault.weights for each in found for fault in each.faults[:3]], axis=0) if found else taken
     chosen: list[Candidate] = []
     remaining = list(found)
     while remaining and len(chosen) < settings.most_causes:
         best = remaining[0]
-        probability = _calibrated(_against(best, remaining, seen, settings), settings)
-        news = max(best.faults[0].gains(seen).values(), default=0.0) >= settings.news
+        probability = _calibrated(_against(best, remaining, columns, seen, settings), settings)
+        news = columns.gains(best.faults[0].weights, seen).max(initial=0.0) >= settings.news
         if chosen and (probability < settings.next_cause or not news):
             break
         best.probability = max(probability, best.probability) if not chosen else probability
         chosen.append(best)
-        for key in seen:
-            weight = max((each.weights.get(key, 0.0) for each in best.faults[:3]), default=0.0)
-            if weight > 0:
-                seen[key] = 1 - (1 - seen[key]) * (1 - weight / max(best_of[key], weight) * probability)
-            taken[key] = max(taken[key], weight)
-        remaining = [candidate(each.faults, seen, settings) for each in remaining[1:]]
-        remaining.sort(key=order)
+        weight = np.max([fault.weights for fault in best.faults[:3]], axis=0)
+        share = np.divide(weight, np.maximum(best_of, weight), out=np.zeros_like(weight), where=weight > 0)
+        seen = np.where(weight > 0, 1 - (1 - seen) * (1 - share * probability), seen)
+        taken = np.maximum(taken, weight)
+        remaining = sorted(_weighed_again(remaining[1:], columns, seen, settings), key=order)
     picked = {each.entity.id for each in chosen}
     return [*chosen, *(each for each in found if each.entity.id not in picked)], len(chosen), taken
 
 
-def _against(best: Candidate, others: Sequence[Candidate], seen: Mapping[Where, float], settings: Settings) -> float:
+def _weighed_again(
+    found: Sequence[Candidate], columns: Columns, seen: Floats, settings: Settings
+) -> Iterator[Candidate]:
+    """The candidates as they stand when each unit is as probable as this already."""
+    faults = [fault for each in found for fault in each.faults]
+    if not faults:
+        return
+    gained = iter(columns.gained(np.array([fault.weights for fault in faults]), seen, settings.same_entity).tolist())
+    for each in found:
+        yield candidate(each.faults, [fault.base + next(gained) for fault in each.faults])
+
+
+def _against(best: Candidate, others: Sequence[Candidate], columns: Columns, seen: Floats, settings: Settings) -> float:
     """How probable the best is against those that would explain the same signals; "none of these" has odds 1.
 
     What others explain besides is no argument against it: there may be two faults at once.
     """
-    top = best.faults[0].weights
-    same = {key: value for key, value in seen.items() if top.get(key, 0.0) >= settings.explained} or dict(seen)
-    odds = [candidate(each.faults, same, settings).odds for each in others]
-    return _shares(odds)[0]
+    same = best.faults[0].weights >= settings.explained
+    # What is certain already can't be made more probable.
+    left = np.where(same, seen, 1.0) if same.any() else seen
+    return _shares([each.odds for each in _weighed_again(others, columns, left, settings)])[0]
 
 
 def _shares(odds: Sequence[float]) -> list[float]:
@@ -177,23 +215,24 @@ def _calibrated(probability: float, settings: Settings) -> float:
 
 def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypothesis:
     best = each.faults[0]
-    leaks = leaks_of(found.seen.units)
-    shares = _shares_of([fault.log_odds(leaks, settings.same_entity) for fault in each.faults])
+    columns, ways = found.weighing.columns, found.weighing.ways(best)
+    weights = best.weights.tolist()
+    shares = _shares_of([fault.log_odds for fault in each.faults])
     explained = [
-        (signal, unit)
-        for unit in found.seen.units
-        if best.weights.get(unit.key, 0.0) >= settings.explained * unit.confidence and unit.key in best.reaches
+        (signal, unit, column)
+        for column, unit in enumerate(columns.units)
+        if weights[column] >= settings.explained * unit.confidence and column in ways
         for signal in unit.signals
     ]
-    explained.sort(key=lambda pair: (pair[0].starts_at, pair[0].fingerprint))
+    explained.sort(key=lambda told: (told[0].starts_at, told[0].fingerprint))
     seen = [
         Evidence(
             text=f"{signal.symptom} on {signal.entity} ({signal.name})",
-            weight=round(math.log(1 + best.weights[unit.key] / unit.leak), 6),
+            weight=round(math.log(1 + weights[column] / unit.leak), 6),
             entity=signal.entity,
             fingerprint=signal.fingerprint,
         )
-        for signal, unit in explained
+        for signal, unit, column in explained
     ]
     taught = [Evidence(text=best.fault.learned)] if best.fault.learned else []
     return Hypothesis(
@@ -204,8 +243,8 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
         other_faults=tuple(
             (fault.fault.name, round(part, 6)) for fault, part in zip(each.faults[1:6], shares[1:6], strict=True)
         ),
-        explains=tuple(signal.fingerprint for signal, _ in explained),
-        paths=tuple(best.reaches[unit.key].path for _, unit in explained),
+        explains=tuple(signal.fingerprint for signal, _, _ in explained),
+        paths=tuple(ways[column] for _, _, column in explained),
         evidence_for=tuple(
             sorted([*seen, *best.evidence_for, *taught], key=lambda evidence: (-evidence.weight, evidence.text))
         ),

@@ -53,10 +53,6 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Whether something says that the monitoring itself is sick."""
 
     @cached_property
-    def by_key(self) -> dict[tuple[str, str], Unit]:
-        return {unit.key: unit for unit in self.units}
-
-    @cached_property
     def showing(self) -> dict[str, dict[str, float]]:
         """Entity → symptom → how surely it shows it."""
         found: dict[str, dict[str, float]] = {}

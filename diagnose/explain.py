@@ -45,12 +45,14 @@ def why_not(entity: str, found: Considered, catalogue: Catalogue, ontology: Onto
 def _weighed(place: int, found: Considered) -> list[str]:
     mine, best = found.ranked[place], found.ranked[0]
     fault, theirs = mine.faults[0], best.faults[0]
+    columns = found.weighing.columns
     lines = [
         f"{mine.entity.id} is number {place + 1}: {fault.fault.name} ({mine.probability:.1%}); "
         f"number 1 is {theirs.fault.name} of {best.entity.id} ({best.probability:.1%})."
     ]
     for unit in found.seen.units:
-        ours, other = fault.weights.get(unit.key, 0.0), theirs.weights.get(unit.key, 0.0)
+        column = columns.number[unit.key]
+        ours, other = fault.weights[column], theirs.weights[column]
         if other > 2 * ours:
             how = "does not explain" if ours == 0 else f"explains less well ({ours:.2f} against {other:.2f})"
             lines.append(f"It {how} {unit.symptom} on {unit.entity}.")

@@ -14,7 +14,8 @@ from typing import Literal
 import msgspec
 
 from diagnose.paths import Paths
-from diagnose.wiring import SELF, Wiring
+from diagnose.rules import OWN, SELF
+from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue, FaultMode
 from graph_schema.model import Signal, Subgraph
 from graph_schema.ontology import Ontology
@@ -155,17 +156,15 @@ def _bent(fault: FaultMode, known: Mapping[str, int], total: int, share: float) 
 def own_symptoms(piece: Subgraph, signals: Iterable[Signal], entity: str, ontology: Ontology) -> tuple[str, ...]:
     """The symptoms that were seen on the entity itself, its parts and its face."""
     paths = Paths(piece, ontology, Wiring(piece, ontology), HOPS)
+    if entity not in paths.moves.base:
+        return ()
+    own = paths.place(entity, SELF)
     found = set()
     for signal in signals:
-        if signal.mapped and signal.entity in piece.entities and signal.symptom not in found:
-            reach = paths.to(signal.entity, signal.symptom).get((entity, SELF))
-            if reach is not None and reach.strength >= OWN:
-                found.add(signal.symptom)
+        known = signal.mapped and signal.entity in piece.entities and signal.symptom not in found
+        if known and paths.to(signal.entity, signal.symptom).strength(own) >= OWN:
+            found.add(signal.symptom)
     return tuple(sorted(found))
-
-
-OWN = 0.45
-"""As in scoring: from this strength on a symptom is the entity's own."""
 
 
 def kinds_near(piece: Subgraph) -> dict[str, int]:

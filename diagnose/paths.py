@@ -7,12 +7,15 @@ products of shares; among equally strong ways the one of fewer steps, then of sm
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
 
 import msgspec
 
-from diagnose.wiring import BESIDE, SELF, Wiring
+from diagnose.moves import Moves
+from diagnose.rules import SELF
+from diagnose.wiring import Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import Ontology
 
@@ -24,40 +27,25 @@ MOST_STATES, LEAST_STATES, ALL_STATES = 2000, 100, 40_000
 ASKED = frozenset({"errors", "latency", "unavailable", "traffic_drop", "traffic_surge"})
 """Symptoms of how requests fare: told of a workload they are those of the Service before it, and the reverse."""
 FACE = 0.97
-Key = tuple[str, str]
-"""(entity, mode)"""
+Way = tuple[int, ...]
+"""The entities that a way takes, the cause first (their bases in `Moves`)."""
+TRIED_FIRST = 0.8
+"""A search is tried first without what is weaker than this much of the weakest that counted in the search before."""
+SETTLED = -math.inf
+"""Stands for the strength of what is settled: nothing is stronger."""
 
 
-class _Back(msgspec.Struct, frozen=True):
-    """One step of a way, linked towards where the search began."""
+class Found(msgspec.Struct, frozen=True):
+    """The strongest ways to where a symptom was seen, the strongest first."""
 
-    entity: str
-    via: tuple[str, ...]
-    next: _Back | None
+    ways: dict[int, Way]
+    """Place of (entity, mode) → way from there."""
+    strengths: list[float]
+    """Of each of the ways."""
 
-
-class Reach(msgspec.Struct, frozen=True):
-    """The strongest way from a cause in a mode to where a symptom was seen."""
-
-    strength: float
-    hops: int
-    way: _Back
-    before: Reach | None = None
-    """The way that this one goes on from, to where it begins."""
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        """Entity ids, the cause first."""
-        found: list[str] = list(self.before.path[:-1]) if self.before else []
-        step: _Back | None = self.way
-        while step is not None:
-            found += [step.entity, *step.via]
-            step = step.next
-        return tuple(found)
-
-    def after(self, first: Reach) -> Reach:
-        """This way, gone after another one that ends where it begins."""
-        return Reach(self.strength * first.strength, self.hops + first.hops, self.way, first)
+    def strength(self, place: int) -> float:
+        """How strong the way from this place is; 0 when there is none."""
+        return dict(zip(self.ways, self.strengths, strict=True)).get(place, 0.0)
 
 
 class Paths:
@@ -66,96 +54,124 @@ class Paths:
     def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring, hops: int, searches: int = 1) -> None:
         self._most = max(LEAST_STATES, min(MOST_STATES, ALL_STATES // max(1, searches)))
         self._entities, self._ontology, self._wiring, self._hops = piece.entities, ontology, wiring, hops
-        self._found: dict[Key, dict[Key, Reach]] = {}
+        self.moves = Moves(piece, ontology, wiring)
+        self._usual = WEAKEST
+        self._found: dict[tuple[str, str], Found] = {}
 
-    def to(self, entity: str, symptom: str) -> Mapping[Key, Reach]:
-        """Every (entity, mode) that may show as this symptom on `entity`.
+    def to(self, entity: str, symptom: str) -> Found:
+        """Every (entity, mode), by its place, that may show as this symptom on `entity`.
 
         The modes `self` and `beside` stand for an own symptom of the entity and for one of what rests on it.
         """
         if (entity, symptom) not in self._found:
-            starts = [(entity, mode, strength) for mode, strength in self._modes(entity, symptom)]
-            starts.append((entity, SELF, 1.0))
+            end, mode = self.moves.base[entity], self.moves.mode
+            starts: list[Start] = [(1.0, 0, end + 2 * mode[SELF], (), ())]
+            for name, strength in self._modes(entity, symptom):
+                starts.append((strength, 0, end + 2 * mode[name], (), ()))
             if symptom in ASKED and self._ontology.workload(self._entities[entity].kind):
                 for face in self._wiring.faces(entity)[:1]:
-                    starts += [(face, mode, FACE * strength) for mode, strength in self._modes(face, symptom)]
-            self._found[entity, symptom] = self._search(entity, starts)
+                    base = self.moves.base[face]
+                    starts += [
+                        (FACE * strength, 1, base + 2 * mode[name], (), (end,))
+                        for name, strength in self._modes(face, symptom)
+                    ]
+            self._found[entity, symptom] = self._search(starts)
         return self._found[entity, symptom]
+
+    def place(self, entity: str, mode: str) -> int:
+        """Where the ways of an entity in a mode are in what is found."""
+        return self.moves.base[entity] // 2 + self.moves.mode[mode]
 
     def _modes(self, entity: str, symptom: str) -> Iterable[tuple[str, float]]:
         shown = self._ontology.shown(self._entities[entity].kind)
         return ((mode, row[symptom]) for mode, row in shown.items() if symptom in row)
 
-    def of(self, entity: str, effects: Mapping[str, float], weakest: float) -> dict[Key, tuple[float, int]]:
-        """Where a fault with these effects shows: (entity, mode) → (strength, hops), down to `weakest`."""
-        best: dict[Key, tuple[float, int]] = {}
-        heap = [(-strength, 0, entity, mode, False) for mode, strength in effects.items() if strength >= weakest]
-        heapq.heapify(heap)
-        seen: set[tuple[str, str, bool]] = set()
-        offered: dict[tuple[str, str, bool], float] = {}
-        while heap and len(seen) < self._most:
-            negative, steps, here, mode, up = heapq.heappop(heap)
-            if (here, mode, up) in seen:
+    def of(self, entity: str, mode: str, weakest: float) -> dict[int, float]:
+        """Where an entity in this mode shows: place of (entity, mode) → strength, down to `weakest`."""
+        first = self.moves.base[entity] + 2 * self.moves.mode[mode]
+        best: dict[int, float] = {}
+        offered = {first: -1.0}
+        known, push, pop, hops = offered.get, heappush, heappop, self._hops
+        span, most, known_targets = self.moves.span, self.moves.most_forth, self.moves.effects.get
+        heap = [(-1.0, 0, first)]
+        left = self._most
+        while heap and left:
+            strength, steps, state = pop(heap)
+            if offered[state] == SETTLED:
                 continue
-            seen.add((here, mode, up))
-            best.setdefault((here, mode), (-negative, steps))
-            if steps == self._hops:
+            left -= 1
+            offered[state] = SETTLED
+            if state >> 1 not in best:
+                best[state >> 1] = -strength
+            enough = weakest / -strength
+            number, turn = divmod(state, span)
+            if steps == hops or most[turn >> 1] < enough:
                 continue
-            for other, out, share, whole_to_part, part_to_whole, via in self._wiring.forth(here, mode):
-                strength = -negative * share
-                if strength < weakest:
+            targets, _, patterns = known_targets(number) or self.moves.forth(number)
+            for share, place, offset, more in patterns[turn] or self.moves.pattern(patterns, turn):
+                if share < enough:
                     break
-                if up and whole_to_part:
-                    continue
-                if strength > offered.get((other, out, part_to_whole), 0.0):
-                    offered[other, out, part_to_whole] = strength
-                    heapq.heappush(heap, (-strength, steps + 1 + len(via), other, out, part_to_whole))
+                arrived = strength * share
+                for base in targets[place]:
+                    if arrived < known(base + offset, 0.0):
+                        offered[base + offset] = arrived
+                        push(heap, (arrived, steps + more, base + offset))
         return best
 
-    def _search(self, start: str, starts: Sequence[tuple[str, str, float]]) -> dict[Key, Reach]:
-        best: dict[Key, Reach] = {}
-        seen: set[tuple[str, str, bool]] = set()
-        offered: dict[tuple[str, str, bool], float] = {}
-        heap: list[tuple[float, int, str, str, bool, int, _Back]] = []
-        count = 0
-        end = _Back(start, (), None)
-        for entity, mode, strength in sorted(starts):
-            way = end if entity == start else _Back(entity, (), end)
-            heap.append((-strength, int(entity != start), entity, mode, False, count, way))
-            count += 1
-        heapq.heapify(heap)
-        while heap and len(seen) < self._most:
-            negative, steps, here, mode, down, _, way = heapq.heappop(heap)
-            if (here, mode, down) in seen:
+    def _search(self, starts: Sequence[Start]) -> Found:
+        """The strongest `most` states from which these can be reached, and those ways."""
+        found, weakest, complete = self._settle(starts, self._usual)
+        if not complete and self._usual > WEAKEST:
+            found, weakest, complete = self._settle(starts, WEAKEST)
+        # The weakest that counted is much the same for all signals of an incident; what is weaker need not be offered.
+        self._usual = max(WEAKEST, weakest * TRIED_FIRST) if complete else WEAKEST
+        return found
+
+    def _settle(self, starts: Sequence[Start], weakest: float) -> tuple[Found, float, bool]:
+        """(what is found, the weakest strength of it, whether there are as many as are looked for)."""
+        ways: dict[int, Way] = {}
+        strengths: list[float] = []
+        hops, push, pop = self._hops, heappush, heappop
+        span, most, known_targets = self.moves.span, self.moves.most_back, self.moves.causes.get
+        # Strengths are negative here, as the heap has the least on top.
+        offered = {state: -strength for strength, _, state, _, _ in starts}
+        known = offered.get
+        # The number of the offer comes before the way, so that ways are never compared.
+        heap = [
+            (-strength, steps, state, number, via, onward)
+            for number, (strength, steps, state, via, onward) in enumerate(starts)
+        ]
+        heapify(heap)
+        count, left, strength = len(heap), self._most, 0.0
+        while heap and left:
+            strength, steps, state, _, via, onward = pop(heap)
+            if offered[state] == SETTLED:
                 continue
-            seen.add((here, mode, down))
-            if (here, mode) not in best:
-                best[here, mode] = Reach(-negative, steps, way)
-            if steps >= self._hops:
+            left -= 1
+            offered[state] = SETTLED
+            number, turn = divmod(state, span)
+            way = (state - turn, *via, *onward)
+            if state >> 1 not in ways:
+                ways[state >> 1] = way
+                strengths.append(-strength)
+            enough = weakest / -strength
+            if steps >= hops or most[turn >> 1] < enough:
                 continue
-            for other, before, share, whole_to_part, part_to_whole, via in self._wiring.back(here, mode):
-                arrived = -negative * share
-                if arrived < WEAKEST:
+            targets, between, patterns = known_targets(number) or self.moves.back(number)
+            for share, place, offset, more in patterns[turn] or self.moves.pattern(patterns, turn):
+                if share < enough:
                     break
-                # From a part to its whole and down again to another part is no way of a fault.
-                if down and part_to_whole:
-                    continue
-                state = (other, before, whole_to_part)
-                if arrived < offered.get(state, 0.0) or state in seen or _passes(way, other):
-                    continue
-                offered[state] = arrived
-                count += 1
-                step = _Back(other, via, way)
-                heapq.heappush(heap, (-arrived, steps + 1 + len(via), other, before, whole_to_part, count, step))
-        return best
+                arrived = strength * share
+                for base in targets[place]:
+                    before = base + offset
+                    if arrived <= known(before, 0.0) and base not in way:
+                        offered[before] = arrived
+                        count += 1
+                        push(heap, (arrived, steps + more, before, count, between[place], way))
+        return Found(ways, strengths), -strength, not left and -strength >= weakest
 
 
-def _passes(way: _Back | None, entity: str) -> bool:
-    while way is not None:
-        if way.entity == entity or entity in way.via:
-            return True
-        way = way.next
-    return False
+Start = tuple[float, int, int, tuple[int, ...], tuple[int, ...]]
+"""(strength, steps, state, what lies between, the rest of the way)"""
 
-
-__all__ = ["BESIDE", "SELF", "Paths", "Reach"]
+__all__ = ["ASKED", "Found", "Paths", "Way"]

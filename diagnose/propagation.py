@@ -14,13 +14,15 @@ is there that others feel it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+import numpy as np
 
-from diagnose.paths import Paths
-from diagnose.wiring import SELF, Wiring
+from diagnose.reached import Columns, Floats, Ints, Reached
+from diagnose.rules import OWN, SELF
+from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Evidence, Signal, Subgraph
 from graph_schema.ontology import Ontology
@@ -31,8 +33,6 @@ BELIEF = 3.0
 MOST = 3.0
 """No strength is moved by more than this factor, up or down."""
 MOST_SURE = 0.97
-OWN = 0.45
-"""As in scoring: from this strength on a symptom is the entity's own."""
 PATHS = ("disturbed|", "raised|", "delay|")
 SEPARATOR = "|"
 PASSING = frozenset({"Pod", "ReplicaSet", "Revision"})
@@ -202,29 +202,36 @@ class Shown:
     """
 
     def __init__(
-        self, strengths: Strengths, wiring: Wiring, piece: Subgraph, ontology: Ontology, paths: Paths,
-        sick: Collection[tuple[str, str]],
+        self, strengths: Strengths, wiring: Wiring, piece: Subgraph, ontology: Ontology, columns: Columns,
+        reached: Reached, modes: Sequence[str],
     ) -> None:  # fmt: skip
-        """`sick`: (entity, symptom) of all that is seen."""
         self._strengths, self._wiring, self._piece, self._ontology = strengths, wiring, piece, ontology
         self._faces: dict[str, str] = {}
         self._lasting: dict[str, str] = {}
-        counted: dict[tuple[str, str, str], tuple[int, float]] = {}
-        for other, symptom in sick:
-            ways: dict[str, dict[str, float]] = defaultdict(dict)
-            for (entity, mode), reach in paths.to(other, symptom).items():
-                if strengths.runs(entity):
-                    ways[entity][mode] = reach.strength
-            for entity, by_mode in ways.items():
-                if by_mode.get(SELF, 0.0) < OWN:
-                    hits = strengths.raised(entity, self._stands_for(other), symptom)
-                    counted[entity, other, symptom] = hits, strengths.expected(entity, by_mode)
-        hits_, expected = sum(hits for hits, _ in counted.values()), sum(each for _, each in counted.values())
-        rate = (BELIEF + hits_) / (BELIEF + expected)
-        self._factors = {
-            key: min(MOST, max(1 / MOST, (BELIEF + hits) / (BELIEF + rate * each)))
-            for key, (hits, each) in counted.items()
-        }
+        self._names, self._size = reached.names, len(columns)
+        counted: dict[str, dict[int, tuple[int, float]]] = {}
+        for row, entity in enumerate(reached.names):
+            if not strengths.runs(entity):
+                continue
+            ways: dict[int, dict[str, float]] = defaultdict(dict)
+            for place, unit, mode in reached.of(row):
+                ways[unit][modes[mode]] = float(reached.strength[place])
+            counted[entity] = {
+                unit: (
+                    strengths.raised(entity, self._stands_for(columns.units[unit].entity), columns.units[unit].symptom),
+                    strengths.expected(entity, by_mode),
+                )
+                for unit, by_mode in ways.items()
+                if by_mode.get(SELF, 0.0) < OWN
+            }
+        all_of_them = [each for known in counted.values() for each in known.values()]
+        rate = (BELIEF + sum(hits for hits, _ in all_of_them)) / (BELIEF + sum(share for _, share in all_of_them))
+        self._factors: dict[str, Floats] = {}
+        for entity, known in counted.items():
+            self._factors[entity] = np.ones(self._size)
+            for unit, (hits, expected) in known.items():
+                factor = (BELIEF + hits) / (BELIEF + rate * expected)
+                self._factors[entity][unit] = min(MOST, max(1 / MOST, factor))
 
     def disturbed(self, entity: str) -> str:
         """The thing by which runs have disturbed what this one would disturb; empty: none has."""
@@ -233,14 +240,22 @@ class Shown:
             self._faces[entity] = at if self._strengths.runs(at) else ""
         return self._faces[entity]
 
-    def bent(self, at: str, other: str, symptom: str, strength: float) -> float:
-        """How surely what disturbs `at` shows on something else, `strength` being what the ontology says."""
-        return min(max(MOST_SURE, strength), strength * self._factors.get((at, other, symptom), 1.0))
+    def factors(self, rows: Ints) -> Floats:
+        """For each entity (its row in what is reached) and unit the factor on how surely it shows there."""
+        found = np.ones((len(rows), self._size))
+        for number, row in enumerate(rows.tolist()):
+            at = self.disturbed(self._names[row])
+            if at in self._factors:
+                found[number] = self._factors[at]
+        return found
 
-    def heard(self, at: str, other: str, usual: float) -> float:
-        """How surely it would be heard of when another thing is sick with it: `usual`, or less where runs say so."""
+    def heard(self, at: str, other: str, usual: float, trust: float) -> float:
+        """How surely it would be heard of when another thing is sick with it: `usual`, or less where runs say so.
+
+        `trust`: what is left of the usual because monitoring itself is sick now; it was not during the runs.
+        """
         runs, hits = self._strengths.runs(at), self._strengths.raised(at, self._stands_for(other), ANY)
-        return min(usual, (BELIEF * usual + hits) / (BELIEF + runs))
+        return min(usual, (BELIEF * usual + trust * hits) / (BELIEF + runs))
 
     def words(self, at: str) -> Evidence:
         count = self._strengths.runs(at)
@@ -251,6 +266,11 @@ class Shown:
         if entity not in self._lasting:
             self._lasting[entity] = lasting(entity, self._wiring, self._piece)
         return self._lasting[entity]
+
+
+def bent(strengths: Floats, factors: Floats) -> Floats:
+    """How surely things show elsewhere, `strengths` being what the ontology says and `factors` what runs have shown."""
+    return np.minimum(np.maximum(MOST_SURE, strengths), strengths * factors)
 
 
 def near(known: Mapping[str, int], entities: Container[str]) -> dict[str, int]:

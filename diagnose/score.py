@@ -10,26 +10,23 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from diagnose.carried import Carried
 from diagnose.evidence import Seen, Unit
-from diagnose.paths import Paths, Reach
-from diagnose.propagation import Shown
+from diagnose.facts import UNKNOWN, UNKNOWN_SYMPTOM, Facts
+from diagnose.paths import Paths
+from diagnose.propagation import Shown, bent
+from diagnose.reached import Columns, Flags, Floats, Reached
+from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
-from diagnose.wiring import BESIDE, SELF, Wiring
+from diagnose.wiring import Wiring
 from graph_schema.catalogue import FaultMode
 from graph_schema.model import Change, Entity, Evidence, Subgraph
 from graph_schema.ontology import Ontology
 
-UNKNOWN = "unknown"
-UNKNOWN_SYMPTOM = 0.25
-OWN = 0.45
-"""From this strength on, a symptom is the entity's own: seen on it, on its parts or on its face."""
 FOLLOWED = "phase"
 """A property that every pod has whose state is kept."""
-MOST_PARTS = 50
-"""Parts whose states are looked at."""
-Where = tuple[str, str]
-"""(entity, symptom)"""
 
 
 class Scored(msgspec.Struct, kw_only=True):
@@ -37,29 +34,32 @@ class Scored(msgspec.Struct, kw_only=True):
 
     entity: Entity
     fault: FaultMode
+    row: int
+    """Of the entity in what is reached."""
     prior: float
     """Log-odds before any signal is looked at, state and change included."""
-    weights: dict[Where, float]
-    """Unit → probability that the fault, if there, brings it about."""
-    reaches: dict[Where, Reach]
-    own: frozenset[Where] = frozenset()
+    weights: Floats
+    """For each unit the probability that the fault, if there, brings it about."""
+    explains: int
+    """How many units it may bring about."""
+    own: Flags
+    """Which of the units are its own symptoms."""
+    gain: float
+    """What the units add to the log-odds while nothing else explains them."""
     change: Change | None = None
     evidence_for: list[Evidence] = []
     evidence_against: list[Evidence] = []
     missing: float = 0.0
     """Log-odds lost for symptoms that should be there and are not."""
 
-    def log_odds(self, seen: Mapping[Where, float], same_entity: float) -> float:
-        """`seen`: unit → how probable it is by leak and the causes taken already (noisy-OR)."""
-        return self.prior + self.missing + diminished(self.gains(seen), same_entity)
+    @property
+    def base(self) -> float:
+        """Log-odds without what it explains."""
+        return self.prior + self.missing
 
-    def gains(self, seen: Mapping[Where, float]) -> dict[Where, float]:
-        """Unit → how much this cause raises its log-probability; only units that `seen` has."""
-        return {
-            key: math.log((1 - (1 - seen[key]) * (1 - weight)) / seen[key])
-            for key, weight in self.weights.items()
-            if key in seen
-        }
+    @property
+    def log_odds(self) -> float:
+        return self.base + self.gain
 
 
 def state_speaks(fault: FaultMode, name: str, settings: Settings) -> float:
@@ -72,18 +72,6 @@ def fits(found: Any, wanted: Any) -> bool:
     found where there are several (the pressures of a node)."""
     possible = wanted if isinstance(wanted, list) else [wanted]
     return any(each in possible for each in found) if isinstance(found, list) else found in possible
-
-
-def diminished(gains: Mapping[Where, float], same_entity: float) -> float:
-    """The sum, further symptoms of one entity counting less and less: a sorted sum, so one more never lowers it."""
-    by_entity: dict[str, list[float]] = defaultdict(list)
-    for (entity, _), gain in gains.items():
-        by_entity[entity].append(gain)
-    return sum(
-        gain * same_entity**place
-        for _, found in sorted(by_entity.items())
-        for place, gain in enumerate(sorted(found, reverse=True))
-    )
 
 
 class Weighing(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,72 +87,66 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
     """Entity → what was changed about it."""
     rules: Collection[str] | None
     """Symptoms that the rules in use watch for; None: not known."""
-    shown: Shown | None = None
+    columns: Columns
+    reached: Reached
+    carried: Carried
+    shown: Shown | None
     """How surely things show elsewhere as runs of chaos have shown it; None: nothing is known of that."""
-    carried: Mapping[Where, Sequence[tuple[Where, float, Reach]]] = {}
-    """Unit → units that it may have brought about: how surely, and by which way."""
 
-    def weigh(
-        self, entity: Entity, faults: Sequence[FaultMode], reaches: Mapping[Where, Mapping[str, Reach]]
-    ) -> list[Scored]:
-        """Hypotheses of one entity. `reaches`: unit → mode of the entity → way to the unit."""
-        known = self.seen.by_key
-        at = self.shown.disturbed(entity.id) if self.shown else ""
-        found = []
-        for fault in faults:
-            weights: dict[Where, float] = {}
-            ways: dict[Where, Reach] = {}
-            own: set[Where] = set()
-            for key, by_mode in reaches.items():
-                weight, way, is_own = _weight(fault, key[1], by_mode, self.settings)
-                if way is None or weight <= 0:
-                    continue
-                if at and self.shown and not is_own:
-                    weight = self.shown.bent(at, *key, weight)
-                weights[key], ways[key] = weight * known[key].confidence, way
-                if is_own:
-                    own.add(key)
-            self.carry_on(weights, ways)
-            if weights:
-                scored = Scored(
-                    entity=entity, fault=fault, prior=math.log(fault.prior / (1 - fault.prior)), weights=weights,
-                    reaches=ways, own=frozenset(own), evidence_for=[], evidence_against=[],
-                )  # fmt: skip
-                self._count_changes(scored, known)
-                self._count_states(scored)
-                self._count_first(scored, known)
-                if at and self.shown:
-                    scored.evidence_for.append(self.shown.words(at))
-                found.append(scored)
-        return found
+    def weigh(self, asked: Sequence[tuple[int, Sequence[FaultMode]]], facts: Facts) -> list[list[Scored]]:
+        """The hypotheses of each of these entities (their rows in what is reached), with any weight at all."""
+        pairs = [(row, fault) for row, faults in asked for fault in faults]
+        rows = np.array([row for row, _ in pairs], int)
+        weights, own = facts.weights(rows, np.array([facts.number[fault.name] for _, fault in pairs], int))
+        self.carried.on(weights)
+        gains = self.columns.gained(weights, self.columns.leak, self.settings.same_entity).tolist()
+        explains = (weights > 0).sum(axis=1).tolist()
+        firsts = self._firsts(own)
+        found: dict[int, list[Scored]] = {row: [] for row, _ in asked}
+        for place, (row, fault) in enumerate(pairs):
+            if not explains[place]:
+                continue
+            scored = Scored(
+                entity=self.piece.entities[self.reached.names[row]], fault=fault, row=row, explains=explains[place],
+                prior=math.log(fault.prior / (1 - fault.prior)), weights=weights[place], own=own[place],
+                gain=gains[place], evidence_for=[], evidence_against=[],
+            )  # fmt: skip
+            self._count_changes(scored)
+            self._count_states(scored)
+            self._count_first(scored, *firsts[place])
+            if self.shown and (at := self.shown.disturbed(scored.entity.id)):
+                scored.evidence_for.append(self.shown.words(at))
+            found[row].append(scored)
+        return list(found.values())
 
-    def carry_on(self, weights: dict[Where, float], ways: dict[Where, Reach] | None) -> None:
-        """What explains a symptom explains what that symptom brings about elsewhere: seen between, it is certain.
+    def ways(self, scored: Scored) -> dict[int, tuple[str, ...]]:
+        """Unit → the entities on the way there from a cause."""
+        by_unit: dict[int, dict[str, tuple[float, int]]] = defaultdict(dict)
+        modes, reached = self.paths.moves.modes, self.reached
+        for place, unit, mode in reached.of(scored.row):
+            by_unit[unit][modes[mode]] = float(reached.strength[place]), place
+        weights: dict[int, float] = {}
+        ways: dict[int, tuple[int, ...]] = {}
+        factors = self.shown.factors(np.array([scored.row])) if self.shown else None
+        # In the order in which the units began: of equal ways the one that came first is told.
+        for unit in sorted(by_unit, key=self.columns.begun.__getitem__):
+            weight, way = _weight(scored.fault, self.columns.units[unit].symptom, by_unit[unit], self.settings)
+            if way is not None and weight > 0:
+                if factors is not None and not scored.own[unit]:
+                    weight = float(bent(np.array([weight]), factors[:, unit])[0])
+                weights[unit] = weight * self.columns.units[unit].confidence
+                ways[unit] = reached.way(way)
+        self.carried.ways(weights, ways, reached)
+        return {unit: self.paths.moves.names(way) for unit, way in ways.items()}
 
-        Without this a cause would be charged for every hop anew for each of many alerts that have one way in common.
-        """
-        waiting = [key for key in weights if key in self.carried]
-        while waiting:
-            earlier = waiting.pop()
-            known = min(1.0, weights[earlier] / self.settings.explained)
-            for key, share, way in self.carried[earlier]:
-                if share * known > weights.get(key, 0.0) + 1e-9:
-                    weights[key] = share * known
-                    if key in self.carried:
-                        waiting.append(key)
-                    if ways is not None and key not in ways:
-                        ways[key] = way.after(ways[earlier])
-
-    def _count_changes(self, scored: Scored, known: Mapping[Where, Unit]) -> None:
+    def _count_changes(self, scored: Scored) -> None:
         if not scored.fault.changes:
             return
-        explained = sorted(
-            ((known[key], weight) for key, weight in scored.weights.items() if weight >= self.settings.explained),
-            key=lambda pair: pair[0].onset,
-        )
+        changes = self.changes.get(scored.entity.id, ())
+        explained = self._explained(scored.weights) if changes else []
         alone = self._alone(scored.fault)
         best, factor, onset = None, alone, self.seen.onset
-        for change in self.changes.get(scored.entity.id, ()):
+        for change in changes:
             raised, began = self._raised(scored.fault, change, explained)
             if raised > factor:
                 best, factor, onset = change, raised, began
@@ -179,6 +161,12 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
             kinds = " or ".join(sorted(scored.fault.changes))
             text = f"no {kinds} of it was seen shortly before the first symptom"
             scored.evidence_against.append(Evidence(text=text, weight=math.log(factor), entity=scored.entity.id))
+
+    def _explained(self, weights: Floats) -> list[tuple[Unit, float]]:
+        """The units that are explained, in order of their onset, and how surely."""
+        columns = np.flatnonzero(weights >= self.settings.explained).tolist()
+        columns.sort(key=self.columns.begun.__getitem__)
+        return [(self.columns.units[column], float(weights[column])) for column in columns]
 
     def _alone(self, fault: FaultMode) -> float:
         """Factor on the odds of a fault when no change is there that may have brought it about.
@@ -244,9 +232,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
                 self._add(scored, speaks if fits(found, value) else -speaks, f"its {name} is {found}")
                 continue
             # A workload's faults show in the state of its pods.
-            front = self.wiring.parts(scored.entity.id)
-            pods = [*front, *(part for each in front[:MOST_PARTS] for part in self.wiring.parts(each)[:MOST_PARTS])]
-            told = {pod: known.properties for pod in pods if (known := self.piece.entities.get(pod)) is not None}
+            entities = self.piece.entities
+            told = {pod: entities[pod].properties for pod in self.wiring.inside(scored.entity.id) if pod in entities}
             showing = next((pod for pod, states in told.items() if name in states and fits(states[name], value)), None)
             if showing is not None:
                 self._add(scored, speaks, f"{name} of {showing} is {told[showing][name]}")
@@ -256,22 +243,24 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
 
     def states_near(self, entity: str) -> set[str]:
         """Names of the properties of the entity and of its parts."""
-        front = self.wiring.parts(entity)
-        near = [entity, *front, *(part for each in front[:MOST_PARTS] for part in self.wiring.parts(each)[:MOST_PARTS])]
+        near = (entity, *self.wiring.inside(entity))
         return {name for each in near if (known := self.piece.entities.get(each)) for name in known.properties}
 
-    def _count_first(self, scored: Scored, known: Mapping[Where, Unit]) -> None:
-        best, first = 0.0, None
-        for key in sorted(scored.own):
-            lag = max(0.0, (known[key].onset - self.seen.onset).total_seconds())
-            weight = self.settings.first * known[key].confidence * math.exp(-lag / self.settings.first_within_s)
-            if weight > best:
-                best, first = weight, key
-        if first is not None and len(known) > 1:
-            scored.prior += best
-            if best > 0.1:
-                text = f"its {first[1]} was among the first symptoms"
-                scored.evidence_for.append(Evidence(text=text, weight=best, entity=first[0]))
+    def _firsts(self, own: Flags) -> list[tuple[float, int]]:
+        """For each row of own symptoms the log-odds for showing one at the beginning, and which one it is."""
+        if len(self.columns) < 2:
+            return [(0.0, 0)] * len(own)
+        lags = [max(0.0, (unit.onset - self.seen.onset).total_seconds()) for unit in self.columns.units]
+        early = self.settings.first * self.columns.confidence * np.exp(-np.array(lags) / self.settings.first_within_s)
+        found = own * early
+        return list(zip(found.max(axis=1).tolist(), found.argmax(axis=1).tolist(), strict=True))
+
+    def _count_first(self, scored: Scored, weight: float, column: int) -> None:
+        scored.prior += weight
+        if weight > 0.1:
+            unit = self.columns.units[column]
+            text = f"its {unit.symptom} was among the first symptoms"
+            scored.evidence_for.append(Evidence(text=text, weight=weight, entity=unit.entity))
 
     def _add(self, scored: Scored, weight: float, text: str) -> None:
         scored.prior += weight
@@ -280,29 +269,25 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _weight(
-    fault: FaultMode, symptom: str, by_mode: Mapping[str, Reach], settings: Settings
-) -> tuple[float, Reach | None, bool]:
-    """(probability that the fault shows this symptom there, by which way, whether it is its own symptom)."""
-    weight, way, own = 0.0, None, False
+    fault: FaultMode, symptom: str, by_mode: Mapping[str, tuple[float, int]], settings: Settings
+) -> tuple[float, int | None]:
+    """(probability that the fault shows this symptom there, by which way), as `Facts.weights` has it."""
+    weight, way = 0.0, None
     for mode, effect in fault.effects.items():
-        reach = by_mode.get(mode)
-        if reach is not None and effect * reach.strength > weight:
-            weight, way = effect * reach.strength, reach
-    reach = by_mode.get(SELF)
-    if reach is not None:
-        own = reach.strength >= OWN
-        if own and symptom in fault.sure:
-            return settings.sure, reach, True
-        seen = fault.symptoms.get(symptom, UNKNOWN_SYMPTOM if symptom == UNKNOWN else 0.0) * reach.strength
-        if seen > weight:
-            weight, way = seen, reach
-        own = own and weight >= settings.explained
-    reach = by_mode.get(BESIDE)
-    if reach is not None:
-        seen = fault.dependants.get(symptom, 0.0) * reach.strength
-        if seen > weight:
-            weight, way, own = seen, reach, False
-    return weight, way, own
+        strength, place = by_mode.get(mode, (0.0, None))
+        if effect * strength > weight:
+            weight, way = effect * strength, place
+    strength, place = by_mode.get(SELF, (0.0, None))
+    if strength >= OWN and symptom in fault.sure:
+        return settings.sure, place
+    seen = fault.symptoms.get(symptom, UNKNOWN_SYMPTOM if symptom == UNKNOWN else 0.0) * strength
+    if seen > weight:
+        weight, way = seen, place
+    strength, place = by_mode.get(BESIDE, (0.0, None))
+    seen = fault.dependants.get(symptom, 0.0) * strength
+    if seen > weight:
+        weight, way = seen, place
+    return weight, way
 
 
 def _span(seconds: float) -> str:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
+from diagnose.evidence import Unit
 from diagnose.paths import ASKED
-from diagnose.score import Scored, Weighing, Where
+from diagnose.score import Scored, Weighing
 from graph_schema.catalogue import FaultMode
-from graph_schema.model import Entity, Evidence
+from graph_schema.model import Evidence
 
 NODE = "Node"
 AKIN = 0.7
 """How far a symptom of the same class stands for a sure one."""
+MOST_MISSED = 400
+"""So many things that are missed count: what comes after that weighs less than nothing that is told."""
+LEAST_TOLD = -0.02
+"""Log-odds from which on what is missed is told."""
 COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
+
+
+Shown = Mapping[int, tuple[float, str]]
+"""Number of an entity → (how surely it shows anything, its surest symptom that is watched for)."""
+Loss = tuple[float, str, str]
+"""(log-odds lost, entity, what is missed: a symptom, or words)"""
 
 
 class Silence:
@@ -23,49 +34,90 @@ class Silence:
         self._weighing, self._settings, self._seen = weighing, weighing.settings, weighing.seen
         self._piece, self._ontology, self._wiring = weighing.piece, weighing.ontology, weighing.wiring
         self._rules = weighing.rules
-        self._expecting: dict[tuple[str, str], Mapping[str, tuple[float, str]]] = {}
+        self._names, self._modes = weighing.paths.moves.entities, weighing.paths.moves.modes
+        self._trust = self._settings.blind if self._seen.blind else 1.0
+        self._lasting = [self._settings.silent_next**place for place in range(MOST_MISSED)]
+        shows = self._ontology.shows.values()
+        self._most_shown = max(share for table in shows for row in table.values() for share in row.values())
         self._complaints: dict[tuple[str, bool], float] = {}
-        self._showing: dict[tuple[str, str], tuple[float, str]] = {}
+        self._silent: dict[tuple[int, str], tuple[float, float]] = {}
+        self._showing: dict[str, list[tuple[float, str]]] = {}
+        self._kinds: dict[int, list[tuple[float, str]] | None] = {}
 
-    def count_missing(self, scored: Scored) -> None:
-        """Take off for what should be sick by this hypothesis, is watched, and shows nothing."""
-        settings, fault, me = self._settings, scored.fault, scored.entity.id
-        trust = settings.blind if self._seen.blind else 1.0
-        losses: list[tuple[float, str, str]] = []
-        shown_sure = max((self._confidence(key) * self._as_sure(key[1], fault) for key in scored.own), default=0.0)
-        if fault.sure and shown_sure < 1:
-            surest = max(sorted(fault.sure), key=lambda symptom: fault.symptoms.get(symptom, 0.0))
-            usual = settings.watched_node if scored.entity.kind == NODE else settings.watched_self
-            watched = self._watched(surest, usual) * trust
-            weight = math.log(1 - watched * fault.symptoms.get(surest, 0.0)) * (1 - shown_sure)
-            losses.append((weight, me, f"it shows no {surest} itself"))
-        own_shown = max((self._confidence(key) for key in scored.own), default=0.0)
-        expected: dict[str, tuple[float, str]] = {}
-        for mode, effect in fault.effects.items():
-            for entity, (share, symptom) in self._expected(me, mode).items():
-                if effect * share > max(settings.expected, expected.get(entity, (0.0, ""))[0]):
-                    expected[entity] = effect * share, symptom
-        shown = self._weighing.shown
-        at = shown.disturbed(me) if shown else ""
-        faces = set(self._wiring.faces(me)) if self._ontology.workload(scored.entity.kind) else set()
-        for entity, (seen, symptom) in expected.items():
-            usual = self._usually(self._piece.entities[entity].kind, symptom)
-            silent = 1 - self._shows(entity, symptom)
+    def count_missing(self, faults: Sequence[Scored]) -> None:
+        """Take off for what should be sick by these hypotheses of one entity, is watched, and shows nothing."""
+        entity = faults[0].entity
+        strongest: dict[str, float] = {}
+        for scored in faults:
+            for mode, effect in scored.fault.effects.items():
+                strongest[mode] = max(strongest.get(mode, 0.0), effect)
+        shown = {mode: self._expected(entity.id, mode, effect) for mode, effect in strongest.items()}
+        faces = set(self._wiring.faces(entity.id)) if self._ontology.workload(entity.kind) else set()
+        for scored in faults:
+            own = [self._weighing.columns.units[column] for column in scored.own.nonzero()[0].tolist()]
+            losses = [*self._itself(scored, own), *self._elsewhere(scored, own, shown, faces)]
+            losses += self._siblings(scored, own)
+            losses.sort()
+            for (weight, name, missed), lasting in zip(losses, self._lasting, strict=False):
+                lost = weight * lasting
+                scored.missing += lost
+                if lost < LEAST_TOLD:
+                    text = missed if " " in missed else f"{name} shows no {missed}"
+                    scored.evidence_against.append(Evidence(text=text, weight=lost, entity=name))
+
+    def _itself(self, scored: Scored, own: Sequence[Unit]) -> list[Loss]:
+        """What hardly any case of the fault lacks on the entity."""
+        settings, fault = self._settings, scored.fault
+        if not fault.sure:
+            return []
+        shown = max((unit.confidence * self._as_sure(unit.symptom, fault) for unit in own), default=0.0)
+        if shown >= 1:
+            return []
+        surest = max(sorted(fault.sure), key=lambda symptom: fault.symptoms.get(symptom, 0.0))
+        usual = settings.watched_node if scored.entity.kind == NODE else settings.watched_self
+        watched = self._watched(surest, usual) * self._trust
+        weight = math.log(1 - watched * fault.symptoms.get(surest, 0.0)) * (1 - shown)
+        return [(weight, scored.entity.id, f"it shows no {surest} itself")]
+
+    def _elsewhere(
+        self, scored: Scored, own: Sequence[Unit], shown: Mapping[str, Shown], faces: Collection[str]
+    ) -> list[Loss]:
+        """What should show on other things."""
+        settings = self._settings
+        expected: dict[int, tuple[float, str]] = {}
+        for mode, effect in scored.fault.effects.items():
+            least = settings.expected / effect
+            for number, (share, symptom) in shown[mode].items():
+                if share > least:
+                    known = expected.get(number)
+                    if known is None or effect * share > known[0]:
+                        expected[number] = effect * share, symptom
+        own_shown = max((unit.confidence for unit in own), default=0.0)
+        learned = self._weighing.shown
+        at = learned.disturbed(scored.entity.id) if learned else ""
+        losses = []
+        for number, (seen, symptom) in expected.items():
+            watched, silent = self._silence_of(number, symptom)
+            entity = self._names[number]
             if entity in faces:
                 # Its own face is silent only when nothing of its own complains.
-                usual, silent = settings.watched_self, silent * (1 - 0.6 * own_shown)
-            raises = self._watched(symptom, usual) * min(seen, 0.97)
-            if at and shown:
-                raises = shown.heard(at, entity, raises)
-            weight = math.log(1 - raises * trust) * silent
-            losses.append((weight, entity, f"{entity} shows no {symptom}"))
-        losses += self._siblings(scored)
-        losses.sort()
-        for place, (weight, entity, text) in enumerate(losses):
-            lost = weight * settings.silent_next**place
-            scored.missing += lost
-            if lost < -0.02:
-                scored.evidence_against.append(Evidence(text=text, weight=lost, entity=entity))
+                watched = self._watched(symptom, settings.watched_self) * self._trust
+                silent *= 1 - 0.6 * own_shown
+            if silent:
+                heard = watched * min(seen, 0.97)
+                if at and learned:
+                    heard = learned.heard(at, entity, heard, self._trust)
+                losses.append((math.log(1 - heard) * silent, entity, symptom))
+        return losses
+
+    def _silence_of(self, number: int, symptom: str) -> tuple[float, float]:
+        """(how surely it is watched for the symptom, how far it does not complain)."""
+        found = self._silent.get((number, symptom))
+        if found is None:
+            entity = self._names[number]
+            watched = self._watched(symptom, self._usually(self._piece.entities[entity].kind, symptom)) * self._trust
+            found = self._silent[number, symptom] = watched, 1 - self._shows(entity, symptom)
+        return found
 
     def _as_sure(self, symptom: str, fault: FaultMode) -> float:
         """How far a symptom stands for the sure ones of a fault: one of the same class says much the same."""
@@ -101,14 +153,14 @@ class Silence:
                 found = max(found, max(self._seen.showing.get(part, {}).values(), default=0.0))
         return found
 
-    def _siblings(self, scored: Scored) -> list[tuple[float, str, str]]:
+    def _siblings(self, scored: Scored, own: Sequence[Unit]) -> list[tuple[float, str, str]]:
         """Pods that should be as sick as those that complain, when the fault is the workload's."""
         if not self._ontology.workload(scored.entity.kind):
             return []
         complaining: dict[str, float] = {}
-        for entity, symptom in scored.own:
-            if self._piece.entities[entity].kind == "Pod":
-                complaining[entity] = max(complaining.get(entity, 0.0), self._confidence((entity, symptom)))
+        for unit in own:
+            if self._piece.entities[unit.entity].kind == "Pod":
+                complaining[unit.entity] = max(complaining.get(unit.entity, 0.0), unit.confidence)
         if not complaining:
             return []
         front = self._wiring.parts(scored.entity.id)
@@ -120,40 +172,48 @@ class Silence:
             for place, pod in enumerate(silent[:10])
         ]
 
-    def _expected(self, me: str, mode: str) -> Mapping[str, tuple[float, str]]:
-        """What else shows when an entity is in a mode: thing → (how surely, its surest symptom that is watched for)."""
-        if (me, mode) not in self._expecting:
-            least = self._settings.expected
-            found: dict[str, tuple[float, str]] = {}
-            for (entity, arrived), (strength, _) in self._weighing.paths.of(me, {mode: 1.0}, least).items():
-                known = self._piece.entities.get(entity)
-                if known is None or entity == me or not self._complains(known):
-                    continue
-                share, symptom = self._surest(known.kind, arrived)
-                if strength * share > found.get(entity, (least, ""))[0]:
-                    found[entity] = strength * share, symptom
-            self._expecting[me, mode] = found
-        return self._expecting[me, mode]
+    def _expected(self, me: str, mode: str, effect: float) -> Shown:
+        """What else shows when an entity is in a mode, for effects up to this one in it."""
+        least, modes = self._settings.expected, len(self._modes)
+        found: dict[int, tuple[float, str]] = {}
+        mine = self._weighing.paths.place(me, mode) // modes
+        # What arrives more weakly than this is not expected even where it shows most surely.
+        weakest = least / (effect * self._most_shown)
+        for place, strength in self._weighing.paths.of(me, mode, weakest).items():
+            number, arrived = divmod(place, modes)
+            showing = self._shown_by(number)
+            if showing is None or number == mine:
+                continue
+            share, symptom = showing[arrived]
+            if strength * share > least:
+                known = found.get(number)
+                if known is None or strength * share > known[0]:
+                    found[number] = strength * share, symptom
+        return found
 
-    def _surest(self, kind: str, mode: str) -> tuple[float, str]:
-        """The symptom that a thing in this mode shows most surely, of those that are watched for."""
-        if (kind, mode) not in self._showing:
-            best = 0.0, ""
-            for symptom, share in self._ontology.shown(kind).get(mode, {}).items():
-                if share > best[0] and (self._rules is None or symptom in self._rules):
-                    best = share, symptom
-            self._showing[kind, mode] = best
-        return self._showing[kind, mode]
+    def _shown_by(self, number: int) -> list[tuple[float, str]] | None:
+        """For each mode the symptom that an entity shows most surely in it; None if alerts about it are not usual."""
+        if number not in self._kinds:
+            known = self._piece.entities.get(self._names[number])
+            told = known is not None and (known.kind in COMPLAINING or self._ontology.workload(known.kind))
+            self._kinds[number] = self._surest(known.kind) if told and known is not None else None
+        return self._kinds[number]
 
-    def _confidence(self, key: Where) -> float:
-        known = self._seen.by_key.get(key)
-        return known.confidence if known else 0.0
+    def _surest(self, kind: str) -> list[tuple[float, str]]:
+        """For each mode the symptom that a thing shows most surely, of those that are watched for, and how surely."""
+        if kind not in self._showing:
+            shown = self._ontology.shown(kind)
+            found = []
+            for mode in self._modes:
+                best = 0.0, ""
+                for symptom, share in shown.get(mode, {}).items():
+                    if share > best[0] and (self._rules is None or symptom in self._rules):
+                        best = share, symptom
+                found.append(best)
+            self._showing[kind] = found
+        return self._showing[kind]
 
     def _watched(self, symptom: str, usual: float) -> float:
         if self._rules is None:
             return usual
         return self._settings.watched_by_rule if symptom in self._rules else 0.0
-
-    def _complains(self, entity: Entity) -> bool:
-        """Whether alerts about things of this kind are usual."""
-        return entity.kind in COMPLAINING or self._ontology.workload(entity.kind)

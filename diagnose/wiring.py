@@ -12,37 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from diagnose.rules import Rule, chained, compiled
 from graph_schema.model import Subgraph
-from graph_schema.ontology import ENDS, OTHER, End, Ontology, RelationKind
+from graph_schema.ontology import ENDS, OTHER, End, Ontology
 
-SELF = "self"
-"""Stands for the thing itself: its own symptoms, seen on it, on its parts or on its face."""
-BESIDE = "beside"
-"""Stands for what directly rests on the thing."""
-OWN_PART, OWN_WHOLE = 0.97, 0.92
-"""How surely an own symptom of a whole is seen on a part of it, and of a part on its whole or face."""
-RESTING, RESTING_ON = 0.9, 0.8
-PER_STEP = 0.97
-"""What each step leaves of the strength besides the relation's own share."""
+MOST_PARTS = 50
+"""Of more parts than this, only the parts of the first are looked at."""
 MOST_TAKEN = 400
 """Of more effects of one kind than this, only the first are looked at."""
 
-Row = tuple[tuple[str, float], ...]
-Moves = Mapping[str, Row]
-Move = tuple[str, str, float, bool, bool, tuple[str, ...]]
-"""(the other one, its mode, share that passes, step to a part?, step to a whole?, what lies between)."""
-
-
-class Rule(msgspec.Struct, frozen=True):
-    """What passes a relation in one direction: by mode at the sick end, and by mode at the other end."""
-
-    forward: Moves
-    backward: Moves
-    down: bool = False
-    """From a whole to a part of it."""
-    up: bool = False
-    share: Mapping[str, float] = {}
-    crowd: float = 0.0
+Others = dict[str, list[str]]
+"""Kind of relation → the entities at its other end."""
 
 
 class Steps(msgspec.Struct, frozen=True):
@@ -62,114 +42,121 @@ class Wiring:
 
     def __init__(self, piece: Subgraph, ontology: Ontology) -> None:
         self._ontology, self._entities = ontology, piece.entities
-        self._out: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        self._in: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        edges = {(each.source, each.kind, each.target) for each in piece.relations if each.source != each.target}
-        for source, kind, target in sorted(edges):
-            self._out[source][kind].append(target)
-            self._in[target][kind].append(source)
-        self._rules: dict[tuple[str, End], Rule] = {}
-        self._causes: dict[str, tuple[Steps, ...]] = {}
-        self._effects: dict[str, tuple[Steps, ...]] = {}
+        self._from: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._to: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for each in piece.relations:
+            source, target, kind = each.source, each.target, each.kind
+            if source != target:
+                self._from[source].append((kind, target))
+                self._to[target].append((source, kind))
+        self._out: dict[str, Others] = {}
+        self._in: dict[str, Others] = {}
+        self._rules: dict[tuple[str, End], Rule | None] = {}
+        self._chained: dict[str, Rule | None] = {}
         self._behind: dict[str, tuple[Steps, ...]] = {}
-        self._back: dict[tuple[str, str], tuple[Move, ...]] = {}
-        self._forth: dict[tuple[str, str], tuple[Move, ...]] = {}
+        self._fronts: dict[str, bool] = {}
+        self._owned: dict[tuple[str, End], bool] = {}
         self._parts: dict[str, list[str]] = {}
+        self._inside: dict[str, list[str]] = {}
+        self._owners: dict[str, list[str]] = {}
         self._faces: dict[str, list[str]] = {}
         self._owned_by: dict[str, list[str]] = {}
         self._resolver = self._find_resolver()
 
-    def causes(self, entity: str) -> tuple[Steps, ...]:
-        """Where sickness of this entity may come from."""
-        if entity not in self._causes:
-            self._causes[entity] = tuple(self._find_causes(entity))
-        return self._causes[entity]
+    @property
+    def joined(self) -> set[str]:
+        """Everything that has a relation."""
+        return {*self._from, *self._to}
 
-    def effects(self, entity: str) -> tuple[Steps, ...]:
-        """Where sickness of this entity may go to."""
-        if entity not in self._effects:
-            self._effects[entity] = tuple(self._find_effects(entity))
-        return self._effects[entity]
+    def out(self, entity: str) -> Others:
+        """What its relations lead to: kind → the others in order."""
+        found = self._out.get(entity)
+        if found is None:
+            found = self._out[entity] = {}
+            for kind, other in sorted(set(self._from.get(entity, ()))):
+                found.setdefault(kind, []).append(other)
+        return found
 
-    def back(self, entity: str, mode: str) -> tuple[Move, ...]:
-        """Every (other, mode) that may have brought this entity into this mode, the surest first."""
-        key = entity, mode
-        if key not in self._back:
-            self._back[key] = tuple(sorted(self._find_back(entity, mode), key=lambda move: -move[2]))
-        return self._back[key]
-
-    def forth(self, entity: str, mode: str) -> tuple[Move, ...]:
-        """Every (other, mode) that this entity in this mode may bring about, the surest first."""
-        key = entity, mode
-        if key not in self._forth:
-            self._forth[key] = tuple(sorted(self._find_forth(entity, mode), key=lambda move: -move[2]))
-        return self._forth[key]
+    def into(self, entity: str) -> Others:
+        """What has relations that lead to it: kind → the others in order."""
+        found = self._in.get(entity)
+        if found is None:
+            found = self._in[entity] = {}
+            for other, kind in sorted(set(self._to.get(entity, ()))):
+                found.setdefault(kind, []).append(other)
+        return found
 
     def parts(self, entity: str) -> list[str]:
         """What it owns directly."""
         if entity not in self._parts:
-            owning = self._owning(self._out.get(entity, {}), "source")
-            self._parts[entity] = [part for kind in owning for part in self._out[entity][kind]]
+            owning = self._owning(self.out(entity), "source")
+            self._parts[entity] = [part for kind in owning for part in self.out(entity)[kind]]
         return self._parts[entity]
+
+    def inside(self, entity: str) -> list[str]:
+        """What it owns, and what the first of these own."""
+        found = self._inside.get(entity)
+        if found is None:
+            front = self.parts(entity)
+            found = [*front, *(part for each in front[:MOST_PARTS] for part in self.parts(each)[:MOST_PARTS])]
+            self._inside[entity] = found
+        return found
 
     def owners(self, entity: str) -> list[str]:
         """What owns it directly."""
-        return [owner for kind in self._owning(self._in.get(entity, {}), "target") for owner in self._in[entity][kind]]
+        found = self._owners.get(entity)
+        if found is None:
+            owning = self._owning(self.into(entity), "target")
+            found = self._owners[entity] = [owner for kind in owning for owner in self.into(entity)[kind]]
+        return found
 
     def fronted(self, entity: str) -> bool:
         """Whether it stands before pods or workloads that are known (a Service that selects)."""
-        return any(self._ontology.relation(kind).own == {"target"} for kind in self._out.get(entity, {}))
+        return any(self._fronting(kind) for kind in self.out(entity))
 
-    def _find_back(self, entity: str, mode: str) -> Iterable[Move]:
-        for each in self.causes(entity):
-            rule = each.rule
-            for before, share in rule.backward.get(mode, ()):
-                passing = share * each.count**-rule.crowd
-                if not each.shares and rule.share:
-                    passing *= (1 / each.count) ** rule.share.get(mode, 0.0)
-                for other in each.others:
-                    part = each.shares[other] ** rule.share.get(mode, 0.0) if each.shares else 1.0
-                    yield other, before, passing * part, rule.down, rule.up, each.via.get(other, ())
-
-    def _find_forth(self, entity: str, mode: str) -> Iterable[Move]:
-        for each in self.effects(entity):
-            rule = each.rule
-            for after, share in rule.forward.get(mode, ()):
-                power = rule.share.get(after, 0.0) if rule.share else 0.0
-                for other in each.others:
-                    part = each.shares[other] ** power if power and other in each.shares else 1.0
-                    yield other, after, share * part, rule.down, rule.up, each.via.get(other, ())
-
-    def _find_causes(self, entity: str) -> Iterable[Steps]:
-        for kind, others in self._out.get(entity, {}).items():
-            if "target" in self._ontology.relation(kind).carries:
-                yield Steps(self._rule(kind, "target"), others, count=len(others))
-        for kind, others in self._in.get(entity, {}).items():
-            if "source" in self._ontology.relation(kind).carries:
-                yield Steps(self._rule(kind, "source"), others, count=len(others))
+    def causes(self, entity: str) -> Iterable[Steps]:
+        """Where sickness of this entity may come from."""
+        for kind, others in self.out(entity).items():
+            rule = self._rule(kind, "target")
+            if rule is not None:
+                yield Steps(rule, others, count=len(others))
+        for kind, others in self.into(entity).items():
+            rule = self._rule(kind, "source")
+            if rule is not None:
+                yield Steps(rule, others, count=len(others))
         yield from self._behind_of(entity)
         if self._resolver and self._asks_names(entity):
-            yield Steps(self._rule("RESOLVES_BY", "target"), [self._resolver])
+            yield from self._names_from([self._resolver])
 
-    def _find_effects(self, entity: str) -> Iterable[Steps]:
-        for relations, end in ((self._in, "target"), (self._out, "source")):
-            for kind, others in relations.get(entity, {}).items():
-                if end in self._ontology.relation(kind).carries:
-                    shares = {}
-                    if end == "target" and self._ontology.relation(kind).share:
-                        shares = {other: 1 / len(self._out[other][kind]) for other in others[:MOST_TAKEN]}
-                    yield Steps(self._rule(kind, end), others[:MOST_TAKEN], shares=shares)
+    def effects(self, entity: str) -> Iterable[Steps]:
+        """Where sickness of this entity may go to."""
+        for end in reversed(ENDS):
+            for kind, others in (self.into(entity) if end == "target" else self.out(entity)).items():
+                rule = self._rule(kind, end)
+                if rule is None:
+                    continue
+                shares = {}
+                if rule.share:
+                    shares = {other: 1 / len(self.out(other)[kind]) for other in others[:MOST_TAKEN]}
+                yield Steps(rule, others[:MOST_TAKEN], shares=shares)
         for service in self.faces(entity):
             for steps in self._behind_of(service):
                 if entity in steps.shares:
                     yield Steps(steps.rule, [service], {service: steps.via[entity]}, {service: steps.shares[entity]})
         if entity == self._resolver:
             asking = [each for each in self._entities if self._asks_names(each)]
-            yield Steps(self._rule("RESOLVES_BY", "target"), sorted(asking)[:MOST_TAKEN])
+            yield from self._names_from(sorted(asking)[:MOST_TAKEN])
 
-    def _rule(self, kind: str, end: End) -> Rule:
+    def _names_from(self, others: list[str]) -> Iterable[Steps]:
+        rule = self._rule("RESOLVES_BY", "target")
+        if rule is not None:
+            yield Steps(rule, others)
+
+    def _rule(self, kind: str, end: End) -> Rule | None:
+        """What comes from this end of a relation; None where nothing does."""
         if (kind, end) not in self._rules:
-            self._rules[kind, end] = _compile(self._ontology.relation(kind), end)
+            relation = self._ontology.relation(kind)
+            self._rules[kind, end] = compiled(relation, end) if end in relation.carries else None
         return self._rules[kind, end]
 
     def _behind_of(self, service: str) -> tuple[Steps, ...]:
@@ -179,36 +166,38 @@ class Wiring:
         return self._behind[service]
 
     def _find_behind(self, service: str) -> Iterable[Steps]:
-        for kind, pods in self._out.get(service, {}).items():
-            relation = self._ontology.relation(kind)
-            if relation.own != {"target"} or len(pods) < 2:
+        for kind, pods in self.out(service).items():
+            above = self._rule(kind, "target")
+            if not self._fronting(kind) or len(pods) < 2 or above is None:
                 continue
             owners: dict[str, list[tuple[str, ...]]] = defaultdict(list)
             nodes: dict[str, list[tuple[str, ...]]] = defaultdict(list)
             for pod in pods:
                 for chain in self._chains(pod):
                     owners[chain[0]].append(chain)
-                for node in self._out.get(pod, {}).get("RUNS_ON", ()):
+                for node in self.out(pod).get("RUNS_ON", ()):
                     nodes[node].append((node, pod))
-            above = self._rule(kind, "target")
-            for found, rule in ((owners, above), (nodes, _chained(self._rule("RUNS_ON", "target"), above))):
-                if found:
+            for found, rule in ((owners, above), (nodes, self._from_nodes(kind, above))):
+                if found and rule is not None:
                     via = {other: min(chains)[1:] for other, chains in found.items()}
                     shares = {other: min(1.0, len(chains) / len(pods)) for other, chains in found.items()}
                     yield Steps(rule, sorted(found), via, shares)
+
+    def _from_nodes(self, kind: str, above: Rule) -> Rule | None:
+        """What comes to a Service from the nodes of the pods that it selects by a relation of this kind."""
+        if kind not in self._chained:
+            below = self._rule("RUNS_ON", "target")
+            self._chained[kind] = chained(below, above) if below is not None else None
+        return self._chained[kind]
 
     def _chains(self, pod: str) -> list[tuple[str, ...]]:
         """Owner and what is below it down to the pod, for every owner at most three levels up."""
         found: list[tuple[str, ...]] = []
         front: list[tuple[str, ...]] = [(pod,)]
         for _ in range(3):
-            front = [
-                (owner, *chain)
-                for chain in front
-                for kind in self._owning(self._in.get(chain[0], {}), "target")
-                for owner in self._in[chain[0]][kind]
-                if owner not in chain
-            ]
+            front = [(owner, *chain) for chain in front for owner in self.owners(chain[0]) if owner not in chain]
+            if not front:
+                break
             found += front
         return found
 
@@ -222,8 +211,8 @@ class Wiring:
         """What owns the pods that a Service selects."""
         if service not in self._owned_by:
             found: set[str] = set()
-            for kind, pods in self._out.get(service, {}).items():
-                if self._ontology.relation(kind).own == {"target"}:
+            for kind, pods in self.out(service).items():
+                if self._fronting(kind):
                     found.update(chain[0] for pod in pods[:MOST_TAKEN] for chain in self._chains(pod))
             self._owned_by[service] = sorted(found)
         return self._owned_by[service]
@@ -232,32 +221,47 @@ class Wiring:
         front, found = [entity], set()
         for _ in range(3):
             below = [part for each in front for part in self.parts(each)]
-            below += [pod for each in front for pod in self._in.get(each, {}).get("RUNS_ON", ())]
+            below += [pod for each in front for pod in self.into(each).get("RUNS_ON", ())]
+            if not below:
+                break
             front = below[: 10 * MOST_TAKEN]
             for pod in front:
-                for kind, services in self._in.get(pod, {}).items():
-                    if self._ontology.relation(kind).own == {"target"}:
+                for kind, services in self.into(pod).items():
+                    if self._fronting(kind):
                         found.update(services)
         return sorted(found)[:MOST_TAKEN]
 
+    def _fronting(self, kind: str) -> bool:
+        """Whether a relation of this kind is one of a face to what is behind it."""
+        known = self._fronts.get(kind)
+        if known is None:
+            known = self._fronts[kind] = self._ontology.relation(kind).own == {"target"}
+        return known
+
     def _owning(self, relations: Mapping[str, object], end: End) -> list[str]:
         """The relation kinds among these that make one end a part of the other: `end` is where we stand."""
-        whole: End = end if end == "source" else OTHER[end]
-        return [
-            kind
-            for kind in relations
-            if self._ontology.relation(kind).whole == whole and self._ontology.relation(kind).own
-        ]
+        return [kind for kind in relations if self._owns(kind, end)]
+
+    def _owns(self, kind: str, end: End) -> bool:
+        known = self._owned.get((kind, end))
+        if known is None:
+            relation = self._ontology.relation(kind)
+            whole: End = end if end == "source" else OTHER[end]
+            known = self._owned[kind, end] = relation.whole == whole and bool(relation.own)
+        return known
 
     def _find_resolver(self) -> str | None:
         """What answers for names in this cluster: the thing of kind DNS, else the Service, else the workload for it."""
-        for wanted in ("DNS", "Service", ""):
-            for entity in sorted(self._entities.values(), key=lambda each: each.id):
-                if entity.kind == "DNS" and wanted == "DNS":
-                    return entity.id
-                usable = entity.kind == wanted if wanted else self._ontology.workload(entity.kind)
-                if usable and self._ontology.role(entity.name) == "DNS":
-                    return entity.id
+        role, workload = self._ontology.role, self._ontology.workload
+        things = self._entities.values()
+        for found in (
+            (each.id for each in things if each.kind == "DNS"),
+            (each.id for each in things if each.kind == "Service" and role(each.name) == "DNS"),
+            (each.id for each in things if workload(each.kind) and role(each.name) == "DNS"),
+        ):
+            first = min(found, default=None)
+            if first is not None:
+                return first
         return None
 
     def _asks_names(self, entity: str) -> bool:
@@ -265,42 +269,3 @@ class Wiring:
         if known is None or known.kind not in ("Service", "Ingress") or entity == self._resolver:
             return False
         return self._ontology.role(known.name) != "DNS"
-
-
-def _compile(relation: RelationKind, end: End) -> Rule:
-    table: dict[str, dict[str, float]] = {
-        mode: {out: share * PER_STEP for out, share in row.items()} for mode, row in relation.carries[end].items()
-    }
-    down = relation.whole == end
-    if end in relation.own:
-        table[SELF] = {SELF: OWN_PART if down else OWN_WHOLE}
-    if relation.rests == end:
-        table[BESIDE] = {SELF: RESTING, BESIDE: RESTING_ON}
-    share = dict(relation.share) if end == "target" else {}
-    if share:
-        share[SELF] = 0.35
-    return Rule(
-        {mode: tuple(row.items()) for mode, row in table.items()}, _turned(table), down=down,
-        up=relation.whole is not None and not down, share=share, crowd=relation.crowd.get(end, 0.0),
-    )  # fmt: skip
-
-
-def _chained(first: Rule, then: Rule) -> Rule:
-    """Both rules one after the other."""
-    table: dict[str, dict[str, float]] = defaultdict(dict)
-    for mode, row in first.forward.items():
-        for between, one in row:
-            for out, two in then.forward.get(between, ()):
-                table[mode][out] = max(table[mode].get(out, 0.0), one * two)
-    return Rule({mode: tuple(row.items()) for mode, row in table.items()}, _turned(table), share=then.share)
-
-
-def _turned(table: Mapping[str, Mapping[str, float]]) -> dict[str, Row]:
-    back: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    for mode, row in table.items():
-        for out, share in row.items():
-            back[out].append((mode, share))
-    return {out: tuple(rows) for out, rows in back.items()}
-
-
-__all__ = ["BESIDE", "ENDS", "SELF", "Rule", "Steps", "Wiring"]

@@ -136,6 +136,13 @@ def prometheus(runtime: Runtime) -> Finding:
     return Finding(state="odd", detail=f"{url} has no {', '.join(missing)}", fix=fix)
 
 
+def alertmanager(runtime: Runtime) -> Finding:
+    url = runtime.settings.alertmanager.url
+    if not url:
+        return Finding(detail="not asked (alertmanager.url): a silence holds only before its alert is sent")
+    return Finding(detail=f"{url} answers, version {runtime.silences.version()}")
+
+
 def guard(runtime: Runtime) -> Finding:
     if not runtime.settings.guard.enabled:
         return Finding(detail="off: KT proposes and never acts (guard.enabled)")
@@ -185,6 +192,11 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("kubernetes", kubernetes, "set kubernetes.kubeconfig and kubernetes.context, or run KT in a pod"),
     ("rights", rights, "the cluster must answer first"),
     ("prometheus", prometheus, "set prometheus.url"),
+    (
+        "alertmanager",
+        alertmanager,
+        "set alertmanager.url, or empty it: KT does nothing while it cannot ask for silences",
+    ),
     ("guard", guard, "the cluster must answer first"),
     ("stop", stop, "the incident log must answer first"),
     ("breaker", breaker, "the incident log must answer first"),

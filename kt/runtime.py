@@ -37,6 +37,7 @@ from remediate.playbook import load_playbooks
 from remediate.remediator import Remediator
 from sense.index import pick
 from sense.mapping import LabelMapping
+from verify.silences import SilenceCheck
 from verify.steady import SymptomCheck
 
 _log = structlog.get_logger(__name__)
@@ -77,6 +78,7 @@ class Runtime:
         folder = settings.guard.playbooks
         self.playbooks = load_playbooks(ACTIONS, Path(folder) if folder else None)
         self.symptoms = SymptomCheck(settings.prometheus.url)
+        self.silences = SilenceCheck(settings.alertmanager.url)
         self.messenger = Messenger(services(settings.notify.urls), settings.notify.kinds, self.telemetry.told)
 
     @cached_property
@@ -96,11 +98,13 @@ class Runtime:
         except (ConfigException, OSError) as error:
             raise BadSettings(f"no way to Kubernetes: {error}. Set kubernetes.kubeconfig, or run in a pod.") from error
         configuration.connection_pool_maxsize = CONNECTIONS
+        # urllib3 would ask three times more behind our back, each time as long, and repeat deletions.
+        configuration.retries = False
         return client.ApiClient(configuration)
 
     @cached_property
     def cluster(self) -> Cluster:
-        return Cluster(self.api_client)
+        return Cluster(self.api_client, self.settings.kubernetes.timeout_s)
 
     @cached_property
     def remediator(self) -> Remediator:

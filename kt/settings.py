@@ -82,6 +82,9 @@ class Kubernetes(Section, frozen=True):
     """The context of the kubeconfig; empty: its current one."""
     cluster: str = "cluster"
     """The name of the cluster in the graph."""
+    timeout_s: Positive = 10.0
+    """How long one request to the API server may take in all. Writes are not repeated by themselves: after one that was
+    not answered KT looks whether it was done."""
     secrets: bool = False
     """Also follow Secrets: that they are there and when they were written, never what they hold. It takes the rights of
     `kt rbac --secrets`; Kubernetes has none that shows metadata without contents."""
@@ -94,6 +97,14 @@ class Prometheus(Section, frozen=True):
     """Its address."""
     calls_every_s: Seconds = 30.0
     """How often Prometheus is asked who calls whom (the series `kt:calls`); 0: never."""
+
+
+class Alertmanager(Section, frozen=True):
+    """Where people silence alerts."""
+
+    url: str = ""
+    """Its address. Right before acting KT asks there whether what fired is silenced or inhibited by now, and then does
+    nothing; nor does it when no answer comes. Empty: it is not asked."""
 
 
 class Sense(Section, frozen=True):
@@ -301,6 +312,7 @@ class Settings(Section, frozen=True):
     metrics: Metrics = Metrics()
     kubernetes: Kubernetes = Kubernetes()
     prometheus: Prometheus = Prometheus()
+    alertmanager: Alertmanager = Alertmanager()
     sense: Sense = Sense()
     diagnose: Diagnose = Diagnose()
     guard: Guard = Guard()

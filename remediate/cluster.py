@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
+
+import msgspec
 
 from remediate.latency import Latency
 
@@ -34,7 +35,7 @@ PATHS = {
     "CronJob": ("apis/batch/v1", "cronjobs"),
 }
 CLUSTER_WIDE = frozenset({"Node", "Namespace", "StorageClass"})
-TIMEOUT_S = 10.0
+CHUNK = 1 << 20
 
 
 class ClusterError(Exception):
@@ -51,9 +52,10 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    """`api_client`: a configured `kubernetes.client.ApiClient`; `timeout_s`: for one request."""
+    """`api_client`: a configured `kubernetes.client.ApiClient` that repeats nothing by itself (`retries` false);
+    `timeout_s`: for one request, from the connection to the end of the answer."""
 
-    def __init__(self, api_client: Any, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, api_client: Any, timeout_s: float) -> None:
         self._client, self._timeout_s = api_client, timeout_s
         self.latency = Latency()
 
@@ -135,7 +137,8 @@ class Cluster:
         body: Patch | None = None,
     ) -> Object:
         from kubernetes.client.exceptions import ApiException  # slow to import, and only workers need it
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError, NewConnectionError
+        from urllib3.exceptions import TimeoutError as TookTooLong
 
         headers = {"Accept": "application/json"}
         if body is not None:
@@ -144,16 +147,85 @@ class Cluster:
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         begun = time.perf_counter()
         try:
-            response = self._client.call_api(method, url, headers, body=body, _request_timeout=self._timeout_s)
-            data = response.read()
+            status, data = self._answer(method, url, headers, body, begun + self._timeout_s)
+        except NewConnectionError as error:  # to urllib3 a kind of timeout
+            raise ClusterError(f"{method} {path}: {error}") from error
+        except (TookTooLong, TimeoutError) as error:
+            why = f"the API server did not answer within {self._timeout_s:g} s"
+            raise ClusterError(f"{method} {path}: {why}") from error
         except (ApiException, HTTPError, OSError) as error:
             raise ClusterError(f"{method} {path}: {error}") from error
         finally:
             self.latency.took(time.perf_counter() - begun)
-        if response.status >= 400:
-            raise ClusterError(f"{method} {path}: {_reason(data)}", response.status)
-        answer: Object = json.loads(data)
-        return answer
+        if status >= 300:
+            raise ClusterError(f"{method} {path}: {_reason(data)}", status)
+        try:
+            return msgspec.json.decode(data, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise ClusterError(f"{method} {path}: what answered is no Kubernetes API ({error})") from error
+
+    def _answer(
+        self, method: str, url: str, headers: dict[str, str], body: Patch | None, until: float
+    ) -> tuple[int, bytes]:
+        """Status and body. Asked once; what only reads is asked again when the connection was closed before an answer:
+        one that was kept from earlier may have been given up by the other side meanwhile."""
+        from urllib3.exceptions import ProtocolError
+
+        for again in (method == "GET", False):
+            left = until - time.perf_counter()
+            if left <= 0:
+                break
+            try:
+                response = self._client.call_api(method, url, headers, body=body, _request_timeout=left)
+            except ProtocolError:
+                if not again:
+                    raise
+                continue
+            return response.status, _read(response.response, until)
+        raise TimeoutError
+
+
+class OneLook(Cluster):
+    """The same cluster for as long as one look at it takes: what is asked for again is not asked again. For gathering
+    facts; who is about to write looks anew."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster._client, cluster._timeout_s)
+        self.latency, self._cluster = cluster.latency, cluster
+        self._seen: dict[tuple[str, str], Object] = {}
+
+    def _ask(
+        self,
+        method: Literal["GET", "POST", "PATCH", "DELETE"],
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: Patch | None = None,
+    ) -> Object:
+        if method != "GET":
+            return self._cluster._ask(method, path, query=query, body=body)
+        key = path, urlencode(sorted((query or {}).items()))
+        if key not in self._seen:
+            self._seen[key] = self._cluster._ask(method, path, query=query)
+        return self._seen[key]
+
+
+def _read(response: Any, until: float) -> bytes:
+    """All of an answer, as it comes. The client's own limit is for each part of it, so that one which trickles in would
+    be read for ever; here what goes on after the time is given up with the next part, or at the client's limit."""
+    parts: list[bytes] = []
+    while part := response.read1(CHUNK):
+        parts.append(part)
+        if time.perf_counter() > until:
+            response.close()
+            raise TimeoutError
+    return b"".join(parts)
+
+
+def match_labels(workload: Object) -> str:
+    """The labels of a workload's selector, as a query; its expressions are left out, so more may be found."""
+    wanted = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
 
 
 def _query(dry: bool) -> dict[str, str]:
@@ -179,6 +251,6 @@ def _path(kind: str, name: str, namespace: str) -> str:
 
 def _reason(data: bytes) -> str:
     try:
-        return str(json.loads(data).get("message") or "no reason given")
-    except (ValueError, AttributeError):
+        return str(msgspec.json.decode(data).get("message") or "no reason given")
+    except (msgspec.DecodeError, AttributeError):
         return data[:200].decode(errors="replace")

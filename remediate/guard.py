@@ -6,7 +6,7 @@ Here is what it looks at; what follows from that is in `remediate.rules`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from remediate.actions import ACTIONS
@@ -14,7 +14,7 @@ from remediate.actions.base import ACTED_AT, ACTION, CannotAct, marks_of
 from remediate.actions.pods import controller_of, serving, siblings_of, workload_of
 from remediate.brakes import Brakes, Spent, Trip
 from remediate.breaker import reason_to_open
-from remediate.cluster import Cluster, Object
+from remediate.cluster import Cluster, Object, OneLook
 from remediate.conditions import ready
 from remediate.limits import Limits
 from remediate.ownership import declared_by
@@ -25,6 +25,8 @@ __all__ = ["OPT_IN", "Guard"]
 
 
 KNOWN_S = 5.0
+ONE_BY_ONE = 4
+"""More namespaces than that are asked for at once."""
 
 
 class Guard:
@@ -59,15 +61,6 @@ class Guard:
             self._known = now, known
         return known
 
-    def _opted_in(self, names: Iterable[str]) -> dict[str, Object]:
-        """Those of these namespaces that are opted in, as they are now."""
-        found = {name: self._cluster.get("Namespace", name) for name in names}
-        return {
-            name: {**space, "kind": "Namespace"}
-            for name, space in found.items()
-            if space and (space["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"
-        }
-
     def watch(self) -> Trip | None:
         """Open the circuit breaker if there is reason to; the trip when it opened just now."""
         now, limits, last = self._clock(), self.limits, self.brakes.tripped()
@@ -100,36 +93,28 @@ class Guard:
             soon = not over
             return over or over_rate(before, now, limits)
 
-        target, namespace = self.counts_for(step), step.target.namespace
+        target, namespace = counts_for(self._cluster, step), step.target.namespace
         spent = Spent(action=action, at=now, target=target, namespace=namespace, playbook=playbook)
         spaces = [namespace] if namespace else []
         why = self.brakes.spend(spent, now - HOUR, objection)
         return why, bool(why) and soon
 
-    def counts_for(self, step: Step) -> str:
-        """A pod counts for its workload: its successors have other names and the same trouble."""
-        target = step.target
-        if target.kind == "Pod":
-            pod = self._cluster.get("Pod", target.name, target.namespace)
-            workload = workload_of(self._cluster, pod) if pod else None
-            if workload is not None:
-                return _key(workload["kind"], target.namespace, workload["metadata"]["name"])
-        return key_of(target)
-
     def facts(
         self, playbook: str, steps: Sequence[Step], objects: Iterable[Object], aside: frozenset[str] = frozenset()
     ) -> Facts:
         things = {(each["kind"], each["metadata"]["name"]): each for each in objects}
+        cluster = OneLook(self._cluster)
         on_nodes = any(step.target.kind == "Node" for step in steps)
-        nodes = self._cluster.list("Node") if on_nodes else []
+        nodes = cluster.list("Node") if on_nodes else []
         moved = {space for step in steps for space in _spaces(step)}
-        opted_in = self._opted_in(sorted(moved))
+        opted_in = _opted_in(cluster, moved)
+        spaces = [opted_in[space] for space in sorted(moved & set(opted_in))]
         return Facts(
             now=self._clock(),
             playbook=playbook,
             namespaces=tuple(sorted(moved)),
             opted_in=frozenset(opted_in),
-            targets=tuple(dict.fromkeys(self.counts_for(step) for step in steps)),
+            targets=tuple(dict.fromkeys(counts_for(cluster, step) for step in steps)),
             node_targets=tuple(dict.fromkeys(step.target.name for step in steps if step.target.kind == "Node")),
             nodes=tuple(
                 NodeFact(
@@ -145,7 +130,7 @@ class Guard:
                 for each in things.values()
                 if marks_of(each).get(ACTION) not in aside and (at := _acted_at(each))
             },
-            disturbed=tuple(self._disturbed(steps, things)),
+            disturbed=tuple(_disturbed(cluster, steps, things)),
             owned={
                 key_of(step.target): by
                 for step in steps
@@ -153,7 +138,7 @@ class Guard:
                 and (thing := things.get((step.target.kind, step.target.name)))
                 and (by := declared_by(thing))
             },
-            tiers=dict(self._tiers(steps, things, [opted_in[space] for space in sorted(moved & set(opted_in))])),
+            tiers=dict(self._tiers(cluster, steps, things, spaces)),
             spent=tuple(self.brakes.since(self._clock() - DAY)),
             stop=self.brakes.stopped(),
             trip=self.brakes.tripped(),
@@ -167,53 +152,92 @@ class Guard:
                 yield f"{label.rpartition('/')[2]} {labels[label]}"
 
     def _tiers(
-        self, steps: Sequence[Step], things: Mapping[tuple[str, str], Object], spaces: Iterable[Object]
+        self,
+        cluster: Cluster,
+        steps: Sequence[Step],
+        things: Mapping[tuple[str, str], Object],
+        spaces: Iterable[Object],
     ) -> Iterator[tuple[str, int]]:
         """The tiers of what the steps touch: their targets, the workloads of pods that they end, the namespaces."""
         touched = [*things.values(), *spaces]
         for step in steps:
-            named = [f"{step.target.namespace}/{step.target.name}"] if step.target.kind == "Pod" else []
-            touched += self._workloads([*named, *step.parameters.get("pods", ())])
+            at = step.target
+            named = [f"{at.namespace}/{at.name}"] if at.kind == "Pod" else []
+            pods = [*named, *step.parameters.get("pods", ())]
+            touched += _workloads(cluster, pods, node=at.name if at.kind == "Node" else "")
         for each in touched:
             if (tier := tier_of(each["metadata"].get("labels") or {}, self.limits.tier_label)) is not None:
                 yield _name(each), tier
 
-    def _workloads(self, pods: Iterable[str]) -> Iterator[Object]:
-        """The pods of these names (namespace/name), and what they belong to, each owner once."""
-        seen: set[str] = set()
-        for name in pods:
-            namespace, _, short = name.partition("/")
-            pod = self._cluster.get("Pod", short, namespace)
-            if pod is None:
-                continue
-            yield {**pod, "kind": "Pod"}
-            owner = controller_of(pod)
-            if owner is not None and owner["uid"] not in seen:
-                seen.add(owner["uid"])
-                workload = workload_of(self._cluster, pod)
-                if workload is not None:
-                    yield workload
 
-    def _disturbed(self, steps: Sequence[Step], things: Mapping[tuple[str, str], Object]) -> Iterable[Disturbance]:
-        """Single pods that a step ends, and restarts by the workload's own strategy. Evictions keep to the share
-        themselves, wave by wave."""
-        for step in steps:
-            at = step.target
-            if step.action == "restart" and (thing := things.get((at.kind, at.name))) and at.kind == "Deployment":
-                yield _restarted(key_of(at), thing)
-            pod = self._cluster.get("Pod", at.name, at.namespace) if at.kind == "Pod" else None
-            if pod is None or controller_of(pod) is None:
-                continue
-            try:
-                others = siblings_of(self._cluster, pod)
-            except CannotAct:
-                continue
-            yield Disturbance(
-                workload=self.counts_for(step),
-                pods=len(others) + 1,
-                missing=sum(1 for each in others if not serving(each)),
-                taken=1 if serving(pod) else 0,
-            )
+def _opted_in(cluster: Cluster, names: Collection[str]) -> dict[str, Object]:
+    """Those of these namespaces that are opted in, as they are now."""
+    if len(names) > ONE_BY_ONE:  # a drain may touch hundreds
+        found = cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
+    else:
+        found = [{**space, "kind": "Namespace"} for name in names if (space := cluster.get("Namespace", name))]
+    return {
+        space["metadata"]["name"]: space
+        for space in found
+        if space["metadata"]["name"] in names and (space["metadata"].get("labels") or {}).get(OPT_IN) == "enabled"
+    }
+
+
+def counts_for(cluster: Cluster, step: Step) -> str:
+    """A pod counts for its workload: its successors have other names and the same trouble."""
+    target = step.target
+    if target.kind == "Pod":
+        pod = cluster.get("Pod", target.name, target.namespace)
+        workload = workload_of(cluster, pod) if pod else None
+        if workload is not None:
+            return _key(workload["kind"], target.namespace, workload["metadata"]["name"])
+    return key_of(target)
+
+
+def _workloads(cluster: Cluster, pods: Sequence[str], node: str) -> Iterator[Object]:
+    """The pods of these names (namespace/name), and what they belong to, each owner once. `node`: where they are, if
+    they are on one; its pods are then asked for at once."""
+    seen: set[str] = set()
+    there = {}
+    if node and pods:
+        on_it = cluster.list("Pod", fields=f"spec.nodeName={node}")
+        there = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": each for each in on_it}
+    for name in pods:
+        namespace, _, short = name.partition("/")
+        pod = there.get(name) or cluster.get("Pod", short, namespace)
+        if pod is None:
+            continue
+        yield {**pod, "kind": "Pod"}
+        owner = controller_of(pod)
+        if owner is not None and owner["uid"] not in seen:
+            seen.add(owner["uid"])
+            workload = workload_of(cluster, pod)
+            if workload is not None:
+                yield workload
+
+
+def _disturbed(
+    cluster: Cluster, steps: Sequence[Step], things: Mapping[tuple[str, str], Object]
+) -> Iterable[Disturbance]:
+    """Single pods that a step ends, and restarts by the workload's own strategy. Evictions keep to the share
+    themselves, wave by wave."""
+    for step in steps:
+        at = step.target
+        if step.action == "restart" and (thing := things.get((at.kind, at.name))) and at.kind == "Deployment":
+            yield _restarted(key_of(at), thing)
+        pod = cluster.get("Pod", at.name, at.namespace) if at.kind == "Pod" else None
+        if pod is None or controller_of(pod) is None:
+            continue
+        try:
+            others = siblings_of(cluster, pod)
+        except CannotAct:
+            continue
+        yield Disturbance(
+            workload=counts_for(cluster, step),
+            pods=len(others) + 1,
+            missing=sum(1 for each in others if not serving(each)),
+            taken=1 if serving(pod) else 0,
+        )
 
 
 def _restarted(name: str, deployment: Object) -> Disturbance:

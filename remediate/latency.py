@@ -7,6 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+FEW = 3
+"""So few are enough when together they took a third of the span: of a server that hangs there are never many."""
+
 
 class Latency:
     """How long the API server took to answer lately, as this process saw it. Safe among threads."""
@@ -26,4 +29,5 @@ class Latency:
         limit = self._clock() - self._span_s
         with self._guard:
             lately = sorted(seconds for at, seconds in self._seen if at >= limit)
-        return lately[int(0.9 * (len(lately) - 1))] if len(lately) >= self._least else None
+        enough = len(lately) >= self._least or (len(lately) >= FEW and sum(lately) >= self._span_s / 3)
+        return lately[int(0.9 * (len(lately) - 1))] if enough else None

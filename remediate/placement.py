@@ -8,7 +8,7 @@ tolerations. Which of the nodes that would do it takes is its own affair; fillin
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from remediate.cluster import Object
@@ -23,13 +23,22 @@ class Rooms:
     """What every node has left. `take` uses it up."""
 
     def __init__(self, nodes: Iterable[Object], pods: Iterable[Object]) -> None:
-        self._nodes = {node["metadata"]["name"]: node for node in nodes}
+        self._nodes: dict[str, Object] = {}
         self._left: dict[str, dict[str, Decimal]] = {}
         self.offered: dict[str, dict[str, Decimal]] = {}
-        for name, node in self._nodes.items():
-            offered = (node.get("status") or {}).get("allocatable") or {}
-            self.offered[name] = {key: parse(offered[key]) for key in (*RESOURCES, "pods") if key in offered}
-            self._left[name] = dict(self.offered[name])
+        for node in nodes:
+            self.add(node)
+        self._occupy(pods)
+
+    def add(self, node: Object, pods: Iterable[Object] = ()) -> None:
+        """One more node, and the pods on it."""
+        name, offered = node["metadata"]["name"], (node.get("status") or {}).get("allocatable") or {}
+        self._nodes[name] = _slim(node)
+        self.offered[name] = {key: parse(offered[key]) for key in (*RESOURCES, "pods") if key in offered}
+        self._left[name] = dict(self.offered[name])
+        self._occupy(pods)
+
+    def _occupy(self, pods: Iterable[Object]) -> None:
         for pod in pods:
             node_name = pod["spec"].get("nodeName", "")
             if node_name in self._left and (pod.get("status") or {}).get("phase") not in ENDED:
@@ -37,17 +46,34 @@ class Rooms:
 
     def take(self, spec: Object, without: Sequence[str] = ()) -> str:
         """The node that a pod of this spec would get, its room used up; empty when none would take it."""
-        fitting = [name for name in self._nodes if name not in without and self._takes(name, spec)]
+        asked = requests_of(spec)
+        fitting = [name for name in self._nodes if name not in without and not self._objection(name, spec, asked)]
         if not fitting:
             return ""
         chosen: str = max(fitting, key=lambda name: (self._share_left(name), name))
         self._use(chosen, spec, 1)
         return chosen
 
+    def takers(self, spec: Object, names: Iterable[str], without: Sequence[str] = ()) -> Iterator[str]:
+        """Of these nodes those that would take a pod of this spec."""
+        asked = requests_of(spec)
+        return (name for name in names if name not in without and not self._objection(name, spec, asked))
+
+    def emptiest(self) -> list[str]:
+        """All nodes, those with the highest share left first."""
+        return sorted(self._nodes, key=lambda name: (self._share_left(name), name), reverse=True)
+
     def give_back(self, pod: Object) -> None:
         """Room that a pod leaves behind."""
         if pod["spec"].get("nodeName", "") in self._left:
             self._use(pod["spec"]["nodeName"], pod["spec"], -1)
+
+    def copy(self) -> Rooms:
+        """The same, to be used up apart from this one."""
+        other = Rooms((), ())
+        other._nodes, other.offered = dict(self._nodes), dict(self.offered)
+        other._left = {name: dict(left) for name, left in self._left.items()}
+        return other
 
     def fullest(self) -> tuple[str, float]:
         """The node with the highest share of its processor or memory asked for, and that share."""
@@ -55,23 +81,26 @@ class Rooms:
         name = max(shares, key=lambda each: (shares[each], each), default="")
         return name, shares.get(name, 0.0)
 
+    def lost(self, name: str) -> bool:
+        """Whether a node is there and not ready."""
+        return name in self._nodes and not ready(self._nodes[name])
+
     def load(self, name: str) -> float:
         """The higher share of a node's processor or memory that is asked for."""
         return 1 - self._share_left(name)
 
     def why_not(self, spec: Object, without: Sequence[str] = ()) -> str:
         """Why no node takes a pod of this spec, the commonest reason first with the number of nodes."""
+        asked = requests_of(spec)
         reasons: dict[str, int] = defaultdict(int)
         for name in self._nodes:
             if name not in without:
-                reasons[self._objection(name, spec) or "takes it"] += 1
+                reasons[self._objection(name, spec, asked) or "takes it"] += 1
         ranked = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
         return ", ".join(f"{count} of the nodes: {why}" for why, count in ranked) or "there is no other node"
 
-    def _takes(self, name: str, spec: Object) -> bool:
-        return not self._objection(name, spec)
-
-    def _objection(self, name: str, spec: Object) -> str:
+    def _objection(self, name: str, spec: Object, asked: Mapping[str, Decimal]) -> str:
+        """Why a node does not take a pod of this spec, which asks for so much; empty when it does."""
         node, left = self._nodes[name], self._left[name]
         labels = node["metadata"].get("labels") or {}
         if node["spec"].get("unschedulable"):
@@ -85,7 +114,7 @@ class Rooms:
         for taint in node["spec"].get("taints") or []:
             if taint["effect"] != "PreferNoSchedule" and not _tolerated(taint, spec.get("tolerations") or []):
                 return f"tainted {taint['key']}"
-        for resource, amount in requests_of(spec).items():
+        for resource, amount in asked.items():
             if resource in left and amount > left[resource]:
                 return f"too little {resource} left"
         return "no room for another pod" if left.get("pods", Decimal(1)) < 1 else ""
@@ -103,6 +132,16 @@ class Rooms:
             if offered and key != "pods"
         ]
         return min(shares, default=1.0)
+
+
+def _slim(node: Object) -> Object:
+    """What decides about pods: a node's status is mostly a list of images."""
+    meta, spec = node["metadata"], node.get("spec") or {}
+    return {
+        "metadata": {"name": meta["name"], "labels": meta.get("labels")},
+        "spec": {key: spec[key] for key in ("unschedulable", "taints") if key in spec},
+        "status": {"conditions": (node.get("status") or {}).get("conditions")},
+    }
 
 
 def requests_of(spec: Object) -> dict[str, Decimal]:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 _SUFFIXES = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1),
@@ -22,7 +23,13 @@ _MEBI = Decimal(2**20)
 
 def parse(text: object) -> Decimal:
     """Cores, bytes or a count. Raises `ValueError`."""
-    found = _QUANTITY.match(str(text).strip())
+    return _parsed(str(text))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Decimal:
+    """The pods of a cluster ask for few different amounts, thousands of times."""
+    found = _QUANTITY.match(text.strip())
     if found is None:
         raise ValueError(f"“{text}” is no quantity; 250m, 2, 128Mi are")
     number, exponent, suffix = found.groups()

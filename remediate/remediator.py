@@ -11,6 +11,7 @@ from graph_schema.catalogue import Catalogue
 from graph_schema.config_versions import ConfigVersion
 from graph_schema.model import Hypothesis
 from remediate.actions import ACTIONS, CannotAct, Mark, Outcome
+from remediate.actions.base import HeldToPolicy, target_of
 from remediate.choosing import Choice, asks, expected, ranked
 from remediate.cluster import PATHS, Cluster, ClusterError, Object
 from remediate.guard import Guard, key_of
@@ -20,7 +21,7 @@ from remediate.playbook import Playbook
 from remediate.revisions import History
 from remediate.rules import Finding, Verdict, against, in_words, verdict_of
 from remediate.trials import Trial
-from remediate.whatif import look_ahead
+from remediate.whatif import Lately, look_ahead
 
 Attempts = frozenset[tuple[str, str, str]]
 """(entity, fault, playbook) that were tried before."""
@@ -59,6 +60,7 @@ class Remediator:
     ) -> None:
         self._cluster, self._playbooks, self._catalogue = cluster, playbooks, catalogue
         self.guard = guard
+        self._lately = Lately()
         self._trials = trials
         self._risks, self._clock, self._config_versions, self._history = risks, clock, config_versions, history
 
@@ -77,7 +79,10 @@ class Remediator:
                 if (hypothesis.entity, hypothesis.fault, name) in tried:
                     reasons.append(f"{name} of {hypothesis.entity} was tried and did not help")
                     continue
-                answer = self._plan(hypothesis, self._playbooks[name], chosen)
+                try:
+                    answer = self._plan(hypothesis, self._playbooks[name], chosen)
+                except ClusterError as error:  # each further playbook would wait as long for nothing
+                    return Refusal(why=f"the cluster does not answer: {error}", later=True)
                 if isinstance(answer, Plan) and not answer.propose_only:
                     return answer
                 if isinstance(answer, Plan):
@@ -105,9 +110,10 @@ class Remediator:
         if target["kind"] not in playbook.targets:
             raise CannotAct(f"{name} is not made for a {target['kind']}; it is for {', '.join(playbook.targets)}")
         steps = self._prepared(target, playbook)
-        prepared = [self._object(key_of(step.target)) or target for step in steps]
+        prepared = self._prepared_on(target, steps)
         findings = self.guard.review(name, steps, prepared)
-        return Rehearsal(steps=steps, forecast=look_ahead(self._cluster, steps).lines, findings=tuple(findings))
+        ahead = look_ahead(self._cluster, steps, prepared, self._lately)
+        return Rehearsal(steps=steps, forecast=ahead.lines, findings=tuple(findings))
 
     def approvals(self, plan: Plan) -> int:
         """How many different people must agree: by risk, and at least one where it has rarely helped."""
@@ -159,7 +165,7 @@ class Remediator:
     def apply(self, plan: Plan, step: int, action_id: str, fencing: int) -> Outcome:
         """Do a step. A cluster that does not do it is an outcome, not an exception: `later` when asking again can help,
         since whether it was done is then not known either."""
-        what = plan.steps[step]
+        what = self._held(plan.steps[step])
         mark = Mark(action=action_id, fencing=fencing, at=self._clock().isoformat())
         try:
             return ACTIONS[what.action].apply(self._cluster, what, mark)
@@ -175,11 +181,16 @@ class Remediator:
             return _not_done(error)
 
     def undo(self, plan: Plan, step: int, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        what = plan.steps[step]
+        what = self._held(plan.steps[step])
         try:
             return ACTIONS[what.action].undo(self._cluster, what, action_id, undo)
         except (CannotAct, ClusterError) as error:
             return _not_done(error)
+
+    def _held(self, step: Step) -> Step:
+        """The step under the policy of now, which may be another one than when it was planned or begun."""
+        action = ACTIONS[step.action]
+        return action.held_to(step, self.guard.limits) if isinstance(action, HeldToPolicy) else step
 
     def settled(self, plan: Plan) -> str | None:
         """Why the effect has not fully arrived yet; None when it has."""
@@ -190,6 +201,7 @@ class Remediator:
         return next((why for why in waiting if why), None)
 
     def _plan(self, hypothesis: Hypothesis, playbook: Playbook, chosen: Choice) -> Plan | Refusal:
+        """Raises `ClusterError` when the API server does not answer at all."""
         policy = self.guard.policy
         try:
             target = self._object(hypothesis.entity)
@@ -198,10 +210,12 @@ class Remediator:
             if target["kind"] not in playbook.targets:
                 return Refusal(why=f"{playbook.name} is not made for a {target['kind']}")
             steps = self._prepared(target, playbook)
-            prepared = [self._object(key_of(step.target)) or target for step in steps]
+            prepared = self._prepared_on(target, steps)
             findings = self.guard.review(playbook.name, steps, prepared)
-            ahead = look_ahead(self._cluster, steps)
+            ahead = look_ahead(self._cluster, steps, prepared, self._lately)
         except (CannotAct, ClusterError) as error:
+            if isinstance(error, ClusterError) and not error.code:
+                raise
             return Refusal(why=str(error), later=error.later)
         verdict, why = verdict_of(findings), against(findings)
         if verdict in (Verdict.LATER, Verdict.REFUSE):
@@ -246,6 +260,16 @@ class Remediator:
                 step = msgspec.structs.replace(step, target=msgspec.structs.replace(step.target, generation=0))
             steps.append(step)
         return tuple(steps)
+
+    def _prepared_on(self, target: Object, steps: Sequence[Step]) -> list[Object]:
+        """The objects that the steps were made for: the plan's target as it was just read, others as they are now."""
+        key, read = key_of(target_of(target)), target["metadata"].get("resourceVersion")
+        return [
+            target
+            if key_of(step.target) == key and step.target.resource_version == read
+            else self._object(key_of(step.target)) or target
+            for step in steps
+        ]
 
     def _object(self, entity: str) -> Object | None:
         kind, _, rest = entity.partition("/")

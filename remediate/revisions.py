@@ -10,7 +10,7 @@ from itertools import pairwise
 import msgspec
 
 from graph_schema.model import HistoryEntry, entity_id
-from remediate.cluster import Cluster, Object
+from remediate.cluster import Cluster, Object, match_labels
 from remediate.conditions import ready
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -33,13 +33,12 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
 def revisions_of(cluster: Cluster, target: Object) -> dict[int, Revision]:
     """By number; empty for a kind that has none."""
-    meta = target["metadata"]
     match target["kind"]:
         case "Deployment":
-            owned = _owned(cluster.list("ReplicaSet", meta["namespace"]), meta["uid"])
+            owned = _owned(cluster, "ReplicaSet", target)
             numbered = ((int(_marks(each).get(REVISION, "0")), each["spec"]["template"], each) for each in owned)
         case "StatefulSet" | "DaemonSet":
-            owned = _owned(cluster.list("ControllerRevision", meta["namespace"]), meta["uid"])
+            owned = _owned(cluster, "ControllerRevision", target)
             numbered = ((int(each["revision"]), each["data"]["spec"]["template"], each) for each in owned)
         case _:
             return {}
@@ -107,7 +106,7 @@ def _with_images(versions: Iterable[HistoryEntry], images: list[str]) -> list[Hi
 def _serving(cluster: Cluster, target: Object) -> dict[str, int]:
     """Hash of a revision → pods of it that are ready."""
     found: dict[str, int] = {}
-    for pod in _owned(cluster.list("Pod", target["metadata"]["namespace"]), target["metadata"]["uid"]):
+    for pod in _owned(cluster, "Pod", target):
         if ready(pod):
             name = (pod["metadata"].get("labels") or {}).get(POD_HASH, "")
             found[name] = found.get(name, 0) + 1
@@ -118,9 +117,13 @@ def _images(template: Object) -> list[str]:
     return [each["image"] for each in template["spec"]["containers"]]
 
 
-def _owned(things: list[Object], uid: str) -> list[Object]:
+def _owned(cluster: Cluster, kind: str, target: Object) -> list[Object]:
+    """What a workload owns of a kind; it all carries the labels that the workload selects by."""
+    uid = target["metadata"]["uid"]
     return [
-        each for each in things if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or [])
+        each
+        for each in cluster.list(kind, target["metadata"]["namespace"], labels=match_labels(target))
+        if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or [])
     ]
 
 

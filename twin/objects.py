@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +39,10 @@ def stamp(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _node_of(pod: Object) -> str:
+    return (pod.get("spec") or {}).get("nodeName") or ""
+
+
 class Change(msgspec.Struct, frozen=True):
     """One entry of the watch log."""
 
@@ -56,6 +60,10 @@ class Store:
         self._clock = clock
         self._rng = rng
         self._objects: dict[str, dict[tuple[str, str], Object]] = {kind: {} for kind in BY_KIND}
+        self._spaces: dict[str, defaultdict[str, set[str]]] = {kind: defaultdict(set) for kind in BY_KIND}
+        """The names by kind and namespace: in a large cluster one namespace is asked for all the time."""
+        self._bound: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        """The pods by node, as the real API server indexes them."""
         self._log: deque[Change] = deque()
         self._keep = keep
         self._oldest = 1
@@ -78,10 +86,15 @@ class Store:
 
     def all(self, kind: str, namespace: str | None = None) -> Iterator[Object]:
         """Sorted by namespace and name, of one namespace or (None) of all."""
-        places = self._objects[kind]
-        # Sorted after the choice: a namespace of a large cluster is asked for all the time.
-        for place in sorted(place for place in places if namespace is None or place[0] == namespace):
-            yield places[place]
+        objects = self._objects[kind]
+        if namespace is None:
+            yield from (objects[place] for place in sorted(objects))
+        else:
+            yield from (objects[namespace, name] for name in sorted(self._spaces[kind].get(namespace, ())))
+
+    def bound(self, node: str) -> Iterator[Object]:
+        """The pods on a node, sorted by namespace and name."""
+        yield from (self._objects["Pod"][place] for place in sorted(self._bound.get(node, ())))
 
     def since(self, kind: str, version: int) -> list[Change]:
         """What happened to objects of a kind after a version. Raises 410 when the log no longer has all of it."""
@@ -201,12 +214,22 @@ class Store:
         """Take an object out for good."""
         before = self._current(kind, given)
         meta = before["metadata"]
-        del self._objects[kind][(meta.get("namespace", ""), meta["name"])]
+        place = meta.get("namespace", ""), meta["name"]
+        del self._objects[kind][place]
+        self._spaces[kind][place[0]].discard(place[1])
+        if kind == "Pod":
+            self._bound[_node_of(before)].discard(place)
         return self._append("DELETED", kind, clone(given), before)
 
     def _commit(self, type_: str, kind: str, after: Object, before: Object | None) -> Object:
         meta = after["metadata"]
-        self._objects[kind][(meta.get("namespace", ""), meta["name"])] = after
+        place = meta.get("namespace", ""), meta["name"]
+        self._objects[kind][place] = after
+        self._spaces[kind][place[0]].add(place[1])
+        if kind == "Pod":
+            if before is not None:
+                self._bound[_node_of(before)].discard(place)
+            self._bound[_node_of(after)].add(place)
         return self._append(type_, kind, after, before)
 
     def _append(self, type_: str, kind: str, after: Object, before: Object | None) -> Object:

@@ -21,7 +21,7 @@ from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.sqlite_pool import Pool
-from graph_schema.walk import FaultFrom, Graph, ended, walk
+from graph_schema.walk import FaultFrom, Graph, ended, relations_among, walk
 
 SCHEMA = (
     "CREATE TABLE sequence (last INTEGER NOT NULL)",
@@ -134,11 +134,7 @@ class SqliteGraphStore:
         with self._current():
             ids = walk(self._graph, seeds, self._entities.__contains__, self._fault_from, hops=hops, limit=limit)
             entities = {each: self._entities[each] for each in ids}
-            relations = tuple(
-                Relation(source, target, kind)
-                for source, target, kind in sorted(self._graph.edges(ids, keys=True))
-                if target in entities
-            )
+            relations = relations_among(self._graph, entities)
             once = {
                 relation: other
                 for each in ids

@@ -10,6 +10,7 @@ import msgspec
 import yaml
 
 from remediate.cluster import Cluster, Object
+from remediate.limits import Limits
 from remediate.plan import Difference, Step, Target
 
 ACTION = "kt.io/action"
@@ -73,6 +74,15 @@ class Revertible(Protocol):
 
     def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
         """How the step's object stands to what the action left there. `undo`: what `apply` gave, if it is known."""
+        ...
+
+
+@runtime_checkable
+class HeldToPolicy(Protocol):
+    """An action that reaches where operators allow: what they allow is asked again right before it does."""
+
+    def held_to(self, step: Step, limits: Limits) -> Step:
+        """The step under the limits of now. `apply` and `undo` refuse what these do not allow."""
         ...
 
 

@@ -84,7 +84,7 @@ class EvictPods:
         left = _left(cluster, step)
         if left:
             return f"{len(left)} pods are still on Node {step.target.name}"
-        for namespace in step.parameters["namespaces"]:
+        for namespace in sorted({key.partition("/")[0] for key in step.parameters["pods"]}):
             for kind in WORKLOADS:
                 for thing in cluster.list(kind, namespace):
                     if waiting := rolled_out(thing):
@@ -105,12 +105,14 @@ def _left(cluster: Cluster, step: Step) -> dict[str, Object]:
 
 def _movable(cluster: Cluster, node: str, namespaces: Any) -> dict[str, Object]:
     """namespace/name → pod, of those that an owner makes anew elsewhere."""
-    found: dict[str, Object] = {}
-    for namespace in sorted(namespaces):
-        for pod in cluster.list("Pod", namespace, fields=f"spec.nodeName={node}"):
-            owner = controller_of(pod)
-            if owner and owner["kind"] != "DaemonSet" and MIRROR not in (pod["metadata"].get("annotations") or {}):
-                found[f"{namespace}/{pod['metadata']['name']}"] = pod
+    wanted, found = set(namespaces), dict[str, Object]()
+    # Asked of the node, not of each namespace: there may be hundreds of them.
+    for pod in cluster.list("Pod", fields=f"spec.nodeName={node}"):
+        owner, meta = controller_of(pod), pod["metadata"]
+        if meta["namespace"] not in wanted or not owner or owner["kind"] == "DaemonSet":
+            continue
+        if MIRROR not in (meta.get("annotations") or {}):
+            found[f"{meta['namespace']}/{meta['name']}"] = pod
     return found
 
 

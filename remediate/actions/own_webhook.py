@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+
+import msgspec
 
 from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, fetch, target_of
 from remediate.cluster import Cluster, Object
+from remediate.limits import Limits
+from remediate.outward import allowed, post, scope_of
 from remediate.plan import Step
-
-TIMEOUT_S = 10.0
-MOST_SHOWN = 200
 
 
 class CallWebhook:
@@ -37,9 +37,17 @@ class CallWebhook:
         return Step(
             action=self.name,
             target=at,
-            parameters={"url": url, "undo_url": undo, "webhooks": sorted(parameters.get("webhooks", ()))},
+            parameters={
+                "url": url,
+                "undo_url": undo,
+                "webhooks": sorted(parameters.get("webhooks", ())),
+                "scopes": {each: scope_of(each) for each in filter(None, (url, undo))},
+            },
             summary=f"ask {url} to act on {called(at)}",
         )
+
+    def held_to(self, step: Step, limits: Limits) -> Step:
+        return msgspec.structs.replace(step, parameters={**step.parameters, "webhooks": sorted(limits.webhooks)})
 
     def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
         fenced(fetch(cluster, step), mark.fencing)
@@ -60,32 +68,9 @@ class CallWebhook:
         return _send(step, url, f"{action_id}-undo", "undo")
 
 
-def allowed(url: str, prefixes: Sequence[str]) -> bool:
-    """Whether an address is under one of the prefixes: same scheme, host and port, and its path at or below theirs."""
-    asked = urlsplit(url)
-    if asked.scheme not in ("http", "https") or asked.username or ".." in asked.path.split("/"):
-        return False
-    for prefix in prefixes:
-        given = urlsplit(prefix)
-        below = asked.path == given.path or asked.path.startswith(given.path.rstrip("/") + "/")
-        if (asked.scheme, asked.netloc) == (given.scheme, given.netloc) and below:
-            return True
-    return False
-
-
 def _send(step: Step, url: str, key: str, what: str) -> Outcome:
-    import httpx  # slow to import, and few use it
-
     if not allowed(url, step.parameters["webhooks"]):
         raise CannotAct(f"{url} is not under an address of guard.webhooks")
     at = step.target
     body = {"id": key, "what": what, "kind": at.kind, "namespace": at.namespace, "name": at.name}
-    try:
-        # No redirect is followed: it could lead to an address that nobody allowed.
-        answer = httpx.post(url, json=body, headers={"Idempotency-Key": key}, timeout=TIMEOUT_S, follow_redirects=False)
-    except httpx.HTTPError as error:
-        return Outcome(ok=False, later=True, detail=f"{url}: {error}")
-    said = f"{url} answered {answer.status_code}: {answer.text[:MOST_SHOWN].strip() or 'nothing'}"
-    if answer.is_success:
-        return Outcome(ok=True, detail=said)
-    return Outcome(ok=False, later=answer.status_code == 429 or answer.status_code >= 500, detail=said)
+    return post(url, step.parameters["scopes"][url], key, body)

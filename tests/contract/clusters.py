@@ -195,7 +195,7 @@ def made(api: Api, images: Images) -> Place:
     """A fresh namespace."""
     name = f"kt-contract-{secrets.token_hex(4)}"
     api.must("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": {"kt.io/remediate": "enabled"}}})
-    return Place(api, Cluster(api.client), name, images)
+    return Place(api, Cluster(api.client, 10.0), name, images)
 
 
 @contextmanager

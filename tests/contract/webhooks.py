@@ -8,20 +8,26 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+CODES = {"busy": 503, "no": 400, "on": 307}
+
 
 class Hook:
-    """`asked`: the bodies that were sent, the oldest first. A path that ends in `/busy` is answered 503, `/no` 400."""
+    """`asked`: the bodies that were sent, with path, key and host, the oldest first. A path that ends in `/busy` is
+    answered 503, `/no` 400, `/on` by a redirect to `elsewhere`."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
-        asked = self.asked
+        self.elsewhere = ""
+        asked, hook = self.asked, self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                asked.append({**body, "path": self.path, "key": self.headers["Idempotency-Key"]})
-                code = 503 if self.path.endswith("/busy") else 400 if self.path.endswith("/no") else 200
-                self.send_response(code)
+                told = {"path": self.path, "key": self.headers["Idempotency-Key"], "host": self.headers["Host"]}
+                asked.append({**body, **told})
+                self.send_response(CODES.get(self.path.rpartition("/")[2], 200))
+                if self.path.endswith("/on"):
+                    self.send_header("Location", hook.elsewhere)
                 self.end_headers()
                 self.wfile.write(b"done\n")
 
@@ -29,7 +35,8 @@ class Hook:
                 """Nothing: the test looks at what was asked."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, name="hook", daemon=True).start()
 
 

@@ -20,12 +20,13 @@ def kt(folder: Path, *arguments: str, **environment: str) -> subprocess.Complete
 
 def test_doctor_says_what_does_not_answer_and_fails(tmp_path: Path) -> None:
     nowhere = {"KT_BROKER_URL": "redis://127.0.0.1:1/0", "KT_PROMETHEUS__URL": "http://127.0.0.1:1"}
+    nowhere |= {"KT_ALERTMANAGER__URL": "http://127.0.0.1:1"}
     answer = kt(tmp_path, "doctor", "--json", **nowhere)
     assert answer.returncode == 1
     found = {name: check["ok"] for name, check in json.loads(answer.stdout).items()}
     assert found == {
         "incident log": True, "graph": True, "broker": False, "pipeline": True, "kubernetes": False, "rights": False,
-        "prometheus": False, "guard": True, "stop": True, "breaker": True, "notify": True,
+        "prometheus": False, "alertmanager": False, "guard": True, "stop": True, "breaker": True, "notify": True,
     }  # fmt: skip
     checks = json.loads(answer.stdout)
     assert (checks["pipeline"]["state"], "kt worker" in checks["pipeline"]["fix"]) == ("odd", True)

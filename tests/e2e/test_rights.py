@@ -122,7 +122,7 @@ def through(gate: Gate, folder: Path) -> Cluster:
 
     gate.write_kubeconfig(folder / "kubeconfig")
     client: Any = config.new_client_from_config(str(folder / "kubeconfig"))  # type: ignore[no-untyped-call]  # no types
-    cluster = Cluster(client)
+    cluster = Cluster(client, 10.0)
     until(lambda: _two_revisions(cluster), "the gate listens, and there is a revision to go back to")
     return cluster
 

@@ -98,7 +98,8 @@ def _revision(store: Store, thing: Object) -> str:
         name = f"{meta['name']}-{wanted}"
         data = {"spec": {"template": {**clone(template), "$patch": "replace"}}}
         store.create("ControllerRevision", {
-            "metadata": {"name": name, "namespace": meta["namespace"], "labels": {HASH: wanted},
+            "metadata": {"name": name, "namespace": meta["namespace"],
+                         "labels": {**(template["metadata"].get("labels") or {}), HASH: wanted},
                          "annotations": dict(meta.get("annotations") or {}), "ownerReferences": [reference(thing)]},
             "data": data, "revision": newest + 1,
         })  # fmt: skip

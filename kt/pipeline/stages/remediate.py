@@ -226,6 +226,9 @@ def _consented(runtime: Runtime, journey: Journey) -> bool:
     if _quiet(runtime, state):
         _wait(runtime, journey, "Prometheus has none of its alerts any more; nothing is done unless they come back.")
         return False
+    if silenced := runtime.silences.held(state.firing):
+        _wait(runtime, journey, silenced)
+        return False
     refusal = runtime.remediator.current(state.plan)
     if refusal is not None and refusal.later:
         # What was agreed to stays so: it is not for this that people would have to be asked again.

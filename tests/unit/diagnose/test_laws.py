@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -81,11 +82,12 @@ def odds(piece: Subgraph, signals: list[Signal]) -> dict[tuple[str, str], tuple[
     found = consider(
         piece, signals, CATALOGUE, ONTOLOGY, now=T0, settings=Settings(looked_at_closely=100, faults_within=1e9)
     )
-    leaks = {unit.key: 0.02 for unit in found.seen.units}
+    columns = found.weighing.columns
+    leaks = np.full(len(columns), 0.02)
     return {
         (each.entity.id, fault.fault.name): (
-            fault.log_odds(leaks, Settings().same_entity),
-            frozenset(key for key, weight in fault.weights.items() if weight > 0),
+            fault.base + float(columns.gained(fault.weights[None], leaks, Settings().same_entity)[0]),
+            frozenset(unit.key for unit, weight in zip(columns.units, fault.weights, strict=True) if weight > 0),
         )
         for each in found.ranked
         for fault in each.faults

@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+
 from diagnose import diagnose
+from diagnose.evidence import gather
 from diagnose.learning import Counts, about, merge, usable
 from diagnose.paths import Paths
-from diagnose.propagation import ANY, MOST, Raised, Shown, Strengths, face, increments, is_path, near, paths, raised
+from diagnose.propagation import (
+    ANY,
+    MOST,
+    Raised,
+    Shown,
+    Strengths,
+    bent,
+    face,
+    increments,
+    is_path,
+    near,
+    paths,
+    raised,
+)
+from diagnose.reached import Columns, Reached
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Diagnosis, Entity, Relation, Signal, Subgraph
@@ -156,14 +173,18 @@ def test_faults_that_nobody_knows_teach_nothing() -> None:
 
 def test_no_factor_passes_its_bounds_and_nothing_becomes_certain() -> None:
     wiring = Wiring(PIECE, ONTOLOGY)
+    columns = Columns(gather([signal(FRONT, "errors")], T0, lambda _: 0.02).units)
     paths_ = Paths(PIECE, ONTOLOGY, wiring, 7)
+    reached = Reached(columns, paths_)
     never = learned(50, on(PAY, "unavailable"), entity=PAY)
     known = Strengths(learned(50, on(FRONT)) | never, CATALOGUE)
-    shown = Shown(known, wiring, PIECE, ONTOLOGY, paths_, [(FRONT, "errors")])
+    shown = Shown(known, wiring, PIECE, ONTOLOGY, columns, reached, paths_.moves.modes)
     assert shown.disturbed("Deployment/shop/cart") == CART
-    assert shown.bent(PAY, FRONT, "errors", 0.6) < 0.6 < shown.bent(CART, FRONT, "errors", 0.6) <= 0.97
-    assert shown.bent(PAY, FRONT, "errors", 0.6) >= 0.6 / MOST
-    assert shown.bent(CART, FRONT, "errors", 0.99) <= 0.99
+    rows = [reached.names.index(each) for each in (PAY, CART, "Deployment/shop/cart", FRONT)]
+    lower, higher, same, none = shown.factors(np.array(rows))[:, 0]
+    assert 1 / MOST <= lower < 1 == none < higher == same <= MOST
+    strengths = np.array([0.6, 0.6, 0.99])
+    assert bent(strengths, np.array([lower, higher, higher])).tolist() == [0.6 * lower, min(0.97, 0.6 * higher), 0.99]
 
 
 def test_nothing_is_learned_of_any_symptom_but_by_its_own_name() -> None:

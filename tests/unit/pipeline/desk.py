@@ -53,6 +53,7 @@ class Desk:
     def __init__(self, folder: Path, twin: Twin) -> None:
         self.folder, self.twin, self.clock, self.seen = folder, twin, Clock(), Seen()
         self.guard: dict[str, Any] = {"enabled": True}
+        self.kubernetes = Kubernetes(kubeconfig=str(twin.kubeconfig))
         self.approval = Approval(low=0, medium=0, high=2)
         self._runtime: Runtime | None = None
 
@@ -63,7 +64,7 @@ class Desk:
                 Settings(
                     data_dir=str(self.folder),
                     broker_url="memory://",
-                    kubernetes=Kubernetes(kubeconfig=str(self.twin.kubeconfig)),
+                    kubernetes=self.kubernetes,
                     prometheus=Prometheus(url=self.twin.prometheus_url),
                     guard=msgspec.convert(self.guard, Guard),
                     approval=self.approval,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -10,12 +12,15 @@ from graph_schema.model import Hypothesis
 from kt.incident.events import ActionFinished, Approved, Healed, PlanDropped, Postponed, Verified
 from kt.pipeline.targets import reserve, target_lease
 from kt.policy import policy_of
-from kt.settings import Approval
+from kt.runtime import Runtime
+from kt.settings import Approval, Kubernetes
 from kt.stores.places import open_leases
 from remediate.brakes import OutcomeOf, Spent
 from remediate.cluster import ClusterError
+from remediate.latency import Latency
 from remediate.plan import Plan
 from tests.unit.pipeline.desk import CART, T0, Desk
+from tests.unit.remediate.sockets import listening
 from verify.verdict import Verdict
 
 
@@ -187,3 +192,60 @@ class TestReservation:
         desk.runtime.leases = open_leases(desk.runtime.settings, lambda: day)
         assert reserve(desk.runtime, "other", target) is None
         assert reserve(desk.runtime, "i", target) is not None
+
+
+class TestSilence:
+    """The API server takes connections and never answers."""
+
+    def test_a_few_calls_that_hang_open_the_breaker(self, desk: Desk, tmp_path: Path) -> None:
+        """At ten seconds each there are never eight of them in a minute."""
+        with listening() as silent:
+            desk.kubernetes = Kubernetes(kubeconfig=silent.kubeconfig(tmp_path), timeout_s=0.2)
+            desk.guard["max_api_latency_s"] = 0.1
+            desk.runtime.cluster.latency = Latency(lambda: 0.0, span_s=1.5)
+            desk.open()
+            for _ in range(3):
+                assert desk.runtime.brakes.tripped() is None
+                desk.visit()
+                desk.clock.forward(6)
+            desk.visit()
+        trip = desk.runtime.brakes.tripped()
+        assert trip is not None
+        assert "the API server takes" in trip.why
+
+    def test_the_incident_says_so_and_waits(self, desk: Desk, tmp_path: Path) -> None:
+        with listening() as silent:
+            desk.kubernetes = Kubernetes(kubeconfig=silent.kubeconfig(tmp_path), timeout_s=0.2)
+            desk.open()
+            assert desk.visit().state.phase == "diagnosed"
+            (waits,) = desk.events(Postponed)
+            assert "did not answer within 0.2 s" in waits.why
+            assert silent.connections == 1, "one playbook was tried, and that once"
+
+    def test_a_write_that_was_not_answered_is_looked_for_before_it_is_done_again(
+        self, desk: Desk, tmp_path: Path
+    ) -> None:
+        desk.open()
+        well = desk.runtime.cluster
+        with listening() as silent:
+            kubernetes = Kubernetes(kubeconfig=silent.kubeconfig(tmp_path), timeout_s=0.2)
+            dumb = Runtime(msgspec.structs.replace(desk.runtime.settings, kubernetes=kubernetes)).cluster
+            patch = well.patch
+
+            def swallowed(*where: Any, dry: bool = False, **how: Any) -> Any:
+                """It arrives and is done, and the answer is lost."""
+                done = patch(*where, dry=dry, **how)
+                return done if dry else dumb.patch(*where, **how)
+
+            well.patch = swallowed  # type: ignore[method-assign]
+            assert desk.visit().state.phase == "acting"
+            assert "did not answer within 0.2 s" in desk.events(Postponed)[0].why
+            assert silent.connections == 1
+        del well.patch
+        desk.clock.forward(60)
+        state = desk.visit().state
+        assert state.phase == "verifying"
+        (finished,) = desk.events(ActionFinished)
+        assert (finished.ok, finished.detail) == (True, "found done after an interruption")
+        assert state.plan is not None
+        assert desk.replicas() == state.plan.steps[0].parameters["to"]

@@ -81,9 +81,7 @@ def test_one_group_is_one_incident_and_strangers_are_two(runtime: Runtime, pipel
     assert len(runtime.log.entries()) == 2
 
 
-def test_what_is_raised_where_kt_acts_belongs_to_the_incident_it_acts_for(
-    runtime: Runtime, pipeline: Pipeline
-) -> None:
+def test_what_is_raised_where_kt_acts_belongs_to_the_incident_it_acts_for(runtime: Runtime, pipeline: Pipeline) -> None:
     sick = Signal(fingerprint="n", entity="Node/n2", symptom="node_not_ready", name="NodeNotReady", starts_at=T0)
     cause = Hypothesis(entity="Node/n2", fault="Node.NotReady", probability=0.9)
     step = Step(action="cordon", target=Target(kind="Node", namespace="", name="n2", uid="u"), parameters={})

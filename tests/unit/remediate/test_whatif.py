@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from remediate.cluster import ClusterError, Object
 from remediate.placement import Rooms
 from remediate.plan import Step, Target
-from remediate.whatif import look_ahead
+from remediate.whatif import FEW, Lately, look_ahead
 from twin.api import defaults
 from twin.objects import Store
 from twin.simulation import placing
@@ -56,14 +56,21 @@ class Known:
         self.workload = workload
         self.lists = {"Node": nodes, "Pod": pods, "ResourceQuota": [quota] if quota else []}
         self.forbidden: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+        """(kind, fields) of each list that was asked for."""
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         return next((each for each in self.lists.get(kind, []) if each["metadata"]["name"] == name), self.workload)
 
-    def list(self, kind: str, *_: Any, **__: Any) -> list[Object]:
+    def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
+        self.asked.append((kind, fields))
         if kind in self.forbidden:
             raise ClusterError("forbidden", 403)
-        return self.lists[kind]
+        if not fields:
+            return self.lists[kind]
+        path, _, wanted = fields.partition("=")
+        part, _, field = path.partition(".")
+        return [each for each in self.lists[kind] if each[part].get(field) == wanted]
 
 
 def web(template: Object) -> Object:
@@ -71,9 +78,11 @@ def web(template: Object) -> Object:
     return {"metadata": meta, "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": {"spec": template}}}
 
 
-def look(cluster: Any, action: str = "scale-out", kind: str = "Deployment", **parameters: Any) -> Any:
+def look(
+    cluster: Any, action: str = "scale-out", kind: str = "Deployment", lately: Lately | None = None, **parameters: Any
+) -> Any:
     at = Target(kind=kind, name="n1" if kind == "Node" else "web", namespace="" if kind == "Node" else "shop")
-    return look_ahead(cluster, [Step(action=action, target=at, parameters=parameters)])
+    return look_ahead(cluster, [Step(action=action, target=at, parameters=parameters)], (), lately)
 
 
 def test_new_pods_that_fit_are_forecast_with_the_fullest_node() -> None:
@@ -141,6 +150,50 @@ def test_a_step_that_places_nothing_asks_for_nothing() -> None:
     assert look(Known({}, nodes=[], pods=[]), "cordon", "Node").lines == ()
 
 
+def test_pods_that_have_ended_leave_no_room_to_larger_ones() -> None:
+    ended = pod("p2", "n1", "2") | {"status": {"phase": "Failed"}}
+    known = Known(web(spec("2")), nodes=[node("n1")], pods=[pod("p", "n1", "2"), ended])
+    found = look(known, "scale-up", to={"a": {"requests": {"cpu": "3"}}})
+    assert found.lines[0].startswith("all 1 pods of the new size fit")
+
+
+class TestLately:
+    """What was seen before tells where to look first; what is there now decides."""
+
+    def cluster(self) -> Known:
+        nodes = [node(f"n{number}") for number in range(9)]
+        return Known(web(spec("1")), nodes=nodes, pods=[pod(f"p{number}", f"n{number}", "2") for number in range(8)])
+
+    def test_the_second_look_asks_about_the_emptiest_node_alone(self) -> None:
+        cluster, lately = self.cluster(), Lately()
+        first = look(cluster, lately=lately, was=1, to=3)
+        assert cluster.asked[:2] == [("Node", ""), ("Pod", "")]
+        cluster.asked.clear()
+        again = look(cluster, lately=lately, was=1, to=3)
+        assert cluster.asked[:2] == [("Node", "metadata.name=n8"), ("Pod", "spec.nodeName=n8")]
+        assert not {("Node", ""), ("Pod", "")} & set(cluster.asked)
+        assert first.lines == ("all 2 new pods fit; the fullest node (n8) then has 50% asked for",)
+        assert again.lines == ("all 2 new pods fit; the fullest node that was looked at (n8) then has 50% asked for",)
+
+    def test_pods_that_one_node_does_not_take_are_spread_over_a_few(self) -> None:
+        cluster, lately = self.cluster(), Lately()
+        look(cluster, lately=lately, was=1, to=2)
+        cluster.asked.clear()
+        assert look(cluster, lately=lately, was=1, to=7).lines[0].startswith("all 6 new pods fit")
+        assert ("Pod", "") not in cluster.asked
+
+    def test_nodes_that_are_full_closed_or_gone_by_now_are_not_believed(self) -> None:
+        cluster, lately = self.cluster(), Lately()
+        look(cluster, lately=lately, was=1, to=2)
+        cluster.lists["Node"] = [node("n7", well=False), node("n6", closed=True), node("n5", taint="gpu")]
+        cluster.lists["Pod"] = []
+        cluster.asked.clear()
+        found = look(cluster, lately=lately, was=1, to=2)
+        assert "0 of 1 new pods fit" in found.short
+        assert [each for each in cluster.asked if each == ("Node", "")] == [("Node", "")]
+        assert sum(1 for kind, fields in cluster.asked if kind == "Node" and fields) <= FEW
+
+
 sizes = st.sampled_from(["", "500m", "1", "1500m", "3"])
 nodes = st.lists(
     st.builds(
@@ -178,3 +231,23 @@ def test_the_twins_scheduler_takes_a_pod_where_the_forecast_says_so(
     chosen = Rooms(given_nodes, pods).take(spec(cpu, **wish))
     assert bool(chosen) == bool(fitting)
     assert not chosen or chosen in fitting
+
+
+clusters = st.tuples(nodes, st.lists(st.tuples(st.integers(0, 4), sizes), max_size=8))
+
+
+def known(made: tuple[list[Object], list[tuple[int, str]]], template: Object) -> Known:
+    given_nodes, there = made
+    named = [{**each, "metadata": {**each["metadata"], "name": f"n{place}"}} for place, each in enumerate(given_nodes)]
+    pods = [pod(f"p{number}", f"n{place % len(named)}", size) for number, (place, size) in enumerate(there)]
+    return Known(web(template), nodes=named, pods=pods)
+
+
+@given(clusters, clusters, sizes, wishes, st.integers(1, 5))
+def test_what_was_seen_before_never_makes_a_plan_worth_proposing_or_not(
+    before: Any, now: Any, cpu: str, wish: Object, more: int
+) -> None:
+    lately, template = Lately(), spec(cpu, **wish)
+    look(known(before, template), lately=lately, was=1, to=1 + more)
+    with_memory = look(known(now, template), lately=lately, was=1, to=1 + more)
+    assert bool(with_memory.short) == bool(look(known(now, template), was=1, to=1 + more).short)

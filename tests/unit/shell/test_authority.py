@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from graph_schema.model import Diagnosis, Hypothesis, Signal
 from kt.cli import cli
+from kt.commands.approve import settle
+from kt.incident.consent import Answer, Reply, approve
 from kt.incident.events import (
     ActionFinished,
     ActionStarted,
@@ -27,6 +29,7 @@ from kt.incident.events import (
     UndoDropped,
 )
 from kt.incident.log import Append
+from kt.incident.state import State
 from kt.pipeline.journey import Journey
 from kt.stores.sqlite_log import SqliteIncidentLog
 from remediate.brakes import Trip
@@ -289,3 +292,23 @@ def test_an_open_breaker_is_shown_and_closed_by_hand(desk: Desk) -> None:
     assert trip.until <= datetime.now(UTC)
     assert trip.closed_by
     brakes.close()
+
+
+def test_lesson_approvals_no_answer_is_lost_when_the_incident_moves_meanwhile(desk: Desk) -> None:
+    """st2 4135, 4286: alerts come in between looking and answering; the answer is decided on anew and kept."""
+    looks = []
+
+    def decide(state: State) -> Reply:
+        looks.append(state.version)
+        if len(looks) == 1:
+            more = Signal(
+                fingerprint="g", entity=CAUSE.entity, symptom="latency", name="Slow", starts_at=datetime.now(UTC)
+            )
+            Journey(desk.log, "i1").append(AlertsReceived(at=datetime.now(UTC), signals=(more,)))
+        return approve(state, Answer(by="ada", at=datetime.now(UTC)))
+
+    state, reply = settle(desk.log, "i1", decide)
+    assert (reply.done, len(looks)) == (True, 2)
+    assert [each.by for each in state.approvals] == ["ada"]
+    assert len(state.firing) == 2
+    assert [each.by for each in desk.state().state.approvals] == ["ada"]

@@ -1,0 +1,130 @@
+"""What reaches what, as arrays: the signals of an incident as columns, and from where each may have come.
+
+A row of weights has one column for each unit, in the order of their keys, so that those of one entity lie side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diagnose.evidence import Unit
+from diagnose.paths import Paths
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+MOST_CELLS = 2_000_000
+"""Weights that are worked on at once: more would cost memory and gain no time."""
+
+
+class Columns:
+    """The units of an incident side by side."""
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units = sorted(units, key=lambda unit: unit.key)
+        begun = {unit.key: place for place, unit in enumerate(units)}
+        self.begun = [begun[unit.key] for unit in self.units]
+        """The place of each in the order in which they began, which `units` are in."""
+        self.number = {unit.key: number for number, unit in enumerate(self.units)}
+        self.confidence = np.array([unit.confidence for unit in self.units], float)
+        self.leak = np.array([unit.leak for unit in self.units], float)
+        """How probable each is without any cause: where noisy-OR begins."""
+        symptoms = sorted({unit.symptom for unit in self.units})
+        self.symptoms = {symptom: number for number, symptom in enumerate(symptoms)}
+        self.symptom = np.array([self.symptoms[unit.symptom] for unit in self.units], int)
+        together: dict[int, list[list[int]]] = {}
+        for _, found in groupby(range(len(self.units)), lambda number: self.units[number].entity):
+            places = list(found)
+            together.setdefault(len(places), []).append(places)
+        self._together = [np.array(places, int) for places in together.values()]
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def gains(self, weights: Floats, seen: Floats) -> Floats:
+        """How much each cause raises the log-probability of each unit. `seen`: how probable each unit is by leak and
+        the causes taken already (noisy-OR). `weights` and the result have one row for each cause."""
+        return np.log((1 - (1 - seen) * (1 - weights)) / seen)
+
+    def gained(self, weights: Floats, seen: Floats, same_entity: float) -> Floats:
+        """The sum of the gains of each row, further symptoms of one entity counting less and less: sums of sorted
+        numbers, so one more never lowers them."""
+        gains = self.gains(weights, seen)
+        total = np.zeros(len(weights))
+        for places in self._together:
+            size = places.shape[1]
+            if size == 2:
+                # As below, many times as fast.
+                one, other = gains[:, places[:, 0]], gains[:, places[:, 1]]
+                total += (np.maximum(one, other) + same_entity * np.minimum(one, other)).sum(axis=1)
+                continue
+            found = np.sort(gains[:, places], axis=2)
+            total += (found @ same_entity ** np.arange(size - 1, -1, -1.0)).sum(axis=1)
+        return total
+
+
+class Reached:
+    """For every entity that may have brought a unit about: in which mode, which unit, how strongly, by which way."""
+
+    def __init__(self, columns: Columns, paths: Paths) -> None:
+        places: list[int] = []
+        unit: list[int] = []
+        strength: list[float] = []
+        ways: list[tuple[int, ...]] = []
+        for number, each in enumerate(columns.units):
+            found = paths.to(*each.key)
+            places += found.ways
+            unit += [number] * len(found.ways)
+            strength += found.strengths
+            ways += found.ways.values()
+        at = np.array(places, int)
+        modes = len(paths.moves.modes)
+        order = np.argsort(at // modes, kind="stable")
+        self.entity, self.mode = at[order] // modes, at[order] % modes
+        self.unit, self.strength = np.array(unit, int)[order], np.array(strength, float)[order]
+        self.met = order
+        """In which order they were found."""
+        self._ways: list[tuple[int, ...]] = ways
+        first = begins(self.entity)
+        self.count = np.diff(np.append(first, len(at)))
+        """Of each entity that is there, how many (mode, unit) it reaches,"""
+        self.first = first
+        """and where they begin."""
+        self.names = [paths.moves.entities[number] for number in self.entity[first].tolist()]
+
+    def way(self, place: int) -> tuple[int, ...]:
+        return self._ways[int(self.met[place])]
+
+    def of(self, row: int) -> Iterator[tuple[int, int, int]]:
+        """(place, unit, mode) of everything that an entity reaches."""
+        start = int(self.first[row])
+        stop = start + int(self.count[row])
+        places = range(start, stop)
+        return zip(places, self.unit[start:stop].tolist(), self.mode[start:stop].tolist(), strict=True)
+
+    def spread(self, rows: Ints) -> tuple[Ints, Ints]:
+        """(number of the row, place) of everything that the entities of these rows reach, row after row."""
+        count = self.count[rows]
+        ends = np.cumsum(count)
+        which = np.repeat(np.arange(len(rows)), count)
+        return which, np.arange(len(which)) + np.repeat(self.first[rows] - (ends - count), count)
+
+
+def begins(ordered: Ints) -> Ints:
+    """Where each new number (none below 0) begins; `numpy.unique` would load 40 ms of what is not needed."""
+    return np.flatnonzero(np.diff(ordered, prepend=-1))
+
+
+def tables(rows: Sequence[Mapping[str, float]], names: Mapping[str, int]) -> Floats:
+    """One row for each mapping, one column for each name; names that nobody asks for are left out."""
+    found = np.zeros((len(rows), len(names)))
+    for number, row in enumerate(rows):
+        for name, value in row.items():
+            place = names.get(name)
+            if place is not None:
+                found[number, place] = value
+    return found

@@ -1,0 +1,117 @@
+"""What is worked out for many causes or searches at once is what it would be for one at a time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diagnose import Settings
+from diagnose.engine import consider
+from diagnose.evidence import Unit
+from diagnose.paths import Paths
+from diagnose.reached import Columns
+from diagnose.wiring import Wiring
+from graph_schema.catalogue import load_catalogue
+from graph_schema.model import Entity, Relation, Signal, Subgraph
+from graph_schema.ontology import load_ontology
+
+ONTOLOGY = load_ontology()
+CATALOGUE = load_catalogue(ontology=ONTOLOGY)
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SYMPTOMS = ("errors", "latency", "unavailable")
+SERVICES = 12
+
+
+@st.composite
+def storms(draw: st.DrawFn) -> tuple[Subgraph, list[Signal]]:
+    """Services that call each other, in circles too, each with a workload of two pods, and complaints of many."""
+    numbers = st.integers(0, SERVICES - 1)
+    calls = draw(st.lists(st.tuples(numbers, numbers), min_size=6, max_size=30, unique=True))
+    entities: dict[str, Entity] = {}
+    relations = [Relation(f"Service/{one}", f"Service/{other}", "CALLS") for one, other in calls]
+    for number in range(SERVICES):
+        pods = [f"Pod/{number}-{place}" for place in range(2)]
+        for name in (f"Service/{number}", f"Deployment/{number}", *pods):
+            kind, short = name.split("/")
+            entities[name] = Entity(id=name, kind=kind, name=f"x{short}")
+        for pod in pods:
+            relations += [Relation(f"Deployment/{number}", pod, "OWNS"), Relation(f"Service/{number}", pod, "SELECTS")]
+    where = st.tuples(numbers, st.sampled_from(SYMPTOMS), st.integers(0, 300))
+    seen = draw(st.lists(where, min_size=1, max_size=20, unique_by=lambda each: each[:2]))
+    signals = [
+        Signal(
+            fingerprint=f"{symptom}@{number}", entity=f"Service/{number}", symptom=symptom, name=f"Kt{symptom}",
+            starts_at=T0 + timedelta(seconds=after), confidence=0.95,
+        )
+        for number, symptom, after in seen
+    ]  # fmt: skip
+    return Subgraph(entities, tuple(relations)), signals
+
+
+def test_what_is_found_for_one_signal_does_not_depend_on_what_was_asked_before() -> None:
+    crowd = [Relation("Service/busy", f"Pod/{number}", "SELECTS") for number in range(60)]
+    crowd += [Relation("Deployment/busy", f"Pod/{number}", "OWNS") for number in range(60)]
+    chain = [Relation(f"Service/{number}", f"Service/{number + 1}", "CALLS") for number in range(6)]
+    names = {end for each in (*crowd, *chain) for end in (each.source, each.target)}
+    entities = {name: Entity(id=name, kind=name.split("/")[0], name=name.split("/")[1]) for name in names}
+    piece = Subgraph(entities, (*crowd, *chain))
+
+    def paths() -> Paths:
+        # So many searches that each one ends early where much is to be found.
+        return Paths(piece, ONTOLOGY, Wiring(piece, ONTOLOGY), Settings().hops, searches=10_000)
+
+    together, alone = paths(), paths()
+    assert together.to("Service/busy", "errors").strengths[-1] > 0.1
+    assert together.to("Service/0", "errors") == alone.to("Service/0", "errors")
+    assert alone.to("Service/0", "errors").strengths[-1] < 0.1
+
+
+@settings(max_examples=25)
+@given(storms(), st.data())
+def test_what_is_carried_on_is_the_same_for_many_causes_at_once_as_for_one(
+    storm: tuple[Subgraph, list[Signal]], data: st.DataObject
+) -> None:
+    weighing = consider(*storm, CATALOGUE, ONTOLOGY, now=T0).weighing
+    size = len(weighing.columns)
+    share = st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.12, 0.4, 0.9])
+    rows = np.array(data.draw(st.lists(st.lists(share, min_size=size, max_size=size), min_size=1, max_size=4)))
+    each_alone = [{unit: weight for unit, weight in enumerate(row) if weight > 0} for row in rows.tolist()]
+    weighing.carried.on(rows)
+    for row, alone in zip(rows, each_alone, strict=True):
+        ways: dict[int, tuple[int, ...]] = {unit: (unit,) for unit in alone}
+        weighing.carried.ways(alone, ways, weighing.reached)
+        np.testing.assert_allclose(row, [alone.get(unit, 0.0) for unit in range(size)], atol=1e-6)
+        assert ways.keys() == alone.keys()
+
+
+@settings(max_examples=25)
+@given(storms())
+def test_there_is_a_way_to_everything_that_a_hypothesis_explains(storm: tuple[Subgraph, list[Signal]]) -> None:
+    found = consider(*storm, CATALOGUE, ONTOLOGY, now=T0)
+    for scored in (fault for each in found.ranked for fault in each.faults):
+        ways = found.weighing.ways(scored)
+        assert sorted(ways) == np.flatnonzero(scored.weights).tolist()
+        for unit, way in ways.items():
+            assert (way[0], way[-1]) == (scored.entity.id, found.weighing.columns.units[unit].entity)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("uvwxyz"), st.floats(0, 1)), unique_by=lambda e: e[:2])
+)
+def test_further_symptoms_of_one_entity_count_less_and_less(found: list[tuple[str, str, float]]) -> None:
+    units = [
+        Unit(entity=entity, symptom=symptom, confidence=1.0, onset=T0, reported=T0, signals=(), leak=0.02)
+        for entity, symptom, _ in found
+    ]
+    columns = Columns(units)
+    weight = {(entity, symptom): share for entity, symptom, share in found}
+    row = np.array([[weight[unit.key] for unit in columns.units]])
+    gains = {key: float(np.log((0.02 + 0.98 * share) / 0.02)) for key, share in weight.items()}
+    expected = 0.0
+    for entity in {entity for entity, _ in gains}:
+        ordered = sorted((gain for (name, _), gain in gains.items() if name == entity), reverse=True)
+        expected += sum(gain * 0.5**place for place, gain in enumerate(ordered))
+    assert abs(float(columns.gained(row, columns.leak, 0.5)[0]) - expected) < 1e-9
