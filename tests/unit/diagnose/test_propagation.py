@@ -8,7 +8,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from diagnose import diagnose
+from diagnose.candidates import faults_of
+from diagnose.engine import consider
 from diagnose.evidence import gather
+from diagnose.facts import Facts
 from diagnose.learning import Counts, about, merge, usable
 from diagnose.paths import Paths
 from diagnose.propagation import (
@@ -26,6 +29,7 @@ from diagnose.propagation import (
     raised,
 )
 from diagnose.reached import Columns, Reached
+from diagnose.score import Weighing
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Diagnosis, Entity, Relation, Signal, Subgraph
@@ -185,6 +189,34 @@ def test_no_factor_passes_its_bounds_and_nothing_becomes_certain() -> None:
     assert 1 / MOST <= lower < 1 == none < higher == same <= MOST
     strengths = np.array([0.6, 0.6, 0.99])
     assert bent(strengths, np.array([lower, higher, higher])).tolist() == [0.6 * lower, min(0.97, 0.6 * higher), 0.99]
+
+
+def test_what_is_learned_leaves_the_most_that_faults_can_do_no_less_than_what_each_does() -> None:
+    alerts = [signal(FRONT, "errors"), signal(FRONT, "latency"), signal(CART, "errors"), signal(PAY, "latency")]
+    alerts += [signal(f"Deployment/shop/{name}", "replicas_mismatch") for name in ("cart", "pay")]
+    known = learned(50, on(FRONT)) | learned(50, on(PAY, "unavailable"), entity=PAY)
+    found = consider(PIECE, alerts, CATALOGUE, ONTOLOGY, now=T0, strengths=Strengths(known, CATALOGUE)).weighing
+    usual = consider(PIECE, alerts, CATALOGUE, ONTOLOGY, now=T0).weighing
+    rows = range(len(found.reached.names))
+    able = [faults_of(PIECE.entities[name], CATALOGUE, ONTOLOGY, found.wiring) for name in found.reached.names]
+    pairs = [(row, fault) for row in rows for fault in able[row]]
+
+    def facts(weighing: Weighing) -> Facts:
+        return Facts(
+            [fault for _, fault in pairs], weighing.columns, weighing.reached, weighing.paths.moves.mode,
+            weighing.settings, weighing.shown,
+        )  # fmt: skip
+
+    each = np.array([row for row, _ in pairs]), np.array([facts(found).number[fault.name] for _, fault in pairs])
+    weights, own = facts(found).weights(*each)
+    before, own_before = facts(usual).weights(*each)
+    asked = [row for row in rows if able[row]]
+    ((_, most),) = facts(found).most(asked, [able[row] for row in asked])
+    assert (most[[asked.index(row) for row, _ in pairs]] >= weights).all()
+    assert (weights > before).any()
+    assert (weights < before).any()
+    assert (own == own_before).all()
+    assert (weights[own] == before[own]).all()
 
 
 def test_nothing_is_learned_of_any_symptom_but_by_its_own_name() -> None:
