@@ -35,6 +35,8 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     watched: tuple[str, ...] | None = None
     """Symptoms that alert rules watch for; None: not known."""
     answers: tuple[ProbeAnswer, ...] = ()
+    refuted: tuple[ProbeAnswer, ...] = ()
+    """What was read with the metrics and answers a probe that was not asked."""
     known: dict[str, int] = {}
     """What had been learned and was used (`diagnose.learning.usable`)."""
 
@@ -46,17 +48,15 @@ class BadBasis(Exception):
 def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     """The diagnosis of this basis: the same one for the same catalogue, ontology and version of KT."""
     catalogue = learned(catalogue, basis.known)
-    signals = (*basis.alerts, *basis.beside)
-    answer = diagnose(
-        basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=basis.answers
-    )
+    signals, answers = (*basis.alerts, *basis.beside), (*basis.refuted, *basis.answers)
+    answer = diagnose(basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=answers)
     if not basis.burdens:
         return answer
     showing = {(each.entity, each.symptom) for each in basis.alerts if each.mapped}
     troubled = unavailable(basis.piece.relations, basis.piece.entities, signals)
     shares = attribute(basis.burdens, basis.piece.relations, showing, troubled)
     answer = refine(answer, shares, basis.piece, catalogue, ontology)
-    asked = {(each.question, each.confirms) for each in basis.answers}
+    asked = {(each.question, each.confirms) for each in answers}
     following = next_probe(answer.hypotheses, basis.piece.entities, catalogue, asked=asked)
     return msgspec.structs.replace(answer, next_probe=following)
 

@@ -34,9 +34,10 @@ def gather(runtime: Runtime, signals: Sequence[Signal]) -> Gathered:
     seeds = sorted({signal.entity for signal in signals if signal.mapped})
     piece = runtime.graph.neighbourhood(seeds, hops=runtime.settings.diagnose.hops)
     more = beside(runtime, piece, signals)
+    known = usable(runtime.learned.counts(), runtime.settings.diagnose.learning)
     basis = Basis(
         now=runtime.clock(), piece=piece, alerts=tuple(signals), beside=more.signals, burdens=more.burdens,
-        watched=more.watched, known=usable(runtime.learned.counts(), runtime.settings.diagnose.learning),
+        watched=more.watched, refuted=more.refuted, known=known,
     )  # fmt: skip
     return Gathered(basis, more.warnings, more.watching)
 
