@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
 from graph_schema.ontology import load_ontology
@@ -22,8 +20,8 @@ SATURATION = 'kt:saturation{namespace="shop",service="cart"}'
 
 
 def read(saturation: list[float], ready: list[float]) -> dict[str, tuple[float, ...]]:
-    def at(values: list[float]) -> np.typing.NDArray[np.float64]:
-        return np.arange(len(values)) * 5.0
+    def at(values: list[float]) -> list[float]:
+        return [place * 5.0 for place in range(len(values))]
 
     table = {
         "Service/shop/cart": {"saturation": series(at(saturation), saturation)},
