@@ -117,8 +117,8 @@ def attribute(
     shares: dict[str, Blame] = {}
     for symptom, carried in sorted(by_symptom.items()):
         start = _start(carried, calls, {entity for entity, each in wanted if each == symptom}, alerted=bool(wanted))
-        if start:
-            total = sum(start.values())
+        total = sum(start.values())
+        if total > 0:
             lost = _lost(carried, calls, troubled) if symptom == "errors" else {}
             for entity, amount in lost.items():
                 known = carried[entity]

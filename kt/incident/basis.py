@@ -36,6 +36,8 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     watched: tuple[str, ...] | None = None
     """Symptoms that alert rules watch for; None: not known."""
     answers: tuple[ProbeAnswer, ...] = ()
+    refuted: tuple[ProbeAnswer, ...] = ()
+    """What was read with the metrics and answers a probe that was not asked."""
     known: dict[str, int] = {}
     """What had been learned and was used (`diagnose.learning.usable`)."""
 
@@ -48,9 +50,9 @@ def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     """The diagnosis of this basis: the same one for the same catalogue, ontology and version of KT."""
     strengths = Strengths(basis.known, catalogue)
     catalogue = learned(catalogue, basis.known)
-    signals = (*basis.alerts, *basis.beside)
+    signals, answers = (*basis.alerts, *basis.beside), (*basis.refuted, *basis.answers)
     answer = diagnose(
-        basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=basis.answers,
+        basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=answers,
         strengths=strengths,
     )  # fmt: skip
     if not basis.burdens:
@@ -59,7 +61,7 @@ def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     troubled = unavailable(basis.piece.relations, basis.piece.entities, signals)
     shares = attribute(basis.burdens, basis.piece.relations, showing, troubled)
     answer = refine(answer, shares, basis.piece, catalogue, ontology)
-    asked = {(each.question, each.confirms) for each in basis.answers}
+    asked = {(each.question, each.confirms) for each in answers}
     following = next_probe(answer.hypotheses, basis.piece.entities, catalogue, asked=asked)
     return msgspec.structs.replace(answer, next_probe=following)
 

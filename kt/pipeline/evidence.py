@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from graph_schema.model import Burden, Signal, Subgraph
+from graph_schema.model import Burden, ProbeAnswer, Signal, Subgraph
+from kt.pipeline.measured import refuted
 from kt.runtime import Runtime
 from kt.settings import BadSettings
 from remediate.cluster import Cluster, ClusterError
@@ -38,6 +39,8 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """Symptoms that healthy alert rules watch for; None: not known."""
     watching: frozenset[str] = frozenset()
     """The metrics that these rules ask for: all the time, and they alert by themselves."""
+    refuted: tuple[ProbeAnswer, ...] = ()
+    """Probes whose answer was read with the metrics, and speaks against."""
     warnings: tuple[str, ...] = ()
     """What could not be asked."""
 
@@ -75,6 +78,7 @@ def beside(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal]) -> Besid
         burdens=tuple(burden for each in found for burden in each.burdens),
         watched=next((each.watched for each in found if each.watched is not None), None),
         watching=frozenset(name for each in found for name in each.watching),
+        refuted=tuple(answer for each in found for answer in each.refuted),
         warnings=tuple(warning for each in found for warning in each.warnings),
     )
 
@@ -97,15 +101,17 @@ def _metrics(
     runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: datetime, deadline: Deadline
 ) -> Beside:
     from sense import prometheus
+    from sense.metrics.answered import latest
     from sense.metrics.evidence import AS_GIVEN, look  # numpy is slow to import
     from sense.metrics.rules import MetricRules
 
     start, end = first.timestamp() - AS_GIVEN.before_s, runtime.clock().timestamp()
-    near = list(piece.entities.values())
-    table = prometheus.read(runtime.settings.prometheus.url, prometheus.load(), near, start, end, deadline)
+    near, queries = list(piece.entities.values()), prometheus.load()
+    table = prometheus.read(runtime.settings.prometheus.url, queries, near, start, end, deadline)
     alerted = {(each.entity, each.symptom) for each in alerts}
     found = look(table, {}, MetricRules.load(), alerted=alerted, alerted_at=first.timestamp())
-    return Beside(signals=found.signals, burdens=found.burdens)
+    answers = refuted(runtime.catalogue, piece.entities, latest(table, queries, piece.entities))
+    return Beside(signals=found.signals, burdens=found.burdens, refuted=answers)
 
 
 def _events(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: datetime, deadline: Deadline) -> Beside:
