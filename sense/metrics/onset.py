@@ -112,9 +112,7 @@ def _places(times: Floats, values: Floats, weights: Floats, at: float) -> Places
     return found
 
 
-def _recovery(
-    times: Floats, values: Floats, weights: Floats, first: int, places: Places, at: float
-) -> int | None:
+def _recovery(times: Floats, values: Floats, weights: Floats, first: int, places: Places, at: float) -> int | None:
     """Where the last stretch of samples begins in which the series, once risen, was as good as before, ahead of the
     alert; None when there is none. `first`: where the samples of `places` begin."""
     if not places:
