@@ -52,6 +52,7 @@ def pytest_configure() -> None:
     structlog.configure(processors=[structlog.processors.add_log_level, plain])
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With KT_TESTBED=off the tests of real servers are left out; those of shared ones never run side by side."""
     shared = SHARED | {name for name, variable in STORES.items() if os.environ.get(variable)}
@@ -64,6 +65,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A pytest-xdist that does not find its groups would have two workers break one cluster for each other."""
+    together = [item for item in session.items if item.get_closest_marker("xdist_group")]
+    if session.config.getoption("loadgroup", False) and not all("@" in item.nodeid for item in together):
+        raise pytest.UsageError("pytest-xdist does not group tests with this version of pytest")
 
 
 def _servers(item: pytest.Item) -> set[str]:
