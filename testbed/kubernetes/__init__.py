@@ -1,11 +1,12 @@
 """Kubernetes with two nodes on this machine: built from source, run as plain processes."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
 from testbed import places, processes, server
-from testbed.errors import Missing
+from testbed.errors import Missing, TestbedError
 from testbed.kubernetes import build, cluster, control_plane, images, network, nodes
 
 COMMANDS = ("etcd", "containerd", "ctr", "runc", "ip", "iptables", "conntrack", "openssl", "busybox")
@@ -25,6 +26,8 @@ class Kubernetes:
         nodes.check()
         if shutil.which("go") is None:
             raise Missing("kubernetes needs go (https://go.dev/dl), to build it from source once")
+        if not server.load(self.name).ports and (other := _another()):
+            raise TestbedError(f"a machine has room for one cluster, and process {other} is the API server of another")
 
     def start(self) -> server.Record:
         record = server.load(self.name)
@@ -74,6 +77,16 @@ class Kubernetes:
                 return len(well) >= len(cluster.NODES)
 
             processes.wait("both nodes are ready", ready, seconds=90, of="kubelet-1")
+
+
+def _another() -> str:
+    """The id of an API server that has the address of ours, empty when there is none."""
+    address = f"--bind-address={cluster.API_ADDRESS}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if address in (process / "cmdline").read_bytes().split(b"\0"):
+                return process.name
+    return ""
 
 
 def exporter(ports: dict[str, int]) -> None:
