@@ -11,6 +11,7 @@ A test says which servers it needs by the fixtures it asks for, or by `@pytest.m
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis
@@ -28,6 +29,7 @@ FIXTURES = {
     "kubeconfig": "kubernetes",
     "shop_url": "shop",
 }
+E2E = Path(__file__).parent / "e2e"
 MODES = ("auto", "require", "off")
 # There is one of each, whatever the number of workers (pytest-xdist); of the stores each worker has its own.
 SHARED = {"prometheus", "alertmanager", "kubernetes", "shop"}
@@ -59,6 +61,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _servers(item) & shared:
             item.add_marker(pytest.mark.xdist_group("shared"))
+        # Whole systems on a machine that is busy with other tests: what fails twice in a row is broken.
+        if item.path.is_relative_to(E2E) or _servers(item) & SHARED:
+            item.add_marker(pytest.mark.flaky(reruns=1))
     if _mode() != "off":
         return
     left_out = [item for item in items if _servers(item)]
