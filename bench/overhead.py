@@ -56,6 +56,19 @@ def until(holds: Callable[[], bool], what: str, pause: float) -> None:
         time.sleep(pause)
 
 
+def environment_of(folder: Path, twin: Twin, **more: str) -> dict[str, str]:
+    """The variables of a KT that acts on the twin and keeps what it knows in the folder."""
+    return {
+        **os.environ,
+        "KT_DATA_DIR": str(folder),
+        "KT_WEB__PORT": "0",
+        "KT_KUBERNETES__KUBECONFIG": str(twin.kubeconfig),
+        "KT_PROMETHEUS__URL": twin.prometheus_url,
+        "KT_GUARD__ENABLED": "true",
+        **more,
+    }
+
+
 def once(options: argparse.Namespace) -> dict[str, float]:
     """Seconds from the first notification to each step, for a fresh KT and a bad rollout."""
     with contextlib.ExitStack() as ending:
@@ -63,14 +76,8 @@ def once(options: argparse.Namespace) -> dict[str, float]:
         twin = Timed(seed=options.seed, speed=SPEED)
         twin.start()
         ending.callback(twin.stop)
-        environment = {
-            **os.environ,
-            "KT_DATA_DIR": str(folder),
-            "KT_WEB__PORT": "0",
-            "KT_KUBERNETES__KUBECONFIG": str(twin.kubeconfig),
-            "KT_PROMETHEUS__URL": twin.prometheus_url,
-            "KT_GUARD__ENABLED": "true",
-        } | ({"KT_BROKER_URL": options.broker} if options.broker else {})
+        broker = {"KT_BROKER_URL": options.broker} if options.broker else {}
+        environment = environment_of(folder, twin, **broker)
         settings = load(None, environment)
         commands = ["serve", "worker", "beat"] if options.broker else ["serve --embedded"]
         for command in commands:

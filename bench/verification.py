@@ -31,7 +31,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.overhead import start, until, url_of, wait_for_all
+from bench.overhead import environment_of, start, until, url_of, wait_for_all
 from kt.chaos.model import Run, What
 from kt.incident.events import ActionFinished, Healed, VerificationStarted, Verified
 from kt.pipeline.journey import Journey
@@ -77,16 +77,7 @@ def installed(seed: int, **more: str) -> Iterator[Installed]:
         twin = Twin(seed=seed, speed=SPEED)
         twin.start()
         ending.callback(twin.stop)
-        environment = {
-            **os.environ,
-            "KT_DATA_DIR": str(folder),
-            "KT_WEB__PORT": "0",
-            "KT_KUBERNETES__KUBECONFIG": str(twin.kubeconfig),
-            "KT_PROMETHEUS__URL": twin.prometheus_url,
-            "KT_GUARD__ENABLED": "true",
-            "KT_APPROVAL__MEDIUM": "0",
-            **more,
-        }
+        environment = environment_of(folder, twin, KT_APPROVAL__MEDIUM="0", **more)
         settings = load(None, environment)
         process = start(ending, folder, ["serve", "--embedded"], environment)
         url = url_of(folder)

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import hypothesis
 import neo4j
@@ -84,6 +84,13 @@ def _servers(item: pytest.Item) -> set[str]:
     return marked | {FIXTURES[name] for name in getattr(item, "fixturenames", ()) if name in FIXTURES}
 
 
+def missing(why: str) -> NoReturn:
+    """This machine lacks what the test needs: it is skipped with that reason, and fails with `require`."""
+    if _mode() == "require":
+        pytest.fail(f"KT_TESTBED=require: {why}", pytrace=False)
+    pytest.skip(why)
+
+
 Servers = Callable[..., dict[str, str]]
 
 
@@ -96,10 +103,8 @@ def servers() -> Servers:
             pytest.skip("KT_TESTBED=off leaves out the tests of real servers")
         try:
             return testbed.servers.ensure(names)
-        except testbed.Missing as missing:
-            if _mode() == "require":
-                pytest.fail(f"KT_TESTBED=require: {missing}", pytrace=False)
-            pytest.skip(str(missing))
+        except testbed.Missing as error:
+            missing(str(error))
 
     return ensure
 
@@ -116,9 +121,7 @@ def program() -> Program:
         if found and _mode() != "off":
             return found
         why = f"{name} is not installed (as root: python -m testbed install)"
-        if _mode() == "require":
-            pytest.fail(f"KT_TESTBED=require: {why}", pytrace=False)
-        pytest.skip("KT_TESTBED=off leaves out what other programs say" if found else why)
+        missing("KT_TESTBED=off leaves out what other programs say" if found else why)
 
     return find
 

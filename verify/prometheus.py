@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import httpx
+
+from verify.http import client
 
 TIMEOUT_S = 5.0
 
@@ -32,15 +33,9 @@ def between(
     return [(series["metric"], [(float(at), float(value)) for at, value in series["values"]]) for series in result]
 
 
-@cache
-def _client() -> httpx.Client:
-    """Kept: making one takes 30 ms of processor time, for it reads the certificates of all authorities."""
-    return httpx.Client()
-
-
 def _asked(url: str, what: str, given: dict[str, str], timeout_s: float) -> Any:
     try:
-        response = _client().get(f"{url.rstrip('/')}/api/v1/{what}", params=given, timeout=timeout_s)
+        response = client().get(f"{url.rstrip('/')}/api/v1/{what}", params=given, timeout=timeout_s)
         answer: Any = response.json()
     except (httpx.HTTPError, ValueError) as error:
         raise PrometheusUnavailable(f"{url}: {error}") from error

@@ -6,20 +6,14 @@ with (Alertmanager's API v2, `GET /api/v2/alerts` and `GET /api/v2/silence/{id}`
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import httpx
 
 from graph_schema.model import Signal
+from verify.http import client
 
 TIMEOUT_S = 5.0
-
-
-@cache
-def _client() -> httpx.Client:
-    """Kept, as for Prometheus: making one costs processor time."""
-    return httpx.Client()
 
 
 class SilenceCheck:
@@ -67,6 +61,6 @@ class SilenceCheck:
         return "; ".join(words) or "muted"
 
     def _asked(self, what: str, given: dict[str, str]) -> Any:
-        response = _client().get(f"{self._url}/api/v2/{what}", params=given, timeout=TIMEOUT_S)
+        response = client().get(f"{self._url}/api/v2/{what}", params=given, timeout=TIMEOUT_S)
         response.raise_for_status()
         return response.json()

@@ -5,51 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import msgspec
-
-from bench.worlds.cluster import Workload, World
+from bench.worlds.cluster import World
+from bench.worlds.fault import Fault, crash, some
 from bench.worlds.flow import Local
 
 
-class Fault(msgspec.Struct):
-    kind: str
-    entities: tuple[str, ...]
-    """Naming any of these is right."""
-    modes: tuple[str, ...]
-    """Naming any of these fault modes is right."""
-    local: dict[str, Local] = {}
-    external: dict[str, Local] = {}
-    complains: list[tuple[str, str, float]] = []
-    """(entity, what Kubernetes would say of it, how surely it is watched)."""
-    change: tuple[str, str, str] | None = None
-    """(entity, kind, detail)."""
-    certain_change: bool = False
-    gone: str = ""
-    """Deleted: not in the topology any more."""
-
-
-def crash(each: Workload, share: float = 1.0, what: str = "crash") -> list[tuple[str, str, float]]:
-    sick = each.pods[: max(1, round(len(each.pods) * share))]
-    found = [(pod, what, 0.75) for pod in sick]
-    if each.kind != "DaemonSet":
-        found.append((each.id, "replicas", 0.8))
-    return found
-
-
-def _some(world: World, chance: random.Random, *, store: bool | None = None, called: bool = False) -> Workload | None:
-    callees = {name for each in world.workloads.values() for name in each.calls}
-    fitting = [
-        each
-        for each in world.workloads.values()
-        if each.namespace in world.namespaces
-        and (store is None or each.store == store)
-        and (not called or each.name in callees)
-    ]
-    return chance.choice(fitting) if fitting else None
-
-
 def bad_revision(world: World, chance: random.Random) -> Fault | None:
-    each = _some(world, chance, store=False)
+    each = some(world, chance, store=False)
     if each is None:
         return None
     how = chance.choice(["crash", "crash", "errors", "slow", "oom", "image", "probe"])
@@ -84,7 +46,7 @@ def bad_revision(world: World, chance: random.Random) -> Fault | None:
 
 
 def overload(world: World, chance: random.Random) -> Fault | None:
-    each = _some(world, chance, store=False)
+    each = some(world, chance, store=False)
     if each is None:
         return None
     local = Local(surge=each.capacity * chance.uniform(0.98, 1.6))
@@ -97,7 +59,7 @@ def overload(world: World, chance: random.Random) -> Fault | None:
 
 
 def scaled(world: World, chance: random.Random) -> Fault | None:
-    each = _some(world, chance, store=False)
+    each = some(world, chance, store=False)
     if each is None:
         return None
     if chance.random() < 0.5:
@@ -180,7 +142,7 @@ def quota(world: World, chance: random.Random) -> Fault | None:
 
 
 def claim(world: World, chance: random.Random) -> Fault | None:
-    each = _some(world, chance, store=True)
+    each = some(world, chance, store=True)
     if each is None or not each.claim:
         return None
     local = Local(errors=chance.uniform(0.3, 1.0), up=chance.choice([1.0, 0.5, 0.0]))
@@ -225,7 +187,7 @@ def node(world: World, chance: random.Random) -> Fault | None:
 
 
 def service(world: World, chance: random.Random) -> Fault | None:
-    each = _some(world, chance, called=True)
+    each = some(world, chance, called=True)
     if each is None or not each.service:
         return None
     local = {each.name: Local(unreachable=True)}
@@ -251,7 +213,7 @@ def service(world: World, chance: random.Random) -> Fault | None:
 
 
 def workload_deleted(world: World, chance: random.Random) -> Fault | None:
-    each = _some(world, chance, called=True)
+    each = some(world, chance, called=True)
     if each is None:
         return None
     return Fault(
@@ -280,7 +242,7 @@ def dns(world: World, chance: random.Random) -> Fault | None:
 
 
 def store(world: World, chance: random.Random) -> Fault | None:
-    each = _some(world, chance, store=True)
+    each = some(world, chance, store=True)
     if each is None:
         return None
     if chance.random() < 0.5:
@@ -339,7 +301,7 @@ def custom(world: World, chance: random.Random) -> Fault | None:
 
 
 def pod(world: World, chance: random.Random) -> Fault | None:
-    each = _some(world, chance)
+    each = some(world, chance)
     if each is None or len(each.pods) < 2:
         return None
     thing = chance.choice(each.pods)

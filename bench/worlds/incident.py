@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from bench.worlds.cluster import World, build
-from bench.worlds.faults import MAKERS, Fault
+from bench.worlds.fault import Fault
+from bench.worlds.faults import MAKERS
 from bench.worlds.flow import Felt, Local, solve
 from bench.worlds.monitors import Alerts, Site, habits
 from bench.worlds.states import states

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.worlds.cluster import World
-from bench.worlds.faults import Fault
+from bench.worlds.fault import Fault
 
 SHOWN: dict[str, dict[str, Any]] = {
     "crash": {"ready": False, "waiting": "CrashLoopBackOff"},

@@ -78,7 +78,7 @@ def grant() -> None:
             api.apply(f"/apis/{manifest['apiVersion']}/{where}{plural}/{meta['name']}", manifest)
 
 
-def alone() -> None:
+def only_the_shop_opted_in() -> None:
     """Away with what other tests have left opted in: KT has no rights there, and a sick node would hit it as well."""
     with cluster.Api(cluster.kubeconfig("admin")) as api:
 
@@ -97,7 +97,7 @@ def beside_the_cluster(folder: Path, variables: Mapping[str, str], store: Mappin
     redis.Redis.from_url(variables["KT_TEST_REDIS_URL"]).flushall()
     shop.reset()
     grant()
-    alone()
+    only_the_shop_opted_in()
     one = OnRealCluster(folder, variables, store)
     try:
         webhook = one.serve()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from chaoslib.exceptions import ActivityFailed
 
+from tests.conftest import missing
 from tests.e2e.installation import until
 from twin.server import Twin
 from verify import actions, plain
@@ -97,7 +98,7 @@ def volume(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(folder)], check=False)
     if mounted.returncode:
-        pytest.skip("needs the right to mount a file system")
+        missing("the right to mount a file system (root has it)")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
@@ -166,7 +167,7 @@ def test_names_are_not_resolved_while_dns_fails(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if found.returncode:
-        pytest.skip("needs the right to make a mount namespace")
+        missing("the right to make a mount namespace (root has it)")
     # Nobody said that the name does not exist: nobody answered.
     assert int(found.stdout) == socket.EAI_AGAIN
     actions.restore_here("dns")
