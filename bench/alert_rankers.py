@@ -103,19 +103,22 @@ def label_prior(kinds: Iterable[str]) -> Ranking:
     counted = Counter(kinds)
 
     def ranking(piece: Subgraph, signals: Sequence[Signal]) -> list[str]:
-        graph, owner = _below(piece), _owners(piece)
-        first = earliest(piece, signals)
-        below = [after for each in first if each in graph for after in sorted(graph.successors(each))]
-        changed = [owner.get(each.entity, each.entity) for each in piece.changes]
-        near = dict.fromkeys([*first, *below, *reversed(changed)])
-
         def frequency(entity: str) -> int:
             kind = piece.entities[entity].kind if entity in piece.entities else entity.split("/")[0]
             return -counted[kind]
 
-        return sorted(near, key=frequency)
+        return sorted(near(piece, signals), key=frequency)
 
     return ranking
+
+
+def near(piece: Subgraph, signals: Sequence[Signal]) -> list[str]:
+    """What alerts, lies below what alerts, or was changed."""
+    graph, owner = _below(piece), _owners(piece)
+    first = earliest(piece, signals)
+    below = [after for each in first if each in graph for after in sorted(graph.successors(each))]
+    changed = [owner.get(each.entity, each.entity) for each in piece.changes]
+    return list(dict.fromkeys([*first, *below, *reversed(changed)]))
 
 
 def pagerank(onward: Mapping[N, Sequence[N]], start: Mapping[N, float]) -> dict[N, float]:

@@ -16,6 +16,7 @@ import msgspec
 from twin.api import budgets
 from twin.api.selectors import labels_of, selects
 from twin.objects import Object, Store
+from twin.simulation.queueing import serve
 
 TIMEOUT_S = 2.0
 CALLS = "kt.io/calls"
@@ -118,20 +119,15 @@ def _serve(
     held = work + sum(min(flow.latency_s, TIMEOUT_S) for flow in below)
     rate = slots / held
     mine = arriving * (1 - unreachable)
-    waiting = queue + mine * dt
-    served = min(waiting, rate * dt)
-    waiting -= served
-    room = rate * max(0.0, TIMEOUT_S - held)
-    shed = max(0.0, waiting - room)
-    waiting -= shed
-    timed_out = min(1.0, shed / max(mine * dt, 1e-9)) if mine else 0.0
+    here = serve(mine, queue, rate, held, TIMEOUT_S, dt)
+    timed_out = float(here.timed_out)
     failed = 1 - (1 - own_failures) * (1 - called_errors) * (1 - timed_out) * (1 - unreachable)
     return Flow(
         arriving=arriving,
         error_ratio=min(1.0, failed) if arriving else 0.0,
-        latency_s=min(TIMEOUT_S, held + waiting / rate) * (1 - unreachable) + TIMEOUT_S * unreachable,
-        saturation=min(1.0, (mine + queue / dt) / rate) if mine else 0.0,
-        queue=waiting,
+        latency_s=float(here.latency_s) * (1 - unreachable) + TIMEOUT_S * unreachable,
+        saturation=float(here.saturation),
+        queue=float(here.waiting),
     )
 
 
