@@ -26,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same for what Kubernetes says of workloads: rules for it come with the usual collections, too."""
     watched_by_rule: float = 0.85
     """The same where the rules are known and one of them watches for the symptom; without one, silence says nothing."""
+    watched_state: float = 0.9
+    """The same where the state in the graph says that a thing is well: it may be some seconds old."""
     sibling: float = 0.5
     """Probability that a sick sibling of a pod that complains would have complained, too."""
     sibling_next: float = 0.75

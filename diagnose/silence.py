@@ -9,7 +9,7 @@ from diagnose.evidence import Unit
 from diagnose.paths import ASKED
 from diagnose.score import Scored, Weighing
 from graph_schema.catalogue import FaultMode
-from graph_schema.model import Evidence
+from graph_schema.model import Entity, Evidence
 
 NODE = "Node"
 AKIN = 0.7
@@ -21,6 +21,8 @@ LEAST_TOLD = -0.02
 COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 
+DOWN = frozenset({"node_not_ready", "node_unreachable"})
+MISSING = "replicas_mismatch"
 Shown = Mapping[int, tuple[float, str]]
 """Number of an entity → (how surely it shows anything, its surest symptom that is watched for)."""
 Loss = tuple[float, str, str]
@@ -116,7 +118,10 @@ class Silence:
         if found is None:
             entity = self._names[number]
             watched = self._watched(symptom, self._usually(self._piece.entities[entity].kind, symptom)) * self._trust
-            found = self._silent[number, symptom] = watched, 1 - self._shows(entity, symptom)
+            found = watched, 1 - self._shows(entity, symptom)
+            if _known_well(self._piece.entities[entity], symptom):
+                found = max(watched, self._settings.watched_state), 1.0
+            self._silent[number, symptom] = found
         return found
 
     def _as_sure(self, symptom: str, fault: FaultMode) -> float:
@@ -217,3 +222,13 @@ class Silence:
         if self._rules is None:
             return usual
         return self._settings.watched_by_rule if symptom in self._rules else 0.0
+
+
+def _known_well(entity: Entity, symptom: str) -> bool:
+    """Whether the cluster's API says that a thing is free of a symptom, whoever has a rule for it."""
+    states = entity.properties
+    if entity.kind == NODE:
+        return symptom in DOWN and states.get("ready") is True
+    wanted, ready = states.get("replicas"), states.get("ready")
+    counted = isinstance(wanted, int) and isinstance(ready, int)
+    return symptom == MISSING and counted and 0 < wanted <= ready

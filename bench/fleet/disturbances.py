@@ -271,7 +271,7 @@ def quota(site: Monitoring, chance: random.Random) -> Done | None:
             and each.role == "web" and not _touched(site, number)]  # fmt: skip
     for number in chance.sample(here, min(len(here), chance.randint(1, 3))):
         places = _places(site, [number])
-        world.pods.drop(places[: chance.randint(1, len(places))])
+        world.pods.drop(places[: chance.randint(1, max(1, len(places) - 1))])
     thing = world.made.quotas[space]
     site.seen.exhausted.add(thing)
     return Done("quota", (thing,), ("ResourceQuota.Full",), [(thing, "policy", "spec changed")]) if here else None

@@ -31,6 +31,8 @@ RECORDED = 0.95
 CHANGED_PER_HOUR = 0.03
 """Innocent changes of a service in an hour."""
 INNOCENT_H = 4.0
+NODES_CHANGED = 0.04
+"""Of these, the share that is about a node (cordoned, drained)."""
 TRIES = 40
 
 
@@ -163,8 +165,7 @@ def _innocent(made: Application, chance: random.Random, began: float, guilty: se
         kind, entity = chance.choice((
             ("rollout", each.id), ("rollout", each.id), ("rollout", each.id), ("scale", each.id),
             ("config", each.config[0] if each.config else each.id), ("config", each.service),
-            ("node", f"Node/{chance.choice(made.nodes).name}"),
-        ))  # fmt: skip
+        )) if chance.random() > NODES_CHANGED else ("node", f"Node/{chance.choice(made.nodes).name}")  # fmt: skip
         if each.role == "external" or entity in guilty:
             continue
         at = began - chance.uniform(-60, INNOCENT_H * 3600)
@@ -262,7 +263,8 @@ def topology(site: Monitoring, gone: set[str]) -> tuple[dict[str, Entity], list[
         ready = int(pods.ready[places].sum()) if places else 0
         _add(entities, each.kind, each.name, each.namespace, replicas=int(site.seen.wanted[number]), ready=ready)
         _, space, name = each.service.split("/")
-        _add(entities, "Service", name, space, selected_pods=len(places), ready_endpoints=ready,
+        behind = {"selected_pods": len(places)} if places or each.id in gone else {}
+        _add(entities, "Service", name, space, **behind, ready_endpoints=ready,
              not_ready_endpoints=len(places) - ready, port_declared=True)  # fmt: skip
         for place in places:
             me = pod_name(site, place)

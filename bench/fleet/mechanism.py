@@ -140,7 +140,8 @@ class Mechanism:
         ends = pods.there & pods.ready & self.selects[of]
         number = np.bincount(of, ends, count)
         noise = 1 + NOISE * self._chance.standard_normal(count)
-        asked = self._entry * noise + self.extra + self._demand
+        # Without trust in its certificate nobody gets past the ingress.
+        asked = self._entry * noise * ~self.untrusted + self.extra + self._demand
         arriving = np.where(ends, asked[of] / np.maximum(number[of], 1), 0.0)
         reached = ends & self.up[node] & ~pods.hangs & pods.running(self.now) & (self.port_right & ~self.cut)[of]
         mine = arriving * reached
@@ -162,9 +163,7 @@ class Mechanism:
         self.late = np.where(served, np.bincount(of, arriving * felt, count) / whole, 0.001)
         self.fails = np.where(self._external, self.outside_fails, self.fails)
         self.late = np.where(self._external, self._work * self.stall, self.late)
-        # A certificate that is not trusted ends a call before anybody answers it.
-        self.fails, self.late = np.where(self.untrusted, 1.0, self.fails), np.where(self.untrusted, 0.02, self.late)
-        self._note(asked, mine * ~self.untrusted[of], failed, late, here.saturation, here.done)
+        self._note(asked, mine, failed, late, here.saturation, here.done)
 
     def _shorten(self, use: Floats) -> None:
         """Processor time: a pod is held to its limit, a node to its cores; what wants more gets slower."""

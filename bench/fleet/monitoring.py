@@ -38,7 +38,7 @@ class Rule(msgspec.Struct, frozen=True):
     severity: str
     hold_s: float
     about: str
-    """service, workload, pod, node, claim, quota, certificate, external."""
+    """service, entry (as probed from outside, by its ingress where it has one), workload, pod, node, claim, quota, certificate, external."""
     when: Callable[[Looked], Bools]
     sites: float = OFTEN
 
@@ -130,7 +130,7 @@ RULES: tuple[Rule, ...] = (
     Rule("RedisDown", "critical", 30, "workload", lambda s: CACHE(s) & (s.ready == 0)),
     Rule("{Store}Down", "critical", 30, "workload", lambda s: STORE(s) & (s.ready == 0)),
     Rule("CertManagerCertNotReady", "critical", 60, "certificate", lambda s: np.array([each in s.expired for each in s.world.made.certificates], bool)),
-    Rule("BlackboxProbeFailed", "critical", 60, "service", lambda s: s.entry & (s.world.fails > 0.5)),
+    Rule("BlackboxProbeFailed", "critical", 60, "entry", lambda s: s.entry & ((s.world.fails > 0.5) | s.world.untrusted)),
     Rule("DependencyUnreachable", "critical", 60, "external", lambda s: (s.role == "external") & (s.world.fails > 0.5)),
     Rule("ServiceTrafficDrop", "warning", 60, "service", lambda s: (s.rate < 0.3 * s.usual) & (s.usual > 2) & (s.usual_p99 > 0), 0.35),
     Rule("RequestRateSpike", "warning", 60, "service", lambda s: (s.rate > 2 * s.usual) & (s.usual > 2), 0.35),
@@ -226,7 +226,9 @@ def _of_workload(made: Application, fired: Fired, exporter: dict[str, str], pod:
     each = made.workloads[fired.index]
     space = {"namespace": each.namespace}
     match fired.rule.about:
-        case "service":
+        case "entry" if fired.index in made.certificates.values():
+            return {**space, "ingress": each.name}
+        case "service" | "entry":
             return {**space, "service": each.service.rsplit("/", 1)[1]}
         case "claim":
             return {**space, **exporter, "persistentvolumeclaim": each.claim.rsplit("/", 1)[1]}

@@ -189,6 +189,9 @@ class TopologyFollower:
         if thing["kind"] != "Service":
             return kept
         told = objects.behind(thing, self._near["Pod", _space(thing)].values())
+        if not told.get("selected_pods") and self._selected(thing):
+            # Pods that it would select are wanted: that there are none is not the selector's fault.
+            told.pop("selected_pods", None)
         properties = kept.properties | {key: value for key, value in told.items() if value is not None}
         return msgspec.structs.replace(kept, properties=properties)
 
