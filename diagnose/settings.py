@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Factor on the odds of a deleted thing of which nobody is known to have used it."""
     silent_next: float = 0.88
     """Each further silent thing counts this much of the one before."""
+    narrow: float = 20.0
+    """So many things may be silent that should not be, before a fault explains less of what is seen."""
     blind: float = 0.3
     """What silence counts while the monitoring itself is sick."""
     seen_blind: float = 0.8

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
+
 from diagnose.evidence import Unit
 from diagnose.paths import ASKED
 from diagnose.score import Scored, Weighing
@@ -57,8 +59,9 @@ class Silence:
         faces = set(self._wiring.faces(entity.id)) if self._ontology.workload(entity.kind) else set()
         for scored in faults:
             own = [self._weighing.columns.units[column] for column in scored.own.nonzero()[0].tolist()]
-            losses = [*self._itself(scored, own), *self._elsewhere(scored, own, shown, faces)]
-            losses += self._siblings(scored, own)
+            elsewhere = self._elsewhere(scored, own, shown, faces)
+            self._narrow(scored, sum(1 - math.exp(weight) for weight, _, _ in elsewhere))
+            losses = [*self._itself(scored, own), *elsewhere, *self._siblings(scored, own)]
             losses.sort()
             for (weight, name, missed), lasting in zip(losses, self._lasting, strict=False):
                 lost = weight * lasting
@@ -66,6 +69,19 @@ class Silence:
                 if lost < LEAST_TOLD:
                     text = missed if " " in missed else f"{name} shows no {missed}"
                     scored.evidence_against.append(Evidence(text=text, weight=lost, entity=name))
+
+    def _narrow(self, scored: Scored, silent: float) -> None:
+        """A fault that leaves far more things in peace than it makes sick explains each of those less: it would be chance
+        that just these complain. Else what stands above everything (a zone, DNS) would explain whatever alerts astray.
+
+        `silent`: how many things should have complained and do not.
+        """
+        explained = int((scored.weights >= self._settings.explained).sum())
+        reach = (explained + self._settings.narrow) / (explained + max(silent, self._settings.narrow))
+        if reach < 1:
+            scored.weights = np.where(scored.own, scored.weights, scored.weights * reach)
+            columns = self._weighing.columns
+            scored.gain = float(columns.gained(scored.weights[None], columns.leak, self._settings.same_entity)[0])
 
     def _itself(self, scored: Scored, own: Sequence[Unit]) -> list[Loss]:
         """What hardly any case of the fault lacks on the entity."""
