@@ -128,7 +128,7 @@ def consider(
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     wiring = Wiring(piece, ontology)
-    paths, columns = Paths(piece, ontology, wiring, settings.hops, len(seen.units)), Columns(seen.units)
+    paths, columns = Paths(piece, ontology, wiring, settings.hops, len(seen.units)), Columns(seen.units, settings.storm)
     reached = Reached(columns, paths)
     weighing = Weighing(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules, paths=paths,

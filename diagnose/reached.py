@@ -24,7 +24,8 @@ MOST_CELLS = 2_000_000
 class Columns:
     """The units of an incident side by side."""
 
-    def __init__(self, units: Sequence[Unit]) -> None:
+    def __init__(self, units: Sequence[Unit], storm: float = 1e15) -> None:
+        self._storm = storm
         self.units = sorted(units, key=lambda unit: unit.key)
         begun = {unit.key: place for place, unit in enumerate(units)}
         self.begun = [begun[unit.key] for unit in self.units]
@@ -52,7 +53,11 @@ class Columns:
 
     def gained(self, weights: Floats, seen: Floats, same_entity: float) -> Floats:
         """The sum of the gains of each row, further symptoms of one entity counting less and less: sums of sorted
-        numbers, so one more never lowers them."""
+        numbers, so one more never lowers them.
+
+        Symptoms of one storm are no independent witnesses: a strength that is a little wrong is wrong for all of
+        them. So a sum above `storm` grows as its logarithm does (as under a strength with a gamma law).
+        """
         gains = self.gains(weights, seen)
         total = np.zeros(len(weights))
         for places in self._together:
@@ -64,7 +69,8 @@ class Columns:
                 continue
             found = np.sort(gains[:, places], axis=2)
             total += (found @ same_entity ** np.arange(size - 1, -1, -1.0)).sum(axis=1)
-        return total
+        tempered: Floats = self._storm * np.log1p(total / self._storm)
+        return tempered
 
 
 class Reached:

@@ -71,8 +71,8 @@ class Silence:
                     scored.evidence_against.append(Evidence(text=text, weight=lost, entity=name))
 
     def _narrow(self, scored: Scored, silent: float) -> None:
-        """A fault that leaves far more things in peace than it makes sick explains each of those less: it would be chance
-        that just these complain. Else what stands above everything (a zone, DNS) would explain whatever alerts astray.
+        """A fault that leaves far more things in peace than it makes sick explains each of those less: it would be
+        chance that just these complain. Else what stands above everything (a zone) would explain whatever goes astray.
 
         `silent`: how many things should have complained and do not.
         """

@@ -1,1 +1,1 @@
-"""A campaign of incidents in large made-up applications, from a mechanism: queues, time-outs, retries, contention, probes."""
+"""A campaign of incidents in large made-up applications: queues, time-outs, retries, contention, probes, alert rules."""

@@ -1,7 +1,7 @@
 """How often the diagnosis is right on incidents of large made-up applications, and how often other rankings are.
 
-The incidents come from a mechanism (bench/fleet): requests as flows, queues, time-outs, retries, contention, probes, alert
-rules; nothing of it is KT's catalogue. Two faults at once in about one of seven; alerts lost, late, spurious and told
+The incidents come from a mechanism (bench/fleet): requests as flows, queues, time-outs, retries, contention, probes,
+alert rules; nothing of it is KT's catalogue. Two faults at once in about one of seven; alerts lost, late, spurious and told
 twice, calls unknown and made up. Curves vary one kind of noise over the same incidents.
 
 Seeds from 1,000,000 were looked at while KT and the campaign were made, those from 2,000,000 were not; they have other
@@ -65,7 +65,9 @@ def work(task: Task) -> list[Row]:
     services, seeds, curves, metrics = task
     if not _JUDGES:
         _JUDGES.append(Judge())
-    return [row for seed in seeds for row in _JUDGES[0].rows(tell(services, seed), noises(curves=curves), metrics=metrics)]
+    return [
+        row for seed in seeds for row in _JUDGES[0].rows(tell(services, seed), noises(curves=curves), metrics=metrics)
+    ]
 
 
 def tasks(given: argparse.Namespace, done: set[tuple[int, int, bool]]) -> Iterator[Task]:
@@ -89,21 +91,34 @@ def main() -> int:
     parser.add_argument("--services", type=int, nargs="+", default=[50, 500, 5000])
     parser.add_argument("--incidents", type=int, nargs="+", default=[1200, 700, 100], help="one number for each size")
     parser.add_argument("--curves", type=int, default=100, help="of how many of each size to draw the curves")
-    parser.add_argument("--metrics", type=int, default=200, help="how many of each size up to 500 services with metrics")
+    parser.add_argument(
+        "--metrics", type=int, default=200, help="how many of each size up to 500 services with metrics"
+    )
     parser.add_argument("--tuning", action="store_true", help="the seeds that were looked at")
     parser.add_argument("--into", type=Path, default=INTO, help="where rows are kept")
     parser.add_argument("--kinds", action="store_true", help="figures for each kind of fault, too")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after that long; go on in the next run")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="end after that long; go on in the next run"
+    )
     given = parser.parse_args()
     if len(given.services) != len(given.incidents):
         parser.error("--services and --incidents need as many numbers")
     given.into.parent.mkdir(parents=True, exist_ok=True)
-    rows = [msgspec.json.decode(line, type=Row) for line in given.into.read_bytes().splitlines()] if given.into.exists() else []
+    rows = (
+        [msgspec.json.decode(line, type=Row) for line in given.into.read_bytes().splitlines()]
+        if given.into.exists()
+        else []
+    )
     first = TUNING if given.tuning else HELD_OUT
     rows = [each for each in rows if first <= each.seed < first + 1_000_000]
     named = Counter((each.services, each.seed) for each in rows)
-    done = {(services, seed, curves) for (services, seed), count in named.items() for curves in (True, False) if count > 1 or not curves}
+    done = {
+        (services, seed, curves)
+        for (services, seed), count in named.items()
+        for curves in (True, False)
+        if count > 1 or not curves
+    }
     if not _run(given, list(tasks(given, done)), rows):
         print("not all is done; the same command goes on", file=sys.stderr)
     report(rows, kinds=given.kinds)
@@ -152,10 +167,11 @@ def show(name: str, rows: Sequence[Row]) -> dict[str, object]:
     found = figures(rows)
     spent = sorted(each.ms for each in rows)
     found |= {"p50_ms": spent[len(spent) // 2], "p99_ms": spent[int(len(spent) * 0.99)]}
-    print(f"{name}: {len(rows)} incidents, {sum(each.silent for each in rows)} more without any alert, "
-          f"{sum(each.alerts for each in rows) / len(rows):.1f} alerts each, {found['p50_ms']} ms, p99 {found['p99_ms']} ms")  # fmt: skip
-    print(f"  {'KT':16s} top1 {found['top1']:.3f}  top3 {found['top3']:.3f}  fault {found['fault']:.3f}  ece {found['ece']:.3f}"
-          f"  both of two {found['both_of_two']}")  # fmt: skip
+    silent, alerts = sum(each.silent for each in rows), sum(each.alerts for each in rows) / len(rows)
+    times = f"{found['p50_ms']} ms, p99 {found['p99_ms']} ms"
+    print(f"{name}: {len(rows)} incidents, {silent} more without any alert, {alerts:.1f} alerts each, {times}")
+    told = "  ".join(f"{key} {found[key]:.3f}" for key in ("top1", "top3", "fault", "ece"))
+    print(f"  {'KT':16s} {told}  both of two {found['both_of_two']}")
     baselines: dict[str, dict[str, float]] = found["baselines"]  # type: ignore[assignment]
     for key, each in baselines.items():
         print(f"  {key:16s} top1 {each['top1']:.3f}  top3 {each['top3']:.3f}  n {each['n']}")
@@ -175,12 +191,13 @@ def figures(rows: Sequence[Row]) -> dict[str, object]:
         tops["kt_same_without"] = metered
     mine = tops.pop("kt")
     two = [each.both for each in rows if each.both is not None]
+    others = {name: {"top1": _top(found, 1), "top3": _top(found, 3), "n": len(found)} for name, found in tops.items()}
     return {
         "incidents": len(rows), "top1": _top(mine, 1), "top3": _top(mine, 3),
         "fault": round(sum(each.fault for each in rows) / len(rows), 4),
         "ece": round(calibration_error([(each.said, each.ranks["kt"] == 1) for each in rows]), 4),
         "both_of_two": f"{sum(two)} of {len(two)}",
-        "baselines": {name: {"top1": _top(found, 1), "top3": _top(found, 3), "n": len(found)} for name, found in tops.items()},
+        "baselines": others,
     }  # fmt: skip
 
 
@@ -211,7 +228,11 @@ def curves(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
             here = [each for each in varied if each.noise == f"{field}={value}"]
             told = {key: _top([each.ranks[key] for each in here], 1) for key in ("kt", "groot", "pagerank", "deepest")}
             found[name][str(value)] = told
-            print(f"  {name:16s} {value:5.1f}  " + "  ".join(f"{key} {share:.3f}" for key, share in told.items()) + f"  n {len(here)}")
+            print(
+                f"  {name:16s} {value:5.1f}  "
+                + "  ".join(f"{key} {share:.3f}" for key, share in told.items())
+                + f"  n {len(here)}"
+            )
     none = [each.ranks["kt"] for each in varied if each.noise == "none"]
     found["none at all"] = {"0": {"kt": _top(none, 1)}}
     print(f"  {'none at all':16s}        kt {_top(none, 1):.3f}")

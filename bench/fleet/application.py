@@ -1,4 +1,4 @@
-"""A made-up application of N services as it runs in a cluster: who calls whom how often, replicas, nodes, what they rest on.
+"""A made-up application of N services as it runs in a cluster: who calls whom, replicas, nodes, what they rest on.
 
 Calls go down layers, mostly within a team, rather to what many call already (fan-in is heavy-tailed, as in Alibaba's
 traces, Luo et al., SoCC 2021). Teams share databases and caches, everybody shares the cluster's DNS. How long the

@@ -1,5 +1,5 @@
-"""One incident of a campaign: an application that is well, one or two disturbances, and what can be known of it some time
-after the first alert: topology with states as KT's follower keeps them, changes, alerts, series.
+"""One incident of a campaign: an application that is well, one or two disturbances, and what can be known of it some
+time after the first alert: topology with states as KT's follower keeps them, changes, alerts, series.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from bench.fleet.application import Application, build
-from bench.fleet.disturbances import MAKERS, Done, pod_name
+from bench.fleet.disturbance import Done, pod_name
+from bench.fleet.disturbances import MAKERS
 from bench.fleet.mechanism import Mechanism
 from bench.fleet.monitoring import Fired, Monitoring, labels, reason, title
 from bench.fleet.pods import TERMINATED, WAITING
@@ -158,7 +159,9 @@ def _alert(site: Monitoring, fired: Fired) -> dict[str, Any]:
 
 def _innocent(made: Application, chance: random.Random, began: float, guilty: set[str]) -> list[Change]:
     """What is altered every day without harm, in the hours before and a little after."""
-    count = np.random.default_rng(chance.randrange(1 << 30)).poisson(len(made.workloads) * CHANGED_PER_HOUR * INNOCENT_H)
+    count = np.random.default_rng(chance.randrange(1 << 30)).poisson(
+        len(made.workloads) * CHANGED_PER_HOUR * INNOCENT_H
+    )
     found: list[Change] = []
     for _ in range(int(count)):
         each = chance.choice(made.workloads)
@@ -211,8 +214,10 @@ def _standing(services: int, number: int) -> tuple[dict[str, Entity], list[Relat
         for thing in (*each.config, *each.secrets, *([each.claim] if each.claim else [])):
             kind, space, name = thing.split("/")
             _add(entities, kind, name, space)
-    for call in made.calls:
-        relations.append(Relation(made.workloads[call.caller].service, made.workloads[call.callee].service, "CALLS"))
+    relations += [
+        Relation(made.workloads[call.caller].service, made.workloads[call.callee].service, "CALLS")
+        for call in made.calls
+    ]
     for thing, number_ in made.certificates.items():
         each = made.workloads[number_]
         _add(entities, "Ingress", each.name, each.namespace)
@@ -270,7 +275,10 @@ def topology(site: Monitoring, gone: set[str]) -> tuple[dict[str, Entity], list[
             me = pod_name(site, place)
             pod = f"Pod/{each.namespace}/{me}"
             node = made.nodes[int(pods.node[place])].name
-            told = {"waiting": WAITING[int(waiting[place])] or None, "terminated": TERMINATED[int(pods.ended[place])] or None}
+            told = {
+                "waiting": WAITING[int(waiting[place])] or None,
+                "terminated": TERMINATED[int(pods.ended[place])] or None,
+            }
             _add(entities, "Pod", me, each.namespace, ready=bool(pods.ready[place]), phase="Running", node=node,
                  **{key: value for key, value in told.items() if value})  # fmt: skip
             owner = each.id
@@ -282,7 +290,10 @@ def topology(site: Monitoring, gone: set[str]) -> tuple[dict[str, Entity], list[
             relations += [Relation(owner, pod, "OWNS"), Relation(pod, f"Node/{node}", "RUNS_ON")]
             if world.selects[number]:
                 relations.append(Relation(each.service, pod, "SELECTS"))
-            relations += [Relation(pod, thing, "MOUNTS") for thing in (*each.config, *each.secrets, *([each.claim] if each.claim else []))]
+            relations += [
+                Relation(pod, thing, "MOUNTS")
+                for thing in (*each.config, *each.secrets, *([each.claim] if each.claim else []))
+            ]
             relations += [Relation(thing, pod, "APPLIES_TO") for thing in policies.get(number, ())]
         if not places:
             relations.append(Relation(each.service, each.id, "SELECTS"))
@@ -292,4 +303,3 @@ def topology(site: Monitoring, gone: set[str]) -> tuple[dict[str, Entity], list[
     both = [each for each in dict.fromkeys(relations) if each.source in entities and each.target in entities]
     ended = [each for each in dict.fromkeys(relations) if (each.source in gone) != (each.target in gone)]
     return entities, both, ended
-

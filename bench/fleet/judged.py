@@ -63,7 +63,7 @@ class Judge:
         self.mapping = LabelMapping.load()
 
     def case(self, told: Told, noise: Noise) -> tuple[Subgraph, list[Signal], frozenset[str]]:
-        """The neighbourhood of the alerts, as the pipeline takes it, the alerts, and the symptoms that rules watch for."""
+        """The neighbourhood of the alerts as the pipeline takes it, the alerts, the symptoms that rules watch for."""
         heard = hear(told, noise)
         body = json.dumps({"version": "4", "alerts": heard.alerts}).encode()
         signals = self.mapping.signals(parse(body).alerts, Index(told.entities.values()).lookup)
@@ -76,7 +76,9 @@ class Judge:
                 if each.source in inside or each.target in inside}  # fmt: skip
         beside = inside | set(once.values())
         changes = tuple(each for each in told.changes if each.entity in beside)
-        piece = Subgraph({each: told.entities[each] for each in ids}, relations_among(graph, inside), changes, ended(once, changes))
+        piece = Subgraph(
+            {each: told.entities[each] for each in ids}, relations_among(graph, inside), changes, ended(once, changes)
+        )
         watched = frozenset(self.mapping.meaning(name, labels).symptom for name, labels in told.rules)
         return piece, signals, watched
 
@@ -93,10 +95,18 @@ class Judge:
         ranks = {"kt": place(told, ranked)}
         ranks |= {key: place(told, ranking(piece, signals)) for key, ranking in RANKINGS.items()}
         if metrics:
-            ranks["kt_metrics"] = place(told, [each.entity for each in self.with_metrics(told, piece, signals, watched).hypotheses])
+            ranks["kt_metrics"] = place(
+                told, [each.entity for each in self.with_metrics(told, piece, signals, watched).hypotheses]
+            )
         best = answer.hypotheses[0] if answer.hypotheses else None
-        right = best is not None and any(best.entity in each.entities and best.fault in each.modes for each in told.faults)
-        two = all(any(one in each.entities for one in ranked[:3]) for each in told.faults) if len(told.faults) > 1 else None
+        right = best is not None and any(
+            best.entity in each.entities and best.fault in each.modes for each in told.faults
+        )
+        two = (
+            all(any(one in each.entities for one in ranked[:3]) for each in told.faults)
+            if len(told.faults) > 1
+            else None
+        )
         beside = [(each.split("/")[0], right_one(told, each)) for each in near(piece, signals)[:NEAR]]
         return Row(
             told.services, told.seed, name, [each.kind for each in told.faults], ranks, right,
@@ -109,7 +119,7 @@ class Judge:
         return judge(gathered, self.catalogue, self.ontology, now=now)
 
     def with_metrics(self, told: Told, piece: Subgraph, signals: list[Signal], watched: frozenset[str]) -> Diagnosis:
-        """The same with the series of the services in the neighbourhood, by the file that `kt diagnose --metrics` takes."""
+        """The same with the series of the services near, by the file that `kt diagnose --metrics` takes."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "metrics.csv"
             with path.open("w", newline="") as file:

@@ -38,7 +38,8 @@ class Rule(msgspec.Struct, frozen=True):
     severity: str
     hold_s: float
     about: str
-    """service, entry (as probed from outside, by its ingress where it has one), workload, pod, node, claim, quota, certificate, external."""
+    """service, entry (as probed from outside, by its ingress where it has one), workload, pod, node, claim, quota,
+    certificate, external."""
     when: Callable[[Looked], Bools]
     sites: float = OFTEN
 
@@ -107,12 +108,26 @@ RULES: tuple[Rule, ...] = (
     Rule("KtErrorRatioHigh", "critical", 30, "service", lambda s: s.error_ratio > 0.05, SHIPPED),
     Rule("KtLatencyHigh", "warning", 30, "service", lambda s: s.p99 > 0.5, SHIPPED),
     Rule("KtSaturationHigh", "warning", 30, "service", lambda s: s.saturation > 0.9, SHIPPED),
-    Rule("KtReplicasUnavailable", "warning", 120, "workload", lambda s: (s.wanted > s.ready) & (s.role != "external"), SHIPPED),
+    Rule(
+        "KtReplicasUnavailable",
+        "warning",
+        120,
+        "workload",
+        lambda s: (s.wanted > s.ready) & (s.role != "external"),
+        SHIPPED,
+    ),
     Rule("KtNodeNotReady", "critical", 30, "node", lambda s: s.down, SHIPPED),
     Rule("KtRestarts", "warning", 30, "pod", lambda s: s.world.pods.restarts > 3, SHIPPED),
     Rule("KtCrashLooping", "warning", 30, "pod", lambda s: s.waiting == CRASHES, SHIPPED),
     Rule("KtImagePull", "warning", 30, "pod", lambda s: s.waiting == IMAGE, SHIPPED),
-    Rule("KtOomKilled", "warning", 30, "pod", lambda s: (s.world.pods.ended == OOM) & (s.world.pods.restarts > 0), SHIPPED),
+    Rule(
+        "KtOomKilled",
+        "warning",
+        30,
+        "pod",
+        lambda s: (s.world.pods.ended == OOM) & (s.world.pods.restarts > 0),
+        SHIPPED,
+    ),
     Rule("KubePodNotReady", "warning", 120, "pod", lambda s: s.world.pods.there & ~s.world.pods.ready),
     Rule("KubeContainerWaiting", "warning", 60, "pod", lambda s: (s.waiting == CONFIG) | (s.waiting == IMAGE)),
     Rule("CPUThrottlingHigh", "info", 60, "pod", lambda s: s.world.throttle > 1.3),
@@ -122,20 +137,53 @@ RULES: tuple[Rule, ...] = (
     Rule("NodeNetworkReceiveErrs", "warning", 60, "node", lambda s: s.world.loss > 0.02),
     Rule("KubeNodeUnreachable", "warning", 30, "node", lambda s: s.down),
     Rule("KubePersistentVolumeFillingUp", "critical", 60, "claim", lambda s: s.world.volume > 0.97),
-    Rule("KubeQuotaFullyUsed", "info", 60, "quota", lambda s: np.array([each in s.exhausted for each in s.world.made.quotas.values()], bool)),
+    Rule(
+        "KubeQuotaFullyUsed",
+        "info",
+        60,
+        "quota",
+        lambda s: np.array([each in s.exhausted for each in s.world.made.quotas.values()], bool),
+    ),
     Rule("CoreDNSErrorsHigh", "critical", 60, "workload", lambda s: DNS(s) & (s.world.fails > 0.03)),
     Rule("CoreDNSLatencyHigh", "warning", 60, "workload", lambda s: DNS(s) & (s.world.late > 0.2)),
     Rule("{Store}TooManyConnections", "critical", 60, "workload", lambda s: STORE(s) & (s.world.saturation > 0.9)),
-    Rule("QueryLatencyHigh", "warning", 60, "workload", lambda s: STORE(s) & (s.world.late * TAIL > 10 * s.usual_p99) & (s.usual_p99 > 0)),
+    Rule(
+        "QueryLatencyHigh",
+        "warning",
+        60,
+        "workload",
+        lambda s: STORE(s) & (s.world.late * TAIL > 10 * s.usual_p99) & (s.usual_p99 > 0),
+    ),
     Rule("RedisDown", "critical", 30, "workload", lambda s: CACHE(s) & (s.ready == 0)),
     Rule("{Store}Down", "critical", 30, "workload", lambda s: STORE(s) & (s.ready == 0)),
-    Rule("CertManagerCertNotReady", "critical", 60, "certificate", lambda s: np.array([each in s.expired for each in s.world.made.certificates], bool)),
-    Rule("BlackboxProbeFailed", "critical", 60, "entry", lambda s: s.entry & ((s.world.fails > 0.5) | s.world.untrusted)),
+    Rule(
+        "CertManagerCertNotReady",
+        "critical",
+        60,
+        "certificate",
+        lambda s: np.array([each in s.expired for each in s.world.made.certificates], bool),
+    ),
+    Rule(
+        "BlackboxProbeFailed", "critical", 60, "entry", lambda s: s.entry & ((s.world.fails > 0.5) | s.world.untrusted)
+    ),
     Rule("DependencyUnreachable", "critical", 60, "external", lambda s: (s.role == "external") & (s.world.fails > 0.5)),
-    Rule("ServiceTrafficDrop", "warning", 60, "service", lambda s: (s.rate < 0.3 * s.usual) & (s.usual > 2) & (s.usual_p99 > 0), 0.35),
+    Rule(
+        "ServiceTrafficDrop",
+        "warning",
+        60,
+        "service",
+        lambda s: (s.rate < 0.3 * s.usual) & (s.usual > 2) & (s.usual_p99 > 0),
+        0.35,
+    ),
     Rule("RequestRateSpike", "warning", 60, "service", lambda s: (s.rate > 2 * s.usual) & (s.usual > 2), 0.35),
-    Rule("ServiceNoEndpoints", "critical", 60, "service", lambda s: ((s.ready == 0) | ~s.world.selects) & (s.role != "external")),
-)  # fmt: skip
+    Rule(
+        "ServiceNoEndpoints",
+        "critical",
+        60,
+        "service",
+        lambda s: ((s.ready == 0) | ~s.world.selects) & (s.role != "external"),
+    ),
+)
 
 
 class Fired(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What goes wrong between an incident and what is known of it: alerts lost, late, made up, told twice; calls not known."""
+"""What goes wrong between an incident and what is known of it: alerts lost, late, made up or doubled, calls unknown."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ import msgspec
 from bench.fleet.incident import Told, moment
 from graph_schema.model import Entity, Relation
 
-AGAIN = {"KtErrorRatioHigh": "HighErrorRate", "KtLatencyHigh": "RequestLatencyP99High", "KtCrashLooping": "KubePodCrashLooping",
-         "KtReplicasUnavailable": "KubeDeploymentReplicasMismatch", "KtNodeNotReady": "KubeNodeNotReady"}  # fmt: skip
+AGAIN = {
+    "KtErrorRatioHigh": "HighErrorRate",
+    "KtLatencyHigh": "RequestLatencyP99High",
+    "KtCrashLooping": "KubePodCrashLooping",
+    "KtReplicasUnavailable": "KubeDeploymentReplicasMismatch",
+    "KtNodeNotReady": "KubeNodeNotReady",
+}
 """A second rule that says the same."""
 LATE_S = 60.0
 USUAL_SERVICES = 50
@@ -43,7 +48,10 @@ def hear(told: Told, noise: Noise) -> Heard:
     """An incident with this noise; the same for the same seed."""
     chance = random.Random(f"noise {told.services} {told.seed}")
     # Each alert draws its own numbers, whatever the shares are: curves differ by the shares alone.
-    draws = [(each, chance.random(), chance.random(), chance.expovariate(1.0), chance.random(), chance.random()) for each in told.alerts]
+    draws = [
+        (each, chance.random(), chance.random(), chance.expovariate(1.0), chance.random(), chance.random())
+        for each in told.alerts
+    ]
     kept = [draw for draw in draws if draw[1] >= noise.lost] or [max(draws, key=lambda draw: draw[1])]
     found: list[dict[str, Any]] = []
     for alert, _, late, by, twice, how in kept:

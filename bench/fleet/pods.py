@@ -58,7 +58,9 @@ class Pods:
         self.of: Ints = np.array([*(number for number, _ in made.pods), *spare], np.int64)
         """Workload of each place for a pod; the last ones are free: rollouts need them."""
         count = len(self.of)
-        self.node: Ints = np.array([*(node for _, node in made.pods), *(each % len(made.nodes) for each in spare)], np.int64)
+        self.node: Ints = np.array(
+            [*(node for _, node in made.pods), *(each % len(made.nodes) for each in spare)], np.int64
+        )
         self.there: Bools = np.arange(count) < len(made.pods)
         self.generation: Ints = np.zeros(count, np.int64)
         self.revision: Ints = np.zeros(count, np.int64)
@@ -116,7 +118,9 @@ class Pods:
         self.late_s[which] = 0.0
         self.hangs[which] = False
 
-    def make(self, place: int, template: Template, now: float, *, node: int | None = None, revision: int | None = None) -> None:
+    def make(
+        self, place: int, template: Template, now: float, *, node: int | None = None, revision: int | None = None
+    ) -> None:
         """A new pod in a place."""
         self.there[place] = True
         self.generation[place] += 1

@@ -1,7 +1,7 @@
 """The law of a queue in front of slots: what waits, what gives up, how long an answer takes.
 
-Slots that are each busy for `held` seconds with a request serve `rate` = slots / held (Little 1961). What arrives faster
-waits; what would wait longer than its patience fails. The same for one queue (floats) or for many at once (arrays).
+Slots that are each busy for `held` seconds with a request serve `rate` = slots / held (Little 1961). What arrives
+faster waits; what would wait longer than its patience fails. The same for one queue (floats) or for many (arrays).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Served(NamedTuple):
 
 
 def serve(arriving: Any, queue: Any, rate: Any, held_s: Any, patience_s: float, dt: float) -> Served:
-    """One step of `dt` seconds. `arriving` and `rate` (above 0): requests per second; `queue`: requests waiting before."""
+    """One step of `dt` seconds. `arriving`, `rate` (above 0): requests per second; `queue`: requests that wait."""
     there = np.asarray(queue + arriving * dt, float)
     done = np.minimum(there, rate * dt)
     waiting = there - done

@@ -90,7 +90,7 @@ def test_errors_travel_to_callers_and_not_to_callees() -> None:
 
 
 def test_retries_hide_failures_and_cost_requests() -> None:
-    plain = [Call(0, 1, 1.0, 2.0, retries)  for retries in (0, 2)]
+    plain = [Call(0, 1, 1.0, 2.0, retries) for retries in (0, 2)]
     worlds = [Mechanism(chain(web("a", entry_per_s=20.0), web("b"), calls=[call]), 1) for call in plain]
     for world in worlds:
         world.pods.fails[world.pods.of == 1] = 0.5
@@ -175,7 +175,12 @@ def test_calls_go_round_in_no_circle() -> None:
 
 def test_the_same_seed_tells_the_same() -> None:
     one, other = tell(SERVICES, 5), tell(SERVICES, 5)
-    assert (one.alerts, one.changes, one.entities, one.relations) == (other.alerts, other.changes, other.entities, other.relations)
+    assert (one.alerts, one.changes, one.entities, one.relations) == (
+        other.alerts,
+        other.changes,
+        other.entities,
+        other.relations,
+    )
 
 
 def test_without_noise_everything_is_heard_as_it_was() -> None:
