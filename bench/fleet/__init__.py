@@ -1,1 +1,1 @@
-"""A campaign of incidents in large made-up applications: queues, time-outs, retries, contention, probes, alert rules."""
+"""A campaign of incidents in large made-up applications: queues, time-outs, retries, contention, probes, alerts."""

@@ -1,8 +1,8 @@
 """How often the diagnosis is right on incidents of large made-up applications, and how often other rankings are.
 
 The incidents come from a mechanism (bench/fleet): requests as flows, queues, time-outs, retries, contention, probes,
-alert rules; nothing of it is KT's catalogue. Two faults at once in about one of seven; alerts lost, late, spurious and told
-twice, calls unknown and made up. Curves vary one kind of noise over the same incidents.
+alert rules; nothing of it is KT's catalogue. Two faults at once in about one of seven; alerts lost, late, spurious or
+told twice, calls unknown or made up. Curves vary one kind of noise over the same incidents.
 
 Seeds from 1,000,000 were looked at while KT and the campaign were made, those from 2,000,000 were not; they have other
 applications, too. Rows are kept in a file, so that a run that was cut short goes on where it was.
@@ -29,6 +29,7 @@ import msgspec
 from bench.fleet.incident import APPLICATIONS, tell
 from bench.fleet.judged import Judge, Row
 from bench.fleet.noise import Noise
+from bench.fleet.packages import ranks
 from bench.offline import calibration_error, reliability
 
 TUNING, HELD_OUT = 1_000_000, 2_000_000
@@ -94,6 +95,7 @@ def main() -> int:
     parser.add_argument(
         "--metrics", type=int, default=200, help="how many of each size up to 500 services with metrics"
     )
+    parser.add_argument("--packages", type=int, default=60, help="how many of each of these sizes for BARO and CIRCA")
     parser.add_argument("--tuning", action="store_true", help="the seeds that were looked at")
     parser.add_argument("--into", type=Path, default=INTO, help="where rows are kept")
     parser.add_argument("--kinds", action="store_true", help="figures for each kind of fault, too")
@@ -121,8 +123,23 @@ def main() -> int:
     }
     if not _run(given, list(tasks(given, done)), rows):
         print("not all is done; the same command goes on", file=sys.stderr)
-    report(rows, kinds=given.kinds)
+    report(rows, _packages(given, first), kinds=given.kinds)
     return 0
+
+
+def _packages(given: argparse.Namespace, first: int) -> dict[str, dict[str, object]]:
+    """Size → what BARO and CIRCA make of the metrics of the first incidents, and KT of the same."""
+    found: dict[str, dict[str, object]] = {}
+    for services, count in zip(given.services, given.incidents, strict=True):
+        if services <= 500 and min(given.packages, count):
+            incidents = [tell(services, seed) for seed in range(first, first + min(given.packages, count))]
+            told = ranks(incidents, given.into.parent)
+            found[str(services)] = {
+                name: places if isinstance(places, str) else {"top1": _top(places, 1), "top3": _top(places, 3)}
+                for name, places in told.items()
+            }
+            found[str(services)]["n"] = len(incidents)
+    return found
 
 
 def _run(given: argparse.Namespace, left: list[Task], rows: list[Row]) -> bool:
@@ -143,7 +160,7 @@ def _run(given: argparse.Namespace, left: list[Task], rows: list[Row]) -> bool:
     return at >= len(left)
 
 
-def report(rows: Sequence[Row], *, kinds: bool) -> None:
+def report(rows: Sequence[Row], packages: dict[str, dict[str, object]], *, kinds: bool) -> None:
     usual = [each for each in rows if each.noise == USUAL]
     if not usual:
         print(json.dumps({"incidents": 0}))
@@ -158,6 +175,9 @@ def report(rows: Sequence[Row], *, kinds: bool) -> None:
     print("\n".join(reliability([(each.said, each.ranks["kt"] == 1) for each in usual])))
     if kinds:
         _by_kind(usual)
+    for services, told in packages.items():
+        print(f"{services} services, by metrics alone: {told}")
+    answer["packages"] = packages
     answer["curves"] = curves(rows)
     print(json.dumps({**whole, **answer}))
 

@@ -66,7 +66,7 @@ def moment(at: float) -> datetime:
 
 @functools.cache
 def calm(services: int, number: int) -> Monitoring:
-    """An application that is well, watched for six minutes."""
+    """An application that is well, watched for some minutes."""
     made = build(services, number)
     chance = random.Random(f"site {services} {number}")
     world = Mechanism(made, chance.randrange(1 << 30))

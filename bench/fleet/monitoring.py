@@ -22,8 +22,9 @@ from bench.fleet.pods import CONFIG, CRASHES, IMAGE, OOM, WAITING, Bools, Floats
 EVERY_S = 5.0
 WINDOW = 12
 """Looks of a window: a minute."""
-KEPT = 72
-"""Looks whose series are kept."""
+KEPT = 132
+"""Looks whose series are kept: eleven minutes."""
+QUIET_S = 360
 METERED = 0.92
 """Share of the services that tell of their requests."""
 MESHES = 0.4
@@ -213,7 +214,7 @@ class Monitoring:
 
     def calm(self) -> None:
         """Look at an application that is well until it is known how it is then."""
-        for _ in range(int(KEPT * EVERY_S / STEP_S)):
+        for _ in range(int(QUIET_S / STEP_S)):
             self.seen.world.step()
             self.step(judge=False)
         self.seen.settle()

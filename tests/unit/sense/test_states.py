@@ -144,3 +144,18 @@ def test_pods_that_stay_as_they_are_leave_their_service_alone(store: GraphStore,
 )  # fmt: skip
 def test_a_state_is_one_of_those_that_a_fault_has(found: Any, wanted: Any, same: bool) -> None:
     assert fits(found, wanted) is same
+
+
+def test_a_selector_is_not_wrong_because_the_pods_that_it_wants_are_not_there(
+    store: GraphStore, follower: TopologyFollower
+) -> None:
+    meta = {"name": "cart", "namespace": "shop"}
+    made = {"replicas": 2, "template": {"metadata": {"labels": {"app": "cart"}}}}
+    follower.changed("Deployment", {"kind": "Deployment", "metadata": meta, "spec": made})
+    for name in ("cart-1", "cart-2"):
+        follower.deleted("Pod", pod(name))
+    told = store.get([CART])[CART].properties
+    assert told["ready_endpoints"] == 0
+    assert "selected_pods" not in told
+    follower.deleted("Deployment", {"kind": "Deployment", "metadata": meta, "spec": made})
+    assert endpoints(store) == (0, 0, 0)

@@ -1,0 +1,98 @@
+"""In a large cluster what stands above everything is not blamed for whatever goes astray, nor is it immune."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from diagnose import Settings, diagnose
+from diagnose.evidence import Unit
+from diagnose.reached import Columns
+from graph_schema.catalogue import load_catalogue
+from graph_schema.model import Change, Entity, Relation, Signal, Subgraph
+from graph_schema.ontology import load_ontology
+
+ONTOLOGY = load_ontology()
+CATALOGUE = load_catalogue(ontology=ONTOLOGY)
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SERVICES, ZONES, NODES = 90, 3, 18
+GUILTY = "Deployment/0"
+RULES = frozenset({"errors", "latency", "node_not_ready", "replicas_mismatch"})
+
+
+def cluster(*, down: int = -1) -> Subgraph:
+    """Services of two pods each on nodes in three zones; the nodes of zone `down` are not ready."""
+    entities: dict[str, Entity] = {}
+    relations = []
+
+    def add(kind: str, name: object, **states: object) -> str:
+        key = f"{kind}/{name}"
+        entities[key] = Entity(id=key, kind=kind, name=str(name), properties=states)
+        return key
+
+    for number in range(NODES):
+        node = add("Node", number, ready=number % ZONES != down)
+        relations.append(Relation(node, add("Zone", number % ZONES), "IN"))
+    for number in range(SERVICES):
+        service, owner = add("Service", number), add("Deployment", number, replicas=2, ready=2)
+        for place in range(2):
+            pod = add("Pod", f"{number}-{place}")
+            node = f"Node/{(number * 7 + place * 5) % NODES}"
+            relations += [
+                Relation(owner, pod, "OWNS"),
+                Relation(service, pod, "SELECTS"),
+                Relation(pod, node, "RUNS_ON"),
+            ]
+    return Subgraph(entities, tuple(relations), (Change(entity=GUILTY, at=T0 - timedelta(seconds=60), kind="scale"),))
+
+
+def alert(entity: str, symptom: str = "errors") -> Signal:
+    return Signal(
+        fingerprint=f"{symptom}@{entity}", entity=entity, symptom=symptom, name="a", starts_at=T0, confidence=0.95
+    )
+
+
+def first(piece: Subgraph, *signals: Signal, settings: Settings = Settings()) -> str:
+    return diagnose(piece, signals, CATALOGUE, ONTOLOGY, now=T0, rules=RULES, settings=settings).hypotheses[0].entity
+
+
+ASTRAY = [alert(f"Service/{number}", "latency") for number in (7, 22, 37, 52)]
+
+
+def test_a_zone_is_not_blamed_for_a_few_that_complain_among_many_that_do_not() -> None:
+    piece = cluster()
+    assert not first(piece, alert("Service/0"), *ASTRAY).startswith("Zone/")
+    blind = Settings(narrow=1e9, storm=1e15)
+    assert first(piece, alert("Service/0"), *ASTRAY, settings=blind).startswith("Zone/")
+
+
+def test_a_zone_whose_nodes_and_services_are_all_sick_is_blamed() -> None:
+    sick = [alert(f"Node/{number}", "node_not_ready") for number in range(NODES) if number % ZONES == 1]
+    behind = range(0, SERVICES, 2)
+    assert first(cluster(down=1), *sick, *(alert(f"Service/{number}") for number in behind)) == "Zone/1"
+
+
+@pytest.mark.parametrize("more", [1, 5, 50])
+def test_each_further_witness_of_a_storm_adds_less_but_adds(more: int) -> None:
+    units = [
+        Unit(
+            entity=f"Service/{number:03d}",
+            symptom="errors",
+            confidence=1.0,
+            onset=T0,
+            reported=T0,
+            signals=(),
+            leak=0.02,
+        )
+        for number in range(2 * more)
+    ]
+    plain, storm = Columns(units), Columns(units, 30.0)
+
+    def gained(columns: Columns, count: int) -> float:
+        return float(columns.gained(np.array([[0.7] * count + [0.0] * (2 * more - count)]), columns.leak, 0.5)[0])
+
+    assert gained(storm, more) < gained(storm, 2 * more) < 2 * gained(storm, more)
+    assert gained(plain, 2 * more) == pytest.approx(2 * gained(plain, more))
+    assert gained(storm, more) < gained(plain, more)
