@@ -69,7 +69,8 @@ class Columns:
                 continue
             found = np.sort(gains[:, places], axis=2)
             total += (found @ same_entity ** np.arange(size - 1, -1, -1.0)).sum(axis=1)
-        tempered: Floats = self._storm * np.log1p(total / self._storm)
+        above = np.maximum(total / self._storm, 1.0)
+        tempered: Floats = np.where(total > self._storm, self._storm * (1 + np.log(above)), total)
         return tempered
 
 

@@ -14,7 +14,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     same_entity: float = 0.5
     """Each further symptom on one entity counts this much of the one before: they are not independent."""
     storm: float = 30.0
-    """What symptoms add to the log-odds grows with their number up to about this, and with its logarithm above."""
+    """What symptoms add to the log-odds grows with their number up to this, and with its logarithm above."""
     first: float = 0.5
     """Log-odds for showing an own symptom at the very beginning of the incident."""
     first_within_s: float = 120.0
