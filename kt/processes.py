@@ -20,7 +20,7 @@ from sense.kubernetes.follower import TopologyFollower
 from verify.prometheus import PrometheusUnavailable, instant
 
 _log = structlog.get_logger(__name__)
-LEARNED_EVERY_S = 30.0
+LEARNED_EVERY_S = 10.0
 """How often it is looked what was learned, where Prometheus is not asked."""
 
 
