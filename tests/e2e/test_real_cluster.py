@@ -3,7 +3,8 @@ finds the cause, repairs a real Kubernetes cluster, and a real Chaos Toolkit exp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from graph_schema.model import Relation
 from graph_schema.ontology import load_ontology
 from kt.stores.places import open_graph
-from testbed import shop
+from testbed import processes, shop
 from testbed.kubernetes import cluster
 from testbed.shop.faults import FAULTS
 from tests.conftest import Place, Servers, in_neo4j
 from tests.e2e.installation import until
-from tests.e2e.real import SERVERS, OnRealCluster, actions, beside_the_cluster, healed
+from tests.e2e.real import HEALED_S, SERVERS, OnRealCluster, actions, beside_the_cluster, healed
+from verify.actions import freeze_process, restore_here
 
 pytestmark = pytest.mark.real(*SERVERS)
 
@@ -34,6 +36,16 @@ def kt(tmp_path: Path, empty_neo4j: Place, servers: Servers) -> Iterator[OnRealC
         one.start("worker")
         until(one.swept, "a worker works")
         yield one
+
+
+@pytest.fixture
+def freeze(tmp_path: Path) -> Iterator[Callable[[], object]]:
+    """Stops a kubelet, as an experiment does it."""
+    kubelet = processes.find("kubelet-2")
+    assert kubelet
+    (tmp_path / "kubelet").write_text(str(kubelet.pid))
+    yield partial(freeze_process, "kubelet-2", pid_file=str(tmp_path / "kubelet"), seconds=HEALED_S)
+    assert restore_here("kubelet-2") == {"restored": [f"process {kubelet.pid}"]}
 
 
 def deployment(api: cluster.Api, name: str) -> Any:
@@ -66,8 +78,10 @@ def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api
     assert deployment(api, "catalogue")["spec"]["replicas"] == 5
 
 
-def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(kt: OnRealCluster, api: cluster.Api) -> None:
-    FAULTS["node-down"]()
+def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(
+    kt: OnRealCluster, api: cluster.Api, freeze: Callable[[], object]
+) -> None:
+    freeze()
     # From outside a kubelet that stands still is one that cannot be reached.
     journey = healed(kt, "Node/kt-node-2", "Node.NotReady", "Node.Unreachable")
     assert actions(journey) == ["cordon", "evict-pods"]
