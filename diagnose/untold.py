@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from diagnose.learning import Counts, Use, usable
-from diagnose.propagation import Raised, face, lasting
+from diagnose.propagation import ANY, Raised, face, lasting
 from diagnose.wiring import Wiring
 from graph_schema.model import Relation, Subgraph
 from graph_schema.ontology import Ontology
@@ -23,6 +23,8 @@ from graph_schema.ontology import Ontology
 CALL = "call"
 LEAST_RUNS = 2
 """What happens beside one run may be chance."""
+FAIR_SHARE = 0.5
+"""What calls another thing feels it more often than not; stray alerts come beside one run or another. Not tuned."""
 DEPENDING = frozenset({"CALLS", "DEPENDS_ON", "ROUTES_TO"})
 """Relations by which the source feels what the target suffers, whoever they are."""
 
@@ -33,6 +35,11 @@ class Untold(msgspec.Struct, frozen=True, kw_only=True):
     caller: str
     called: str
     runs: int
+    """Those that gave it away: as long as nothing led from one to the other."""
+    felt: int
+    """Those in which the caller felt it, known or not."""
+    disturbed: int
+    """Those that disturbed the other and raised something."""
 
     @property
     def relation(self) -> Relation:
@@ -61,17 +68,32 @@ def increments(fault: str, entity: str, found: Iterable[Raised], piece: Subgraph
 def untold(known: Mapping[str, int]) -> list[Untold]:
     """The calls that these counts tell of, by name; over all faults that gave one away."""
     runs: dict[tuple[str, str], int] = defaultdict(int)
+    felt: dict[tuple[str, str], int] = defaultdict(int)
+    disturbed: dict[str, int] = defaultdict(int)
     for key, count in known.items():
-        what, *rest = key.split("|")
-        if what == CALL and len(rest) == 3:
-            runs[rest[2], rest[1]] += count
-    return [Untold(caller=caller, called=called, runs=count) for (caller, called), count in sorted(runs.items())]
+        what, _, *rest = key.split("|")
+        if what == CALL and len(rest) == 2:
+            runs[rest[0], rest[1]] += count
+        elif what == "raised" and rest[2:] == [ANY]:
+            felt[rest[0], rest[1]] += count
+        elif what == "disturbed" and len(rest) == 1:
+            disturbed[rest[0]] += count
+    return [
+        Untold(
+            caller=caller, called=called, runs=count, felt=felt[called, caller], disturbed=disturbed[called],
+        )
+        for (called, caller), count in sorted(runs.items(), key=lambda each: each[0][::-1])
+    ]  # fmt: skip
 
 
-def believed(counts: Counts, use: Use) -> set[Relation]:
-    """The calls that count: a person's word is enough; without it, so many runs gave the call away."""
-    least = 1 if use == "accepted" else LEAST_RUNS
-    return {each.relation for each in untold(usable(counts, use)) if each.runs >= least}
+def believed(known: Mapping[str, int], *, least: int) -> set[Relation]:
+    """The calls that count: so many runs gave the call away, and the caller felt a fair share of all that could."""
+    return {each.relation for each in untold(known) if each.runs >= least and each.felt >= FAIR_SHARE * each.disturbed}
+
+
+def believed_of(counts: Counts, use: Use) -> set[Relation]:
+    """The same of all sites' counts; a person's word on one run is enough."""
+    return believed(usable(counts, use), least=1 if use == "accepted" else LEAST_RUNS)
 
 
 def _callers(piece: Subgraph, wiring: Wiring, ontology: Ontology) -> dict[str, set[str]]:

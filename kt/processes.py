@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 from celery import Celery
 
-from diagnose.untold import believed
+from diagnose.untold import believed_of
 from graph_schema.model import Relation
 from graph_schema.store import StoreUnavailable
 from kt.incident.log import LogUnavailable
@@ -71,7 +71,7 @@ class CallsWatch:
         return self._observed.update(seen, self._runtime.clock())
 
     def _learned(self) -> set[Relation]:
-        return believed(self._runtime.learned.counts(), self._runtime.settings.diagnose.learning)
+        return believed_of(self._runtime.learned.counts(), self._runtime.settings.diagnose.learning)
 
 
 class WorkerThread:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from diagnose.learning import usable
 from diagnose.propagation import Raised
-from diagnose.untold import believed, increments
+from diagnose.untold import believed, believed_of, increments
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Diagnosis, Entity, Relation, Signal, Subgraph
 from graph_schema.ontology import load_ontology
@@ -199,14 +199,14 @@ def test_a_call_that_nobody_told_of_is_given_away_by_who_felt_it_first(site: Sit
     site.take_in()
     calls = {key for key in site.known if key.startswith("call|")}
     assert calls == {f"call|{FAULT}|{PAY}|{CART}"}
-    assert believed(site.learned.counts(), "accepted") == set()
+    assert believed_of(site.learned.counts(), "accepted") == set()
     environment = {"KT_DATA_DIR": str(tmp_path), "NO_COLOR": "1"}
     told = CliRunner().invoke(cli, ["knowledge", "diff"], env=environment, catch_exceptions=False).output
     assert f"{CART} calls {PAY}" in told
     CliRunner().invoke(cli, ["knowledge", "accept", FAULT], env=environment, catch_exceptions=False)
-    assert believed(site.learned.counts(), "accepted") == {Relation(CART, PAY, "CALLS")}
+    assert believed_of(site.learned.counts(), "accepted") == {Relation(CART, PAY, "CALLS")}
     # Without a person's word one run is not enough.
-    assert believed(site.learned.counts(), "all") == set()
+    assert believed_of(site.learned.counts(), "all") == set()
 
 
 def test_a_call_that_is_known_is_not_given_away_again(site: Site) -> None:
@@ -216,6 +216,12 @@ def test_a_call_that_is_known_is_not_given_away_again(site: Site) -> None:
     site.raised(alert(GATE, "errors", 22), alert(CART, "errors", 18))
     assert site.take_in() == 1
     assert not [key for key in site.known if key.startswith("call|")]
+
+
+def test_a_stray_alert_beside_some_runs_is_no_call() -> None:
+    seen = {f"call|{FAULT}|{PAY}|{CART}": 2, f"raised|{FAULT}|{PAY}|{CART}|any": 2, f"disturbed|{FAULT}|{PAY}": 5}
+    assert believed(seen, least=1) == set()
+    assert believed({**seen, f"disturbed|{FAULT}|{PAY}": 4}, least=1) == {Relation(CART, PAY, "CALLS")}
 
 
 def test_callers_in_a_circle_are_all_given_away() -> None:
