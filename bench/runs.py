@@ -65,7 +65,7 @@ class _Given(msgspec.Struct):
 
 
 def learn(
-    where: Place, seed: int, mapping: LabelMapping, ontology: Ontology, known: Mapping[str, int]
+    where: Place, seed: int, mapping: LabelMapping, catalogue: Catalogue, ontology: Ontology, known: Mapping[str, int]
 ) -> Mapping[str, int]:
     """What one run adds to the counts."""
     told = run_in(where, seed, REPEATED.keys())
@@ -74,7 +74,7 @@ def learn(
     truth = told.truths[0]
     fault, at = REPEATED[truth.kind], face(truth.entities[0], Wiring(piece, ontology), piece, ontology)
     found = raised(case.signals, piece, ontology, told.began)
-    return {**increments(fault, at, found), **untold.increments(fault, at, found, piece, ontology)}
+    return {**increments(fault, at, found), **untold.increments(catalogue.faults[fault], at, found, piece, ontology)}
 
 
 def _with_calls(piece: Subgraph, known: Mapping[str, int]) -> Subgraph:
@@ -108,7 +108,7 @@ def curve(given: _Given) -> dict[int, list[list[Row]]]:
             if count in found:
                 found[count].append([answered(case, catalogue, ontology, counts, given) for case in cases])
             if count < given.runs:
-                counts.update(learn(where, RUNS + A_SITE * number + count, mapping, ontology, counts))
+                counts.update(learn(where, RUNS + A_SITE * number + count, mapping, catalogue, ontology, counts))
     return found
 
 

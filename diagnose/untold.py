@@ -1,10 +1,13 @@
 """Calls that nobody told of, as runs of chaos give them away: A was disturbed, B felt it, and nothing led there. Pure.
 
-A run adds one to the count of each such call, beside what it says of the ways that are known (`diagnose.propagation`):
+A run adds to these counts, beside what it says of the ways that are known (`diagnose.propagation`):
 
-    call|FAULT|A|B                  runs that disturbed A by FAULT and raised something on B
+    felt|FAULT|A|any                runs that disturbed the Service A by FAULT and that another Service felt
+    felt|FAULT|A|B                  those of them that B felt, whether a way to it is known or not
+    call|FAULT|A|B                  those in which nothing led from A to B
 
-Of a chain of callers that all felt it only the first has the untold call: the others call that one, as is known.
+What a caller feels is errors and waiting. Of a chain of callers that all felt it only the first has the untold call:
+the X
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ import msgspec
 from diagnose.learning import Counts, Use, usable
 from diagnose.propagation import ANY, Raised, face, lasting
 from diagnose.wiring import Wiring
+from graph_schema.catalogue import FaultMode
 from graph_schema.model import Relation, Subgraph
 from graph_schema.ontology import Ontology
 
-CALL = "call"
+BURDENS = frozenset({"load", "contention"})
+FELT = frozenset({"errors", "latency"})
+"""Classes of symptoms."""
 LEAST_RUNS = 2
 """What happens beside one run may be chance."""
 FAIR_SHARE = 0.5
@@ -39,50 +45,61 @@ class Untold(msgspec.Struct, frozen=True, kw_only=True):
     felt: int
     """Those in which the caller felt it, known or not."""
     disturbed: int
-    """Those that disturbed the other and raised something."""
+    """Those that disturbed the other and that anything else felt."""
 
     @property
     def relation(self) -> Relation:
         return Relation(self.caller, self.called, "CALLS")
 
 
-def increments(fault: str, entity: str, found: Iterable[Raised], piece: Subgraph, ontology: Ontology) -> dict[str, int]:
-    """What a run adds that disturbed the Service `entity`: one for each Service that must be calling it."""
-    if entity not in piece.entities or piece.entities[entity].kind != "Service":
+def increments(
+    fault: FaultMode, entity: str, found: Iterable[Raised], piece: Subgraph, ontology: Ontology
+) -> dict[str, int]:
+    """What a run adds that disturbed `entity` (as `propagation.face` gives it); nothing where it is no Service."""
+    if BURDENS & fault.effects.keys() or not _is_service(entity, piece):
         return {}
     wiring = Wiring(piece, ontology)
     callers = _callers(piece, wiring, ontology)
-    told = _reached(entity, callers)
-    felt = {face(each.entity, wiring, piece, ontology) for each in found if each.entity in piece.entities}
-    strangers = {each for each in felt - told if piece.entities[each].kind == "Service"}
+    by_calling = [each for each in found if _of(each.symptom, ontology) in FELT]
+    faces = {face(each.entity, wiring, piece, ontology) for each in by_calling if each.entity in piece.entities}
+    felt = {each for each in faces if _is_service(each, piece)} - {entity}
+    strangers = felt - _reached(entity, callers)
     # Who calls a stranger that felt it, and is not called by it in turn, felt it through that one.
     behind = {each: _reached(each, callers) for each in strangers}
-    first = [
+    first = {
         each
-        for each in sorted(strangers)
+        for each in strangers
         if not any(each in behind[other] and other not in behind[each] for other in strangers - {each})
-    ]
-    return {"|".join((CALL, fault, entity, caller)): 1 for caller in first}
+    }
+    counts = {_key("felt", fault.name, entity, caller): 1 for caller in sorted(felt)}
+    counts |= {_key("felt", fault.name, entity, ANY): 1} if felt else {}
+    return counts | {_key("call", fault.name, entity, caller): 1 for caller in sorted(first)}
+
+
+def _of(symptom: str, ontology: Ontology) -> str:
+    known = ontology.symptoms.get(symptom)
+    return known.of if known else ""
+
+
+def _is_service(entity: str, piece: Subgraph) -> bool:
+    return entity in piece.entities and piece.entities[entity].kind == "Service"
+
+
+def _key(*parts: str) -> str:
+    return "|".join(parts)
 
 
 def untold(known: Mapping[str, int]) -> list[Untold]:
     """The calls that these counts tell of, by name; over all faults that gave one away."""
-    runs: dict[tuple[str, str], int] = defaultdict(int)
-    felt: dict[tuple[str, str], int] = defaultdict(int)
-    disturbed: dict[str, int] = defaultdict(int)
+    counts: dict[str, dict[tuple[str, str], int]] = {"call": defaultdict(int), "felt": defaultdict(int)}
     for key, count in known.items():
         what, _, *rest = key.split("|")
-        if what == CALL and len(rest) == 2:
-            runs[rest[0], rest[1]] += count
-        elif what == "raised" and rest[2:] == [ANY]:
-            felt[rest[0], rest[1]] += count
-        elif what == "disturbed" and len(rest) == 1:
-            disturbed[rest[0]] += count
+        if what in counts and len(rest) == 2:
+            counts[what][rest[0], rest[1]] += count
     return [
-        Untold(
-            caller=caller, called=called, runs=count, felt=felt[called, caller], disturbed=disturbed[called],
-        )
-        for (called, caller), count in sorted(runs.items(), key=lambda each: each[0][::-1])
+        Untold(caller=caller, called=called, runs=runs, felt=counts["felt"][called, caller],
+               disturbed=counts["felt"][called, ANY])
+        for (called, caller), runs in sorted(counts["call"].items(), key=lambda each: each[0][::-1])
     ]  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def lesson(
         return {}
     at = face(target, wiring, piece, ontology)
     found = raised(effects.signals, piece, ontology, run.started_at)
-    return increments(fault, at, found) | untold.increments(fault, at, found, piece, ontology)
+    return increments(fault, at, found) | untold.increments(catalogue.faults[fault], at, found, piece, ontology)
 
 
 def _claim(run: Run) -> str:

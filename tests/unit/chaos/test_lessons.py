@@ -111,6 +111,8 @@ def test_a_run_teaches_once_and_only_when_its_aftermath_is_over(site: Site) -> N
         f"raised|{FAULT}|{CART}|{CART}|unavailable": 1,
         f"raised|{FAULT}|{CART}|{FRONT}|any": 1,
         f"raised|{FAULT}|{CART}|{FRONT}|errors": 1,
+        f"felt|{FAULT}|{CART}|any": 1,
+        f"felt|{FAULT}|{CART}|{FRONT}": 1,
         f"delay|{FAULT}|{CART}|{CART}|unavailable": 5,
         f"delay|{FAULT}|{CART}|{FRONT}|errors": 20,
     }
@@ -219,9 +221,17 @@ def test_a_call_that_is_known_is_not_given_away_again(site: Site) -> None:
 
 
 def test_a_stray_alert_beside_some_runs_is_no_call() -> None:
-    seen = {f"call|{FAULT}|{PAY}|{CART}": 2, f"raised|{FAULT}|{PAY}|{CART}|any": 2, f"disturbed|{FAULT}|{PAY}": 5}
+    seen = {f"call|{FAULT}|{PAY}|{CART}": 2, f"felt|{FAULT}|{PAY}|{CART}": 2, f"felt|{FAULT}|{PAY}|any": 5}
     assert believed(seen, least=1) == set()
-    assert believed({**seen, f"disturbed|{FAULT}|{PAY}": 4}, least=1) == {Relation(CART, PAY, "CALLS")}
+    assert believed({**seen, f"felt|{FAULT}|{PAY}|any": 4}, least=1) == {Relation(CART, PAY, "CALLS")}
+
+
+def test_what_is_felt_of_a_load_and_what_is_no_feeling_of_a_caller_give_no_call_away() -> None:
+    piece = Subgraph({each: Entity(id=each, kind="Service", name=each, namespace="shop") for each in (CART, PAY)}, ())
+    slow, less = (Raised(entity=CART, symptom=each, after_s=1.0) for each in ("latency", "traffic_drop"))
+    assert increments(CATALOGUE.faults["Workload.Overload"], PAY, [slow], piece, ONTOLOGY) == {}
+    assert increments(CATALOGUE.faults[FAULT], PAY, [less], piece, ONTOLOGY) == {}
+    assert f"call|{FAULT}|{PAY}|{CART}" in increments(CATALOGUE.faults[FAULT], PAY, [slow], piece, ONTOLOGY)
 
 
 def test_callers_in_a_circle_are_all_given_away() -> None:
@@ -230,8 +240,10 @@ def test_callers_in_a_circle_are_all_given_away() -> None:
         (Relation(FRONT, CART, "CALLS"), Relation(CART, FRONT, "CALLS")),
     )
     felt = [Raised(entity=each, symptom="errors", after_s=1.0) for each in (CART, FRONT)]
-    found = increments(FAULT, PAY, felt, piece, ONTOLOGY)
-    assert found == {f"call|{FAULT}|{PAY}|{CART}": 1, f"call|{FAULT}|{PAY}|{FRONT}": 1}
+    found = increments(CATALOGUE.faults[FAULT], PAY, felt, piece, ONTOLOGY)
+    assert {key for key in found if key.startswith("call|")} == {
+        f"call|{FAULT}|{PAY}|{CART}", f"call|{FAULT}|{PAY}|{FRONT}",
+    }  # fmt: skip
 
 
 def test_the_sweep_of_a_worker_learns_from_runs_by_itself(site: Site, tmp_path: Path) -> None:
