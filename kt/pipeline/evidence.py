@@ -135,7 +135,7 @@ def _events(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: 
         for each in [each for each in near if each.kind in kinds][:MOST_OBJECTS]
         if not deadline.over and (found := cluster.get(each.kind, each.name, each.namespace)) is not None
     ]
-    return Beside(signals=(*events.of_events(told, first, rules), *events.of_conditions(things, first, rules)))
+    return Beside(signals=(*events.of_events(told, first, rules, things), *events.of_conditions(things, first, rules)))
 
 
 def _rules(runtime: Runtime, deadline: Deadline) -> Beside:
