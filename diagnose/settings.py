@@ -13,7 +13,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How surely an own symptom of `FaultMode.sure` comes from the fault."""
     same_entity: float = 0.5
     """Each further symptom on one entity counts this much of the one before: they are not independent."""
-    storm: float = 30.0
+    storm: float = 80.0
     """What symptoms add to the log-odds grows with their number up to this, and with its logarithm above."""
     first: float = 0.5
     """Log-odds for showing an own symptom at the very beginning of the incident."""
@@ -37,7 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Factor on the odds of a deleted thing of which nobody is known to have used it."""
     silent_next: float = 0.88
     """Each further silent thing counts this much of the one before."""
-    narrow: float = 20.0
+    faint: float = 0.08
+    """What is to be expected less surely than that is in nobody's count of what a fault leaves in peace."""
+    narrow: float = 10.0
     """So many things may be silent that should not be, before a fault explains less of what is seen."""
     blind: float = 0.3
     """What silence counts while the monitoring itself is sick."""

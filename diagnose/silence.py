@@ -60,7 +60,7 @@ class Silence:
         for scored in faults:
             own = [self._weighing.columns.units[column] for column in scored.own.nonzero()[0].tolist()]
             elsewhere = self._elsewhere(scored, own, shown, faces)
-            self._narrow(scored, sum(1 - math.exp(weight) for weight, _, _ in elsewhere))
+            self._narrow(scored, self._in_peace(scored.fault, shown))
             losses = [*self._itself(scored, own), *elsewhere, *self._siblings(scored, own)]
             losses.sort()
             for (weight, name, missed), lasting in zip(losses, self._lasting, strict=False):
@@ -69,6 +69,15 @@ class Silence:
                 if lost < LEAST_TOLD:
                     text = missed if " " in missed else f"{name} shows no {missed}"
                     scored.evidence_against.append(Evidence(text=text, weight=lost, entity=name))
+
+    def _in_peace(self, fault: FaultMode, shown: Mapping[str, Shown]) -> float:
+        """How many things should complain, each as surely as it should, and do not."""
+        expected: dict[int, float] = {}
+        for mode, effect in fault.effects.items():
+            for number, (share, symptom) in shown[mode].items():
+                watched, silent = self._silence_of(number, symptom)
+                expected[number] = max(expected.get(number, 0.0), effect * share * watched * silent)
+        return sum(expected.values())
 
     def _narrow(self, scored: Scored, silent: float) -> None:
         """A fault that leaves far more things in peace than it makes sick explains each of those less: it would be
@@ -195,7 +204,7 @@ class Silence:
 
     def _expected(self, me: str, mode: str, effect: float) -> Shown:
         """What else shows when an entity is in a mode, for effects up to this one in it."""
-        least, modes = self._settings.expected, len(self._modes)
+        least, modes = self._settings.faint, len(self._modes)
         found: dict[int, tuple[float, str]] = {}
         mine = self._weighing.paths.place(me, mode) // modes
         # What arrives more weakly than this is not expected even where it shows most surely.
