@@ -7,7 +7,7 @@ told twice, calls unknown or made up. Curves vary one kind of noise over the sam
 Seeds from 1,000,000 were looked at while KT and the campaign were made, those from 2,000,000 were not; they have other
 applications, too. Rows are kept in a file, so that a run that was cut short goes on where it was.
 
-    python -m bench.fleet [--services 50 500 5000] [--incidents 1200 700 100] [--curves N] [--metrics N] [--tuning]
+    python -m bench.fleet [--services 50 500 5000] [--incidents 1260 700 40] [--curves N] [--metrics N] [--tuning]
                           [--into FILE] [--kinds]
 
 Prints tables and, as its last line, one JSON object.
@@ -44,6 +44,9 @@ CURVES: dict[str, tuple[str, tuple[float, ...]]] = {
 }
 """What is varied → the field of `Noise` and its values; all else is as usual."""
 CHUNK = 10
+"""Incidents of a lot, at most."""
+LARGE = 500
+"""Up to so many services curves are drawn and metrics looked at."""
 Task = tuple[int, list[int], bool, bool]
 """(services, seeds, with curves, with metrics)"""
 
@@ -75,14 +78,16 @@ def tasks(given: argparse.Namespace, done: set[tuple[int, int, bool]]) -> Iterat
     """What is still to do: incidents with curves first, those of one application together."""
     first = TUNING if given.tuning else HELD_OUT
     for services, count in zip(given.services, given.incidents, strict=True):
-        for curves, start, end in ((True, 0, min(given.curves, count)), (False, min(given.curves, count), count)):
+        drawn = min(given.curves, count) if services <= LARGE else 0
+        chunk = max(1, min(CHUNK, 2000 // services))
+        for curves, start, end in ((True, 0, drawn), (False, drawn, count)):
             left = [seed for seed in range(first + start, first + end) if (services, seed, curves) not in done]
             apps = APPLICATIONS.get(services, 10)
             left.sort(key=lambda seed: (seed % apps, seed))
-            for at in range(0, len(left), CHUNK):
-                part = left[at : at + CHUNK]
+            for at in range(0, len(left), chunk):
+                part = left[at : at + chunk]
                 for metrics in (True, False):
-                    chosen = [seed for seed in part if (services <= 500 and seed - first < given.metrics) == metrics]
+                    chosen = [seed for seed in part if (services <= LARGE and seed - first < given.metrics) == metrics]
                     if chosen:
                         yield services, chosen, curves, metrics
 
@@ -90,10 +95,10 @@ def tasks(given: argparse.Namespace, done: set[tuple[int, int, bool]]) -> Iterat
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--services", type=int, nargs="+", default=[50, 500, 5000])
-    parser.add_argument("--incidents", type=int, nargs="+", default=[1200, 700, 100], help="one number for each size")
-    parser.add_argument("--curves", type=int, default=100, help="of how many of each size to draw the curves")
+    parser.add_argument("--incidents", type=int, nargs="+", default=[1260, 700, 40], help="one number for each size")
+    parser.add_argument("--curves", type=int, default=60, help="of how many of each size to draw the curves")
     parser.add_argument(
-        "--metrics", type=int, default=200, help="how many of each size up to 500 services with metrics"
+        "--metrics", type=int, default=100, help="how many of each size up to 500 services with metrics"
     )
     parser.add_argument("--packages", type=int, default=60, help="how many of each of these sizes for BARO and CIRCA")
     parser.add_argument("--tuning", action="store_true", help="the seeds that were looked at")
@@ -131,7 +136,7 @@ def _packages(given: argparse.Namespace, first: int) -> dict[str, dict[str, obje
     """Size → what BARO and CIRCA make of the metrics of the first incidents, and KT of the same."""
     found: dict[str, dict[str, object]] = {}
     for services, count in zip(given.services, given.incidents, strict=True):
-        if services <= 500 and min(given.packages, count):
+        if services <= LARGE and min(given.packages, count):
             incidents = [tell(services, seed) for seed in range(first, first + min(given.packages, count))]
             told = ranks(incidents, given.into.parent)
             found[str(services)] = {
