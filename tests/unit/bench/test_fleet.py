@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from bench.fleet.__main__ import figures
 from bench.fleet.application import Application, Call, Node, Workload, build
 from bench.fleet.disturbances import MAKERS
-from bench.fleet.incident import calm, tell
+from bench.fleet.incident import application, calm, tell
+from bench.fleet.judged import Row
 from bench.fleet.mechanism import Mechanism
 from bench.fleet.monitoring import RULES, Monitoring
 from bench.fleet.noise import Noise, hear
+from bench.fleet.packages import frame, services_of
 from bench.fleet.pods import CRASHES, IMAGE, SAID_S, Rollout, Template
 from graph_schema.catalogue import load_catalogue
 from graph_schema.ontology import load_ontology
@@ -209,3 +212,50 @@ def test_each_disturbance_has_a_right_answer_that_can_be_named(maker: object) ->
         assert done.entities
         assert [each for each in done.modes if each not in faults] == []
         assert [each for each, *_ in done.changes if each.count("/") not in (1, 2)] == []
+
+
+def test_what_only_one_workload_reads_stands_for_its_service_and_what_all_read_for_none() -> None:
+    told = tell(SERVICES, 5)
+    made = build(SERVICES, application(SERVICES, 5))
+    each = next(one for one in made.workloads if one.role == "store")
+    assert services_of(told, each.claim) == [each.service]
+    assert services_of(told, each.id) == [each.service]
+    assert services_of(told, f"Pod/{each.namespace}/{each.name}-0") == [each.service]
+    assert services_of(told, f"Node/{made.nodes[0].name}") == []
+    assert services_of(told, f"ConfigMap/{each.namespace}/common") == []
+
+
+def test_a_frame_has_a_value_of_each_series_at_each_moment() -> None:
+    told = tell(SERVICES, 5)
+    made = frame(told)
+    columns: dict[str, list[float]] = made["columns"]  # type: ignore[assignment]
+    assert len({len(values) for values in columns.values()}) == 1
+    assert 0 < made["normal"] < len(next(iter(columns.values())))  # type: ignore[operator]
+
+
+def test_figures_count_places_from_one_and_the_label_prior_by_kinds() -> None:
+    def row(seed: int, rank: int, near: list[tuple[str, bool]]) -> Row:
+        return Row(
+            SERVICES,
+            seed,
+            "usual",
+            ["node-down"],
+            {"kt": rank},
+            rank == 1,
+            0.9,
+            None,
+            near,
+            ["Node"],
+            3,
+            0,
+            ("", ""),
+            1.0,
+        )
+
+    rows = [row(1, 1, [("Pod", False), ("Node", True)]), row(2, 3, [("Node", False)]), row(3, 0, [])]
+    found = figures(rows)
+    assert (found["top1"], found["top3"]) == (pytest.approx(1 / 3, abs=1e-4), pytest.approx(2 / 3, abs=1e-4))
+    assert found["baselines"] == {
+        "label_prior": {"top1": pytest.approx(1 / 3, abs=1e-4), "top3": pytest.approx(1 / 3, abs=1e-4), "n": 3}
+    }
+    assert found["ece"] == pytest.approx(0.9 - 1 / 3, abs=1e-3)
