@@ -45,8 +45,8 @@ CURVES: dict[str, tuple[str, tuple[float, ...]]] = {
 """What is varied → the field of `Noise` and its values; all else is as usual."""
 CHUNK = 10
 """Incidents of a lot, at most."""
-LARGE = 500
-"""Up to so many services curves are drawn and metrics looked at."""
+SMALL, LARGE = 250, 500
+"""Up to so many services curves are drawn and metrics looked at; above the first of fewer incidents."""
 Task = tuple[int, list[int], bool, bool]
 """(services, seeds, with curves, with metrics)"""
 
@@ -78,7 +78,7 @@ def tasks(given: argparse.Namespace, done: set[tuple[int, int, bool]]) -> Iterat
     """What is still to do: incidents with curves first, those of one application together."""
     first = TUNING if given.tuning else HELD_OUT
     for services, count in zip(given.services, given.incidents, strict=True):
-        drawn = min(given.curves, count) if services <= LARGE else 0
+        drawn = min(given.curves * SMALL // max(services, SMALL), count) if services <= LARGE else 0
         chunk = max(1, min(CHUNK, 2000 // services))
         for curves, start, end in ((True, 0, drawn), (False, drawn, count)):
             left = [seed for seed in range(first + start, first + end) if (services, seed, curves) not in done]
@@ -96,7 +96,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--services", type=int, nargs="+", default=[50, 500, 5000])
     parser.add_argument("--incidents", type=int, nargs="+", default=[1260, 700, 40], help="one number for each size")
-    parser.add_argument("--curves", type=int, default=60, help="of how many of each size to draw the curves")
+    parser.add_argument(
+        "--curves", type=int, default=60, help="of how many of 50 services to draw the curves, half as many of 500"
+    )
     parser.add_argument(
         "--metrics", type=int, default=100, help="how many of each size up to 500 services with metrics"
     )
