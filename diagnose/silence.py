@@ -255,5 +255,6 @@ def _known_well(entity: Entity, symptom: str) -> bool:
     if entity.kind == NODE:
         return symptom in DOWN and states.get("ready") is True
     wanted, ready = states.get("replicas"), states.get("ready")
-    counted = isinstance(wanted, int) and isinstance(ready, int)
-    return symptom == MISSING and counted and 0 < wanted <= ready
+    if symptom != MISSING or not isinstance(wanted, int) or not isinstance(ready, int):
+        return False
+    return 0 < wanted <= ready

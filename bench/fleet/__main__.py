@@ -33,7 +33,7 @@ from bench.fleet.packages import ranks
 from bench.offline import calibration_error, reliability
 
 TUNING, HELD_OUT = 1_000_000, 2_000_000
-INTO = Path(__file__).parents[1] / "out" / "fleet.jsonl"
+INTO = Path(__file__).parents[2] / "build" / "fleet.jsonl"
 USUAL = "usual"
 CURVES: dict[str, tuple[str, tuple[float, ...]]] = {
     "alerts lost": ("lost", (0.0, 0.1, 0.3, 0.5)),
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--services", type=int, nargs="+", default=[50, 500, 5000])
     parser.add_argument("--incidents", type=int, nargs="+", default=[1260, 700, 40], help="one number for each size")
     parser.add_argument(
-        "--curves", type=int, default=60, help="of how many of 50 services to draw the curves, half as many of 500"
+        "--curves", type=int, default=60, help="of how many of 50 services to draw curves; half as many of 500"
     )
     parser.add_argument(
         "--metrics", type=int, default=100, help="how many of each size up to 500 services with metrics"
@@ -182,8 +182,8 @@ def report(rows: Sequence[Row], packages: dict[str, dict[str, object]], *, kinds
     print("\n".join(reliability([(each.said, each.ranks["kt"] == 1) for each in usual])))
     if kinds:
         _by_kind(usual)
-    for services, told in packages.items():
-        print(f"{services} services, by metrics alone: {told}")
+    for size, told in packages.items():
+        print(f"{size} services, by metrics alone: {told}")
     answer["packages"] = packages
     answer["curves"] = curves(rows)
     print(json.dumps({**whole, **answer}))

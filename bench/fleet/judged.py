@@ -68,7 +68,8 @@ class Judge:
         body = json.dumps({"version": "4", "alerts": heard.alerts}).encode()
         signals = self.mapping.signals(parse(body).alerts, Index(told.entities.values()).lookup)
         graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
-        graph.add_edges_from((each.source, each.target, each.kind) for each in heard.relations)
+        for each in heard.relations:
+            graph.add_edge(each.source, each.target, key=each.kind)
         seeds = sorted({each.entity for each in signals if each.mapped})
         ids = walk(graph, seeds, told.entities.__contains__, self.ontology.fault_from, hops=HOPS, limit=LIMIT)
         inside = set(ids)

@@ -12,7 +12,7 @@ import copy
 import numpy as np
 
 from bench.fleet.application import LOOKED_UP, TAIL, Application
-from bench.fleet.pods import OOM, SAID_S, Bools, Floats, Pods, Rollout
+from bench.fleet.pods import OOM, SAID_S, Bools, Floats, Ints, Pods, Rollout
 from twin.simulation.queueing import serve
 
 STEP_S = 1.0
@@ -31,6 +31,12 @@ PRESSURE = 0.95
 EVICT_EVERY_S = 15.0
 WRITES = 0.4
 """Share of the requests to a database that write."""
+
+
+def summed(of: Ints, values: Floats, count: int) -> Floats:
+    """The sum of the values of each number."""
+    found: Floats = np.bincount(of, values, count).astype(float)
+    return found
 
 
 class Mechanism:
@@ -176,9 +182,9 @@ class Mechanism:
     def _note(self, asked: Floats, mine: Floats, failed: Floats, late: Floats, full: Floats, done: Floats) -> None:
         of, count = self.pods.of, len(self._work)
         self.asked = asked
-        self.seen = np.bincount(of, mine, count)
-        self.seen_failed = np.bincount(of, mine * failed, count)
-        self.seen_s = np.bincount(of, mine * late, count)
+        self.seen = summed(of, mine, count)
+        self.seen_failed = summed(of, mine * failed, count)
+        self.seen_s = summed(of, mine * late, count)
         self.p99 = np.zeros(count)
         told = mine > 0.01 * asked[of]
         np.maximum.at(self.p99, of[told], np.minimum(TAIL * late[told], PATIENCE_S + 1))

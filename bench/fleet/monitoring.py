@@ -72,12 +72,13 @@ class Looked:
     def look(self) -> None:
         """Scrape: once in `EVERY_S`."""
         world = self.world
-        seen = (world.seen, world.seen_failed, world.seen_s, world.p99)
+        requests, failed, waited, p99 = world.seen, world.seen_failed, world.seen_s, world.p99
         if self._mesh:
+            requests, failed, waited = world.asked, world.asked * world.fails, world.asked * world.late
             p99 = np.minimum(TAIL * world.late, PATIENCE_S + 1)
-            seen = (world.asked, world.asked * world.fails, world.asked * world.late, p99)
-        told = self._metered & (self.role != "external")
-        self.kept.append((world.now, *(np.where(told, each, 0.0) for each in (*seen, world.saturation))))
+        told = (self._metered & (self.role != "external")).astype(float)
+        full = world.saturation
+        self.kept.append((world.now, requests * told, failed * told, waited * told, p99 * told, full * told))
 
     def _recent(self, column: int) -> Floats:
         return np.array([each[column] for each in list(self.kept)[-WINDOW:]])
@@ -273,15 +274,15 @@ def _of_workload(made: Application, fired: Fired, exporter: dict[str, str], pod:
         space, name = pod.split("/")
         return {"namespace": space, "pod": name, "container": "main", **exporter}
     each = made.workloads[fired.index]
-    space = {"namespace": each.namespace}
+    inside = {"namespace": each.namespace}
     match fired.rule.about:
         case "entry" if fired.index in made.certificates.values():
-            return {**space, "ingress": each.name}
+            return {**inside, "ingress": each.name}
         case "service" | "entry":
-            return {**space, "service": each.service.rsplit("/", 1)[1]}
+            return {**inside, "service": each.service.rsplit("/", 1)[1]}
         case "claim":
-            return {**space, **exporter, "persistentvolumeclaim": each.claim.rsplit("/", 1)[1]}
-    return {**space, **exporter, each.kind.lower(): each.name}
+            return {**inside, **exporter, "persistentvolumeclaim": each.claim.rsplit("/", 1)[1]}
+    return {**inside, **exporter, each.kind.lower(): each.name}
 
 
 def title(made: Application, fired: Fired) -> str:

@@ -70,9 +70,7 @@ def hear(told: Told, noise: Noise) -> Heard:
     relations = [each for each in told.relations if each.kind != "CALLS" or calls.random() >= noise.missing]
     services = sorted(each.id for each in told.entities.values() if each.kind == "Service")
     count = sum(each.kind == "CALLS" for each in told.relations)
-    for _ in range(round(noise.wrong * count)):
-        one, other = calls.sample(services, 2)
-        relations.append(Relation(one, other, "CALLS"))
+    relations += [Relation(*calls.sample(services, 2), "CALLS") for _ in range(round(noise.wrong * count))]
     return Heard(found, list(dict.fromkeys(relations)))
 
 

@@ -85,7 +85,8 @@ class Pods:
         self.cores, self.probe = np.ones(count), np.ones(count, bool)
 
     def running(self, now: float) -> Bools:
-        return self.there & (now >= self.starts_at)
+        found: Bools = self.there & (now >= self.starts_at)
+        return found
 
     def started(self, now: float) -> Bools:
         return self.there & (now >= self.starts_at + self.start_s)

@@ -54,8 +54,8 @@ def alert(entity: str, symptom: str = "errors") -> Signal:
     )
 
 
-def first(piece: Subgraph, *signals: Signal, **changed: float) -> str:
-    settings = Settings(**changed)
+def first(piece: Subgraph, *signals: Signal, narrow: float = Settings().narrow, storm: float = Settings().storm) -> str:
+    settings = Settings(narrow=narrow, storm=storm)
     return diagnose(piece, signals, CATALOGUE, ONTOLOGY, now=T0, rules=RULES, settings=settings).hypotheses[0].entity
 
 
