@@ -70,7 +70,8 @@ def hear(told: Told, noise: Noise) -> Heard:
     relations = [each for each in told.relations if each.kind != "CALLS" or calls.random() >= noise.missing]
     services = sorted(each.id for each in told.entities.values() if each.kind == "Service")
     count = sum(each.kind == "CALLS" for each in told.relations)
-    relations += [Relation(*calls.sample(services, 2), "CALLS") for _ in range(round(noise.wrong * count))]
+    pairs = [calls.sample(services, 2) for _ in range(round(noise.wrong * count))]
+    relations += [Relation(one, other, "CALLS") for one, other in pairs]
     return Heard(found, list(dict.fromkeys(relations)))
 
 

@@ -107,7 +107,7 @@ def by_circa(frames: Sequence[Frame], out: Path) -> list[list[str]] | str:
             check=True,
         )
     except subprocess.CalledProcessError as error:
-        return (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
+        return str((error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1])
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     found: list[list[str]] = json.loads(ended.stdout.splitlines()[-1])

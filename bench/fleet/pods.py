@@ -89,7 +89,8 @@ class Pods:
         return found
 
     def started(self, now: float) -> Bools:
-        return self.there & (now >= self.starts_at + self.start_s)
+        found: Bools = self.there & (now >= self.starts_at + self.start_s)
+        return found
 
     def live(self, now: float, dt: float, queue: Floats, wait_s: Floats, up: Bools, said: Bools) -> None:
         """Move on. `queue`, `wait_s`: what waits in each pod and for how long; `up`, `said`: whether its node answers,
