@@ -38,8 +38,8 @@ KINDS = {
     "limit-too-low-catalogue": ["scale-up"],
     "scaled-down-catalogue": ["scale-out"],
 }
-"""Seven more ways to break the shop, and what KT has to do about each. What has to be taken back after it comes late: that
-is a change, too, and changes are suspects."""
+"""Seven more ways to break the shop, and what KT has to do about each. Those after which something has to be taken back
+come late: that is a change, too, and changes are suspects."""
 
 
 @pytest.fixture(scope="module")
