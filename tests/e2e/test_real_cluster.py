@@ -29,6 +29,7 @@ from verify.actions import freeze_process, restore_here
 pytestmark = pytest.mark.real(*SERVERS)
 # Faults follow each other within minutes here, and hit the same things again.
 PATIENT = {"KT_GUARD__COOLDOWN_S": "0", "KT_GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": "20"}
+REPLICAS = {name: replicas for name, replicas, *_ in shop.SERVICES}
 KINDS = {
     "missing-image-front": ["roll-back"],
     "probe-wrong-cart": ["roll-back"],
@@ -110,6 +111,8 @@ def test_a_fault_of_any_kind_is_named_repaired_and_attacked(kt: OnRealCluster, a
     journey = healed(kt, cause, *fault.truth.modes)
     assert_repaired(journey, KINDS[kind])
     assert shop.ready(api)
+    if kind.startswith("scaled-"):
+        assert deployment(api, fault.target)["spec"]["replicas"] == REPLICAS[fault.target]
 
 
 def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api) -> None:
