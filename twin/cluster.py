@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from twin import errors, shop
 from twin.api import deletion
-from twin.api.backend import ProxyAnswer
+from twin.api.backend import ProxyAnswer, Right
 from twin.metrics import Metrics
 from twin.objects import Object, Store
 from twin.simulation import batch, controllers, kubelets, revisions, volumes
@@ -31,6 +31,7 @@ class Cluster:
         self._now = start
         self._speed = speed
         self.token = token
+        self.denied: set[Right] = set()
         self.lock = threading.RLock()
         self.closing = threading.Event()
         self.store = Store(self.now, self._rng)

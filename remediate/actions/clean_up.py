@@ -11,6 +11,7 @@ from remediate.actions.pods import chosen_left, controller_of
 from remediate.actions.terminate import may_be_forced, overdue
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
+from remediate.rights import DELETE, in_words, lacking
 
 ENDED = ("Failed", "Succeeded")
 MIN_AGE_S = 600.0
@@ -42,6 +43,11 @@ class CleanUpPods:
                 held.append(f"{pod['metadata']['name']}: {why}")
         if not chosen:
             raise CannotAct("; ".join(held) or "no pod of it has ended or is stuck")
+        without = lacking(cluster, (DELETE,), {pod["metadata"]["namespace"] for pod in chosen})
+        chosen = [pod for pod in chosen if pod["metadata"]["namespace"] not in without]
+        if not chosen:
+            raise CannotAct(f"KT lacks rights: {in_words(without)}")
+        held += [f"all in {space}: KT lacks {rights} there" for space, rights in sorted(without.items())]
         chosen.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         pods = {_key(pod): {"uid": pod["metadata"]["uid"], "force": _stuck(pod)} for pod in chosen[:MOST]}
         return Step(

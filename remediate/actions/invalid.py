@@ -10,12 +10,21 @@ import msgspec
 
 from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, fetch, target_of
 from remediate.actions.evict import evicted, room
-from remediate.actions.pods import MIRROR, chosen_left, controller_of, serving, siblings_of, workload_of
+from remediate.actions.pods import (
+    MIRROR,
+    chosen_left,
+    controller_of,
+    must_be_allowed,
+    serving,
+    siblings_of,
+    workload_of,
+)
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.containers_seen import seen
 from remediate.placement import Rooms
 from remediate.plan import Step
 from remediate.quantities import parse
+from remediate.rights import EVICT
 from remediate.termination import Policy, Verdict, judge
 
 TIER = "kt.io/tier"
@@ -54,6 +63,7 @@ class TerminateInvalid:
         if not pods:
             worst = max(verdicts, key=lambda each: each.score, default=None)
             raise CannotAct("none of its containers is invalid" + (f": {worst.why}" if worst else ""))
+        must_be_allowed(cluster, EVICT, at.namespace)
         said = "; ".join(f"{key.partition('/')[2]}: {each['why']}" for key, each in list(pods.items())[:4])
         return Step(
             action=self.name,
