@@ -238,6 +238,8 @@ def to_the_hook(place: Place) -> dict[str, Any]:
 
 
 VERSIONS = [ConfigVersion(version="1", at=NOW, data=OLD)]
+BUSY = {"utilisation": -1.0, "imbalance": -1.0, "move": -1.0}
+"""A policy by which whatever runs is busy, and every node fuller than others: not every cluster has metrics."""
 SCALED = {"spec": {"replicas": 1}}
 OLDER = {"spec": {"revisionHistoryLimit": 9}}
 ANOTHER_FIELD = ("roll-back", "scale-up", "leave-zone")
@@ -274,6 +276,7 @@ CASES = {
                            meddle={"spec": {"schedule": "5 0 1 1 *"}}),
     "terminate-invalid": Case("terminate-invalid", failing, {"policy": {"patience_s": 0.0}}, goes_back=False,
                               elsewhere=True, meddle=None),
+    "move-busy": Case("move-busy", web, {"policy": BUSY}, goes_back=False, elsewhere=True),
     "run-job": Case("run-job", web, of_place=of_a_job, goes_back=False, elsewhere=True),
     "call-webhook": Case("call-webhook", web, of_place=to_the_hook, goes_back=False, elsewhere=True, seen=False),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from twin import errors
-from twin.api import asked, discovery, resources, rights, subresources, watching
+from twin.api import asked, discovery, resources, rights, subresources, usage, watching
 from twin.api.asked import Asked
 from twin.api.backend import Backend
 
@@ -56,6 +56,8 @@ class _Api:
             parts = [part for part in request.url.path.split("/") if part]
             if parts == rights.REVIEWS and request.method == "POST":
                 return _json(201, rights.review(self._backend, await asked.body(request)))
+            if parts[:3] == usage.GROUP and len(parts) > 3 and request.method == "GET":
+                return _json(200, usage.answer(self._backend, parts))
             if len(parts) <= (2 if parts[0] == "api" else 3):
                 return _json(200, discovery.answer(parts, request.url.netloc))
             return await self._resource(request, asked.read(parts))
