@@ -298,3 +298,19 @@ def state(thing: Object) -> Object:
         "spec": spec | ({"taints": taints} if taints else {}),
         "data": thing.get("data") or {},
     }
+
+
+def plain(thing: Object) -> Object:
+    """An object reduced to its state, so that a diff shows nothing else."""
+    meta = {"name": thing["metadata"]["name"], "labels": state(thing)["labels"]}
+    shown = state(thing)
+    return {"metadata": {**meta, "annotations": shown["annotations"]}, "spec": shown["spec"], "data": shown["data"]}
+
+
+def changed(text: str) -> list[str]:
+    """The lines of a diff that tell of a value; the heading of a part that is empty on one side is none."""
+    return [line for line in text.splitlines()[2:] if line[0] in "+-" and line[1:] not in ("spec:", "data:")]
+
+
+def seen(thing: Object) -> bool:
+    return bool(thing["status"].get("observedGeneration") == thing["metadata"]["generation"])

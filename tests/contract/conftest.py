@@ -9,9 +9,10 @@ import pytest
 from tests.contract.clusters import REAL, TWIN, Nursery, Place, place_in
 from twin.server import Twin
 
-FEW = frozenset({"scale-out", "roll-back", "cordon", "terminate-pod"})
-"""Actions on a workload's size, its template, a node and a pod: for the promises that are KT's own code alone, these on
-the real cluster are enough."""
+FEW = frozenset({"scale-out", "roll-back", "cordon", "terminate-pod", "run-job", "call-webhook"})
+"""Actions on a workload's size, its template, a node and a pod, and those that no playbook of KT's is made of: for the
+promises that are KT's own code alone, or that the stories of playbooks hold as well, these on the real cluster are
+enough."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
