@@ -19,7 +19,7 @@ from remediate.parameters import together
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
 from remediate.revisions import History
-from remediate.rules import Finding, Verdict, against, in_words, verdict_of
+from remediate.rules import Finding, Verdict, against, in_words, until_of, verdict_of
 from remediate.trials import Trial
 from remediate.whatif import Lately, look_ahead
 
@@ -28,10 +28,11 @@ Attempts = frozenset[tuple[str, str, str]]
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """No plan can be made now, and why; `later`: asking again can help."""
+    """No plan can be made now, and why; `later`: asking again can help; `until`: not before then."""
 
     why: str
     later: bool = False
+    until: datetime | None = None
 
 
 class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +70,7 @@ class Remediator:
         do; else why there is none."""
         reasons: list[str] = []
         for_a_person: Plan | None = None
-        later = False
+        waits: list[datetime | None] = []
         for hypothesis in hypotheses:
             choices = self.choices(hypothesis)
             if not choices:
@@ -89,10 +90,16 @@ class Remediator:
                     for_a_person = for_a_person or answer
                     continue
                 reasons.append(f"{name} of {hypothesis.entity}: {answer.why}")
-                later = later or answer.later
-        if for_a_person is not None and not later:
+                if answer.later:
+                    waits.append(answer.until)
+        if for_a_person is not None and not waits:
             return for_a_person
-        return Refusal(why="; ".join(reasons) or "nothing is known that would help", later=later)
+        known = [each for each in waits if each is not None]
+        return Refusal(
+            why="; ".join(reasons) or "nothing is known that would help",
+            later=bool(waits),
+            until=min(known) if known and len(known) == len(waits) else None,
+        )
 
     def choices(self, hypothesis: Hypothesis) -> list[Choice]:
         """The remedies of a hypothesis, the best first."""
@@ -139,7 +146,9 @@ class Remediator:
             return Refusal(why=f"the policy is another one now ({now}); the plan was made under {plan.policy}")
         asked = bool(plan.ask) or self._risks()[plan.risk] > 0
         left = [each for each in findings if each.verdict > (Verdict.ASK if asked else Verdict.ALLOW)]
-        return Refusal(why=against(left), later=verdict_of(left) is Verdict.LATER) if left else None
+        if not left:
+            return None
+        return Refusal(why=against(left), later=verdict_of(left) is Verdict.LATER, until=until_of(left))
 
     def explain(self, plan: Plan) -> tuple[str, list[Finding]]:
         """What has changed since the plan was made, if anything, and what every rule says of it now.
@@ -219,7 +228,7 @@ class Remediator:
             return Refusal(why=str(error), later=error.later)
         verdict, why = verdict_of(findings), against(findings)
         if verdict in (Verdict.LATER, Verdict.REFUSE):
-            return Refusal(why=why, later=verdict is Verdict.LATER)
+            return Refusal(why=why, later=verdict is Verdict.LATER, until=until_of(findings))
         if ahead.short:
             return Refusal(why=f"it would not help: {ahead.short}")
         return Plan(

@@ -23,6 +23,8 @@ AT_ONCE = 256
 """Notifications looked at in one go."""
 MOST_OPEN = 500
 """Open incidents that a signal may join."""
+MOST_ENDED = 100
+"""The latest incidents among which one is looked for that comes back."""
 _log = structlog.get_logger(__name__)
 
 
@@ -121,6 +123,10 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
         lambda some, others: _near(runtime, some, others),
         window=timedelta(seconds=runtime.settings.pipeline.group_window_s),
     )
+    back = _came_back(runtime, assigned.get(NEW, ()))
+    if back is not None:
+        assigned[back.id] = [*assigned.get(back.id, ()), *assigned.pop(NEW)]
+        open_.append(back)
     runs = _on_now(runtime, signals)
     versions = {state.id: state.version for state in open_} | {NEW: 0}
     appends, keys = [], []
@@ -133,12 +139,41 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
             truncated=lot.truncated,
             received_at=lot.received_at,
             chaos_runs=tuple(run.id for run in runs if any(_may_have_raised(run, signal) for signal in theirs)),
+            reopens=back is not None and place == back.id,
         )
         expected = versions[place] if place in versions else Journey(runtime.log, incident).state.version
         appends.append(Append(incident=incident, expected=expected, events=(event,)))
         keys += [(signal.key, incident) for signal in theirs]
     runtime.log.commit(appends, settle=lot.notifications, keys=keys)
     return [append.incident for append in appends]
+
+
+def _came_back(runtime: Runtime, signals: Sequence[Signal]) -> State | None:
+    """The incident that was given to a person lately and whose alerts these are again; None when there is none, or when
+    something that KT did for it is still in place: what comes then is looked at by itself.
+
+    An alert that flaps would open an incident each time, and call a person each time."""
+    within = timedelta(seconds=runtime.settings.pipeline.reopen_s)
+    if not signals or not within:
+        return None
+    for entry in runtime.log.entries(limit=MOST_ENDED):
+        if entry.phase != "escalated" or entry.updated_at < runtime.clock() - within:
+            continue
+        state = Journey(runtime.log, entry.incident).state
+        lately = state.escalated_at is not None and runtime.clock() - state.escalated_at < within
+        if lately and state.reopenable and any(_again(runtime, signal, state) for signal in signals):
+            return state
+    return None
+
+
+def _again(runtime: Runtime, signal: Signal, state: State) -> bool:
+    """Whether it is an alert of the incident: the same, or one of its name on the cause that was found or near it, as
+    that of a pod that was made anew."""
+    if signal.fingerprint in state.signals:
+        return True
+    cause = state.given_up[0] if state.given_up else ""
+    named = any(each.name == signal.name for each in state.signals.values())
+    return bool(cause) and named and signal.mapped and _near(runtime, frozenset({signal.entity}), frozenset({cause}))
 
 
 def _on_now(runtime: Runtime, signals: Sequence[Signal]) -> list[Run]:
