@@ -80,10 +80,12 @@ def writes(folder: Path) -> list[Write]:
     return [msgspec.json.decode(line, type=Write) for line in noted.read_text().splitlines()] if noted.exists() else []
 
 
-def _noting(ask: Callable[..., Object], folder: Path, dies: Dies) -> Callable[..., Object]:
-    def asked(method: str, path: str, *, query: dict[str, str] | None = None, body: Any = None) -> Object:
+def _noting(ask: Callable[..., Any], folder: Path, dies: Dies) -> Callable[..., Any]:
+    def asked(
+        method: str, path: str, *, query: dict[str, str] | None = None, body: Any = None, into: Any = Object
+    ) -> Any:
         if method == "GET" or path.endswith(REVIEWS) or _dry(query, body):
-            return ask(method, path, query=query, body=body)
+            return ask(method, path, query=query, body=body, into=into)
         if dies == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         answer = ask(method, path, query=query, body=body)
