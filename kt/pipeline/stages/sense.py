@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -53,6 +53,7 @@ class _Known:
     def __init__(self, runtime: Runtime) -> None:
         self._log = runtime.log
         self._states: dict[str, State] = {}
+        self._ended: dict[str, State] = {}
 
     def open(self) -> list[State]:
         entries = self._log.entries(open_only=True, limit=MOST_OPEN)
@@ -64,6 +65,17 @@ class _Known:
             self._states[entry.incident] = state
         # What comes while something is taken back is news of its own.
         return [state for state in self._states.values() if state.undo is None]
+
+    def given_up(self, since: datetime) -> Iterator[State]:
+        """Those that were given to a person since then, the latest opened first."""
+        for entry in self._log.entries(limit=MOST_ENDED):
+            if entry.phase != "escalated" or entry.updated_at < since:
+                continue
+            state = self._ended.get(entry.incident)
+            if state is None or state.version != entry.version:
+                state = self._ended[entry.incident] = Journey(self._log, entry.incident).state
+            if state.escalated_at is not None and state.escalated_at > since:
+                yield state
 
 
 class _Lot(msgspec.Struct, kw_only=True):
@@ -123,7 +135,7 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
         lambda some, others: _near(runtime, some, others),
         window=timedelta(seconds=runtime.settings.pipeline.group_window_s),
     )
-    back = _came_back(runtime, assigned.get(NEW, ()))
+    back = _came_back(runtime, assigned.get(NEW, ()), known)
     if back is not None:
         assigned[back.id] = [*assigned.get(back.id, ()), *assigned.pop(NEW)]
         open_.append(back)
@@ -148,7 +160,7 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
     return [append.incident for append in appends]
 
 
-def _came_back(runtime: Runtime, signals: Sequence[Signal]) -> State | None:
+def _came_back(runtime: Runtime, signals: Sequence[Signal], known: _Known) -> State | None:
     """The incident that was given to a person lately and whose alerts these are again; None when there is none, or when
     something that KT did for it is still in place: what comes then is looked at by itself.
 
@@ -156,12 +168,8 @@ def _came_back(runtime: Runtime, signals: Sequence[Signal]) -> State | None:
     within = timedelta(seconds=runtime.settings.pipeline.reopen_s)
     if not signals or not within:
         return None
-    for entry in runtime.log.entries(limit=MOST_ENDED):
-        if entry.phase != "escalated" or entry.updated_at < runtime.clock() - within:
-            continue
-        state = Journey(runtime.log, entry.incident).state
-        lately = state.escalated_at is not None and runtime.clock() - state.escalated_at < within
-        if lately and state.reopenable and any(_again(runtime, signal, state) for signal in signals):
+    for state in known.given_up(since=runtime.clock() - within):
+        if state.reopenable and any(_again(runtime, signal, state) for signal in signals):
             return state
     return None
 
