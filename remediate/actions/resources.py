@@ -22,7 +22,7 @@ from remediate.actions.base import (
     target_of,
 )
 from remediate.actions.field import ACTION_AT, BEFORE, FieldChange, Values, Wish, leaves, patch, written
-from remediate.actions.pods import controller_of
+from remediate.actions.pods import controller_of, must_be_allowed
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.plan import Difference, Step
 from remediate.quantities import plain, raised, same
@@ -56,6 +56,7 @@ class ScaleUp(FieldChange):
         containers = target["spec"]["containers"]
         wanted = _raised(containers, parameters)
         at = target_of(target)
+        must_be_allowed(cluster, ("", "pods", "patch"), at.namespace)  # for the marks
         resize = _resize(target, wanted)
         tried = cluster.patch(at.kind, at.name, at.namespace, resize, dry=True, subresource="resize")
         return Step(

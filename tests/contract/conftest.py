@@ -30,10 +30,15 @@ def _one_of_many(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(scope="session")
-def twin_kubeconfig() -> Iterator[str]:
+def the_twin() -> Iterator[Twin]:
     twin = Twin(speed=20).start()
-    yield str(twin.kubeconfig)
+    yield twin
     twin.stop()
+
+
+@pytest.fixture(scope="session")
+def twin_kubeconfig(the_twin: Twin) -> str:
+    return str(the_twin.kubeconfig)
 
 
 @pytest.fixture(params=["twin", pytest.param("real", marks=pytest.mark.real("kubernetes"))])

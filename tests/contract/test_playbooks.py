@@ -2,7 +2,8 @@
 often the process that does it is killed, and everything goes back.
 
 One story for each: a fault, a plan of it through the guard, then for each step a process that is killed between intent
-and effect and one that is killed between effect and record, the next one that goes on, and the undo.
+and effect and one that is killed between effect and record, the next one that goes on, and the undo. On the real
+cluster KT does it all with exactly the rights that `kt rbac` prints.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 
 from graph_schema import config_versions
 from graph_schema.model import Diagnosis, Hypothesis, Signal, entity_id
+from kt import rbac
 from kt.incident.consent import Answer
 from kt.incident.events import (
     ActionFinished,
@@ -34,12 +36,14 @@ from kt.pipeline.journey import Journey
 from remediate.actions import ACTIONS
 from remediate.actions.base import diff
 from remediate.actions.field import ROLLED
-from remediate.cluster import Object
+from remediate.cluster import Cluster, Object
 from remediate.plan import Plan, Target
 from remediate.playbook import Playbook, load_playbooks
 from remediate.remediator import Remediator
+from remediate.rights import lacking
+from tests.conftest import Servers
 from tests.contract.action_cases import CASES, VERSIONS, Case, changed, plain, seen, state
-from tests.contract.clusters import Place, until
+from tests.contract.clusters import TWIN, Api, Place, until
 from tests.contract.mortal import INCIDENT, NOW, Dies, Mortals, runtime_of, visit, writes
 
 PLAYBOOKS = load_playbooks(ACTIONS)
@@ -70,12 +74,28 @@ def mortals() -> Iterator[Mortals]:
     one.close()
 
 
+@pytest.fixture
+def own(place: Place, servers: Servers) -> str:
+    """The kubeconfig of KT: on the real cluster of a user that may there what `kt rbac` prints, and no more."""
+    if place.images == TWIN:
+        return place.api.kubeconfig
+    from tests.e2e.real import grant
+
+    grant(place.namespace)
+    kubeconfig = servers("kubernetes")["KT_TEST_KUBECONFIG_OF_KT"]
+    cluster = Cluster(Api(kubeconfig).client, 10.0)
+    needed = [(group, resource, verb) for group, resource, verbs in rbac.acted(rbac.built_in(), of_the_cluster=False)
+              for verb in verbs.split()]  # fmt: skip
+    until(lambda: not lacking(cluster, needed, [place.namespace]), "the API server knows the rights")
+    return kubeconfig
+
+
 class Story:
     """A fault in the cluster, the plan of one playbook for it, and those who carry it out."""
 
-    def __init__(self, folder: Path, place: Place, mortals: Mortals, playbook: Playbook, case: Case) -> None:
-        self._folder, self._place, self._mortals = folder, place, mortals
-        self.runtime = runtime_of(str(folder), place.api.kubeconfig)
+    def __init__(self, folder: Path, place: Place, own: str, mortals: Mortals, playbook: Playbook, case: Case) -> None:
+        self._folder, self._place, self._own, self._mortals = folder, place, own, mortals
+        self.runtime = runtime_of(str(folder), own)
         target = case.make(place)
         for version in VERSIONS:
             config_versions.keep(self.runtime.graph, place.namespace, "web", version)
@@ -134,7 +154,7 @@ class Story:
         return [(each.method, each.path) for each in writes(self._folder)]
 
     def killed(self, dies: Dies) -> None:
-        code = self._mortals.visit(self._folder, self._place.api.kubeconfig, dies)
+        code = self._mortals.visit(self._folder, self._own, dies)
         assert code == -signal.SIGKILL, self.journey.records[-1].event
 
     def goes_on(self, phase: str) -> None:
@@ -155,10 +175,10 @@ def test_every_playbook_has_its_story() -> None:
 
 @pytest.mark.parametrize("name", sorted(STORIES))
 def test_what_is_shown_is_done_once_however_often_it_is_killed_and_goes_back(
-    place: Place, tmp_path: Path, mortals: Mortals, name: str
+    place: Place, own: str, tmp_path: Path, mortals: Mortals, name: str
 ) -> None:
     playbook, case = STORIES[name]
-    story = Story(tmp_path, place, mortals, PLAYBOOKS[playbook], CASES[case])
+    story = Story(tmp_path, place, own, mortals, PLAYBOOKS[playbook], CASES[case])
     try:
         before = {target.name: story.now(target) for target in story.targets}
         assert story.written() == [], "a plan changes nothing"
