@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -116,11 +117,12 @@ class Cluster:
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """The object, or None when there is none. Raises `ClusterError`."""
         try:
-            return self._ask("GET", _path(kind, name, namespace))
+            found: Object = self._ask("GET", _path(kind, name, namespace))
         except ClusterError as error:
             if error.code == 404:
                 return None
             raise
+        return found
 
     def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
         """All objects of a kind, of one namespace or of all. Raises `ClusterError`."""
@@ -128,10 +130,11 @@ class Cluster:
         answer = self._ask("GET", _path(kind, "", namespace), query=query)
         return [{"kind": kind, **each} for each in answer.get("items", [])]
 
-    def list_as(self, kind: str, shape: type[T]) -> list[T]:
+    def list_as(self, kind: str, shape: type[T]) -> Sequence[T]:
         """All objects of a kind, and of each no more than `shape` has: most of what a node weighs is images. Raises
         `ClusterError`."""
-        return self._ask("GET", _path(kind, "", ""), into=_Items[shape]).items  # type: ignore[valid-type]  # a parameter
+        answer: _Items[T] = self._ask("GET", _path(kind, "", ""), into=_Items[shape])  # type: ignore[valid-type]  # no type
+        return answer.items
 
     def patch(
         self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False, subresource: str = ""
@@ -140,13 +143,15 @@ class Cluster:
 
         `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
         path = _path(kind, name, namespace) + (f"/{subresource}" if subresource else "")
-        return self._ask("PATCH", path, query=_query(dry), body=change)
+        after: Object = self._ask("PATCH", path, query=_query(dry), body=change)
+        return after
 
     def create(self, kind: str, namespace: str, thing: Object, *, dry: bool = False) -> Object:
         """Make an object. Raises `ClusterError`, of code 409 when one of its name is there."""
         prefix, _ = PATHS[kind]
         body = {"apiVersion": prefix.partition("/")[2], "kind": kind, **thing}
-        return self._ask("POST", _path(kind, "", namespace), query=_query(dry), body=body)
+        made: Object = self._ask("POST", _path(kind, "", namespace), query=_query(dry), body=body)
+        return made
 
     def evict(self, name: str, namespace: str, *, uid: str, dry: bool = False) -> None:
         """Ask for an eviction; 429 (as `ClusterError`) when a disruption budget forbids it now."""

@@ -62,7 +62,7 @@ def post(url: str, scope: str, key: str, body: Mapping[str, Any], within_s: floa
     # A certificate authority of one's own is named to httpx by SSL_CERT_FILE; nothing else of the environment counts.
     context = httpx.create_ssl_context() if at.scheme == "https" else None
     name = {"sni_hostname": at.host} if at.scheme == "https" else {}
-    headers = {
+    headers: dict[bytes | str, bytes | str] = {
         "Host": at.netloc.decode(), "Idempotency-Key": key, "Accept": "*/*", "Accept-Encoding": "identity",
         "Content-Type": "application/json", "Content-Length": str(len(content)), "User-Agent": "kt",
     }  # fmt: skip
@@ -129,7 +129,7 @@ def _looked_up(url: str) -> tuple[str, list[IPv4Address | IPv6Address]]:
     try:
         found = look_up(at.host, port, TIMEOUT_S)
     except OSError as error:
-        raise CannotAct(f"{at.host} is not known: {error or 'no answer in time'}", later=True) from error
+        raise CannotAct(f"{at.host} is not known: {str(error) or 'no answer in time'}", later=True) from error
     addresses = [ip_address(each.partition("%")[0]) for each in found]
     scopes = {_scope(each) for each in addresses}
     literal = at.host in {str(each) for each in addresses}

@@ -31,7 +31,11 @@ def recording() -> Recording:
             twin.cluster.store.create("Namespace", {"metadata": {"name": containers.NAMESPACE}})
         client: Any = config.new_client_from_config(str(twin.kubeconfig))  # type: ignore[no-untyped-call]  # no types
         pause = threading.Event()
-        times = Moments(twin.now, lambda seconds: pause.wait(seconds / SPEED) and None)
+
+        def wait(seconds: float) -> None:
+            pause.wait(seconds / SPEED)
+
+        times = Moments(twin.now, wait)
         images = Images("busybox:testbed", "shop:missing", "IfNotPresent")
         return record(Cluster(client, 10.0), images, times, pods=16, warm_s=120, ahead_s=120, rng=random.Random(5))
     finally:
