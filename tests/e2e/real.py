@@ -60,8 +60,8 @@ class OnRealCluster(Installation):
         return [each for each in super().entries() if each.incident not in self._over]
 
     def cause(self, entity: str) -> Journey | None:
-        """The incident whose first cause is on this entity; of several the one that KT acted for."""
-        found = [each for each in self.journeys() if _first(each) == entity]
+        """The incident whose first cause is on this entity, or one whose id begins so; of several the one acted for."""
+        found = [each for each in self.journeys() if _first(each).startswith(entity)]
         return next((each for each in found if each.state.actions), next(iter(found), None))
 
     def told(self) -> list[str]:

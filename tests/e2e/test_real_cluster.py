@@ -29,19 +29,18 @@ from verify.actions import freeze_process, restore_here
 pytestmark = pytest.mark.real(*SERVERS)
 # Faults follow each other within minutes here, and hit the same things again.
 PATIENT = {"KT_GUARD__COOLDOWN_S": "0", "KT_GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": "20"}
+REPLICAS = {name: replicas for name, replicas, *_ in shop.SERVICES}
 KINDS = {
     "missing-image-front": ["roll-back"],
-    "wrong-command-store": ["roll-back"],
     "probe-wrong-cart": ["roll-back"],
-    "slow-revision-front": ["roll-back"],
-    "scaled-to-zero-cart": ["wake"],
-    "init-fails-store": ["roll-back"],
     "pod-stands-still-catalogue": ["restart"],
+    "config-wrong-store": ["restore-config", "restart-users"],
+    "scaled-to-zero-cart": ["scale-out"],
     "limit-too-low-catalogue": ["scale-up"],
-    "config-wrong-catalogue": ["restore-config", "restart-users"],
     "scaled-down-catalogue": ["scale-out"],
 }
-"""Ten more ways to break the shop, and what KT has to do about each."""
+"""Seven more ways to break the shop, and what KT has to do about each. Those after which something has to be taken back
+come late: that is a change, too, and changes are suspects."""
 
 
 @pytest.fixture(scope="module")
@@ -102,21 +101,25 @@ def test_a_bad_image_is_rolled_back(kt: OnRealCluster, api: cluster.Api) -> None
     assert deployment(api, "cart")["spec"]["template"]["spec"]["containers"][0]["image"].endswith("shop:v1")
 
 
-def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api) -> None:
-    FAULTS["overload"]()
-    journey = healed(kt, "Deployment/shop/catalogue", "Workload.Overload")
-    assert_repaired(journey, ["scale-out"])
-    assert deployment(api, "catalogue")["spec"]["replicas"] == 5
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_of_any_kind_is_named_repaired_and_attacked(kt: OnRealCluster, api: cluster.Api, kind: str) -> None:
     fault = named(kind)
     prepare(fault, kt, api)
     fault.do(api)
-    journey = healed(kt, fault.truth.entities[0], *fault.truth.modes)
+    # Which of the pods stood still nobody knew before.
+    cause = "Pod/shop/catalogue-" if fault.kind == "pod-stands-still" else fault.truth.entities[0]
+    journey = healed(kt, cause, *fault.truth.modes)
     assert_repaired(journey, KINDS[kind])
     assert shop.ready(api)
+    if kind.startswith("scaled-"):
+        assert deployment(api, fault.target)["spec"]["replicas"] == REPLICAS[fault.target]
+
+
+def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api) -> None:
+    FAULTS["overload"]()
+    journey = healed(kt, "Deployment/shop/catalogue", "Workload.Overload")
+    assert_repaired(journey, ["scale-out"])
+    assert deployment(api, "catalogue")["spec"]["replicas"] == 5
 
 
 def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(
