@@ -9,10 +9,9 @@ import pytest
 from tests.contract.clusters import REAL, TWIN, Nursery, Place, place_in
 from twin.server import Twin
 
-FEW = frozenset({"scale-out", "roll-back", "cordon", "terminate-pod", "run-job", "call-webhook"})
-"""Actions on a workload's size, its template, a node and a pod, and those that no playbook of KT's is made of: for the
-promises that are KT's own code alone, or that the stories of playbooks hold as well, these on the real cluster are
-enough."""
+FEW = frozenset({"scale-out", "roll-back", "cordon", "terminate-pod"})
+"""Actions on a workload's size, its template, a node and a pod: for the promises that are KT's own code alone, these on
+the real cluster are enough."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -25,8 +24,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _one_of_many(item: pytest.Item) -> bool:
     given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    real = "real" in (given.get("place"), given.get("planted"))
-    return real and given.get("case") not in FEW
+    real, mark = "real" in (given.get("place"), given.get("planted")), item.get_closest_marker("few_real")
+    return real and given.get("case") not in (mark.args if mark and mark.args else FEW)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ from tests.contract.action_cases import ANOTHER_FIELD, CASES, MARK, Case, change
 from tests.contract.clusters import Place, until
 from tests.contract.webhooks import hook
 
+OWN = ("run-job", "call-webhook")
+"""Of what the stories of playbooks tell on the real cluster as well only these, of which no playbook is made."""
+
 
 @pytest.fixture
 def place(planted: Place) -> Place:
@@ -49,7 +52,7 @@ def go_on(place: Place, step: Step, mark: Mark = MARK) -> Outcome:
     return action.observe(place.cluster, step, mark.action) or action.apply(place.cluster, step, mark)
 
 
-@pytest.mark.few_real
+@pytest.mark.few_real(*OWN)
 def test_preparing_changes_nothing_and_its_diff_is_the_effect(place: Place, case: Case) -> None:
     before, step = prepared(place, case)
     if step.target.kind == "Pod":
@@ -74,7 +77,7 @@ def test_killed_before_the_effect_it_is_seen_as_not_done_and_done_then(place: Pl
     assert go_on(place, step).ok
 
 
-@pytest.mark.few_real
+@pytest.mark.few_real(*OWN)
 def test_killed_after_the_effect_it_is_seen_as_done_and_nothing_is_done_twice(place: Place, case: Case) -> None:
     _, step = prepared(place, case)
     action = ACTIONS[step.action]
@@ -99,7 +102,7 @@ def test_killed_after_the_effect_it_is_seen_as_done_and_nothing_is_done_twice(pl
     "remembered",
     [
         pytest.param(True, id="with the outcome logged", marks=pytest.mark.few_real),
-        pytest.param(False, id="killed before it was logged", marks=pytest.mark.few_real),
+        pytest.param(False, id="killed before it was logged", marks=pytest.mark.few_real(*OWN)),
     ],
 )
 def test_undone_it_is_as_before_field_by_field(place: Place, case: Case, remembered: bool) -> None:
