@@ -225,7 +225,8 @@ def _workloads(cluster: Cluster, pods: Collection[str], label: str, node: str) -
             owned.setdefault(owner["uid"], pod)
     named = {_owner(pod): pod for pod in owned.values()}
     if len(named) > ONE_BY_ONE:  # a node has pods of many, and two questions for each would be most of a plan's time
-        labelled = {_name(each): each for kind in LABELLED for each in cluster.list(kind, labels=label)}
+        kinds = sorted({name.partition("/")[0] for name in named} & set(LABELLED))
+        labelled = {_name(each): each for kind in kinds for each in cluster.list(kind, labels=label)}
         yield from (labelled[name] for name in named if name in labelled)
         named = {name: pod for name, pod in named.items() if name.partition("/")[0] not in LABELLED}
     for pod in named.values():
