@@ -18,7 +18,7 @@ from graph_schema.model import Relation
 from graph_schema.ontology import load_ontology
 from kt.pipeline.journey import Journey
 from kt.stores.places import open_graph
-from testbed import processes, shop
+from testbed import processes, prometheus, shop
 from testbed.kubernetes import cluster
 from testbed.shop.faults import FAULTS
 from tests.conftest import Servers, emptied, in_neo4j
@@ -139,6 +139,8 @@ def prepare(fault: Injection, kt: OnRealCluster, api: cluster.Api) -> None:
     if fault.prepare:
         fault.prepare(api)
         until(lambda: shop.ready(api), "the shop is ready")
+        # A rollout in the very second of the fault would be as good a suspect.
+        prometheus.wait_until_quiet()
         until(lambda: all(kt.knows(entity) for entity in fault.truth.entities), "KT knows what is there")
 
 
