@@ -14,11 +14,12 @@ from remediate.actions.base import ACTED_AT, ACTION, CannotAct, marks_of
 from remediate.actions.pods import controller_of, serving, siblings_of, workload_of
 from remediate.brakes import Brakes, Spent, Trip
 from remediate.breaker import reason_to_open
-from remediate.cluster import Cluster, NodeSeen, Object, OneLook
+from remediate.cluster import Cluster, Object, OneLook
 from remediate.limits import Limits
 from remediate.ownership import declared_by
 from remediate.plan import Step, Target
 from remediate.rules import DAY, HOUR, OPT_IN, Disturbance, Facts, Finding, NodeFact, over_cap, over_rate, review
+from remediate.shapes import NodeSeen
 
 __all__ = ["OPT_IN", "Guard"]
 

@@ -9,11 +9,12 @@ from typing import Any
 from remediate.actions.base import CannotAct, Left, Mark, Outcome, fenced, fetch, rolled_out, target_of
 from remediate.actions.pods import MIRROR, controller_of, serving, siblings_of, workload_of
 from remediate.blast import allowed_of
-from remediate.cluster import BudgetSeen, Cluster, ClusterError, Object
+from remediate.cluster import Cluster, ClusterError, Object
 from remediate.conditions import ready
 from remediate.labels import selects
 from remediate.plan import Step
 from remediate.rights import DELETE, EVICT, Right, in_words, lacking
+from remediate.shapes import BudgetSeen
 
 MOST_NAMED = 6
 KNOWN_S = 60.0
