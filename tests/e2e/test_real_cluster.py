@@ -140,7 +140,7 @@ def prepare(fault: Injection, kt: OnRealCluster, api: cluster.Api) -> None:
         fault.prepare(api)
         until(lambda: shop.ready(api), "the shop is ready")
         # A rollout in the very second of the fault would be as good a suspect.
-        prometheus.wait_until_quiet()
+        prometheus.wait_until_quiet(firing=True)
         until(lambda: all(kt.knows(entity) for entity in fault.truth.entities), "KT knows what is there")
 
 
