@@ -34,8 +34,8 @@ KINDS = {
     "missing-image-front": ["roll-back"],
     "probe-wrong-cart": ["roll-back"],
     "pod-stands-still-catalogue": ["restart"],
+    "slow-revision-front": ["roll-back"],
     "scaled-to-zero-cart": ["scale-out"],
-    "config-wrong-catalogue": ["restore-config", "restart-users"],
     "limit-too-low-catalogue": ["scale-up"],
     "scaled-down-catalogue": ["scale-out"],
 }
