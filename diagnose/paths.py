@@ -21,7 +21,7 @@ from graph_schema.ontology import Ontology
 
 WEAKEST = 0.05
 """Ways weaker than this are not followed."""
-MOST_STATES, LEAST_STATES, ALL_STATES = 2000, 100, 40_000
+MOST_STATES, LEAST_STATES, ALL_STATES = 2000, 100, 10_000
 """A search ends after this many (entity, mode), in storms after fewer, so many in all: what is left is the weakest."""
 
 ASKED = frozenset({"errors", "latency", "unavailable", "traffic_drop", "traffic_surge"})
