@@ -17,6 +17,7 @@ import numpy as np
 from diagnose.bounds import bounds
 from diagnose.facts import Facts
 from diagnose.probes import Answers, answered, spoken_for
+from diagnose.reached import Bits, Columns, Ints
 from diagnose.score import Scored, Weighing
 from diagnose.silence import Silence
 from diagnose.wiring import Wiring
@@ -88,15 +89,21 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
     found: list[Candidate] = []
     worst = -math.inf
     best: list[float] = []
-    lacking = np.full(len(weighing.columns), settings.for_each_signal)
+    columns = weighing.columns
+    lacking = np.full(len(columns), settings.for_each_signal)
+    lacked = _lacked(lacking, columns)
+
+    def enough(place: int) -> bool:
+        """Whether neither this one nor any after it is needed."""
+        return limits[place] < worst and len(found) >= MOST_WEIGHED * settings.looked_at_closely
 
     def hopeless(place: int) -> bool:
-        if limits[place] >= worst:
-            return False
-        return len(found) >= MOST_WEIGHED * settings.looked_at_closely or not (lacking[explains[place]] > 0).any()
+        return limits[place] < worst and (enough(place) or not (lacked & explains[place]).any())
 
     made: dict[int, list[Scored]] = {}
     for number, place in enumerate(waiting):
+        if enough(place):
+            break
         if hopeless(place):
             continue
         if place not in made:
@@ -114,6 +121,7 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
         if len(best) >= settings.looked_at_closely:
             worst = -best[settings.looked_at_closely - 1]
         lacking -= found[-1].faults[0].weights >= settings.explained
+        lacked = _lacked(lacking, columns)
     found.sort(key=order)
     kept, lacking = [], np.full(len(weighing.columns), settings.for_each_signal)
     for number, each in enumerate(found):
@@ -124,6 +132,13 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
                 break
         lacking -= explained
     return kept
+
+
+def _lacked(lacking: Ints, columns: Columns) -> Bits:
+    """The complaining entities some of whose units lack something, packed."""
+    found = np.zeros(len(columns.entities), bool)
+    found[columns.entity[lacking > 0]] = True
+    return np.packbits(found)
 
 
 def _count_answers(scored: Iterable[Scored], answers: Answers) -> None:

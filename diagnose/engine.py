@@ -77,7 +77,11 @@ def _told(
     found: Considered, ontology: Ontology, catalogue: Catalogue, settings: Settings, answers: Collection[ProbeAnswer]
 ) -> Diagnosis:
     shown = found.ranked[: settings.most_hypotheses]
-    hypotheses = tuple(_hypothesis(each, found, settings) for each in shown)
+    signals = [
+        (signal, unit, column) for column, unit in enumerate(found.weighing.columns.units) for signal in unit.signals
+    ]
+    signals.sort(key=lambda told: (told[0].starts_at, told[0].fingerprint))
+    hypotheses = tuple(_hypothesis(each, found, signals, settings) for each in shown)
     enough = bool(hypotheses) and hypotheses[0].probability >= settings.enough
     return Diagnosis(
         hypotheses=hypotheses,
@@ -213,18 +217,17 @@ def _calibrated(probability: float, settings: Settings) -> float:
     return low + (high - low) * (min(max(probability, left), right) - left) / (right - left)
 
 
-def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypothesis:
+def _hypothesis(
+    each: Candidate, found: Considered, signals: Sequence[tuple[Signal, Unit, int]], settings: Settings
+) -> Hypothesis:
+    """`signals`: all of them, each with its unit and column, in the order in which they are told."""
     best = each.faults[0]
-    columns, ways = found.weighing.columns, found.weighing.ways(best)
     weights = best.weights.tolist()
     shares = _shares_of([fault.log_odds for fault in each.faults])
-    explained = [
-        (signal, unit, column)
-        for column, unit in enumerate(columns.units)
-        if weights[column] >= settings.explained * unit.confidence and column in ways
-        for signal in unit.signals
-    ]
-    explained.sort(key=lambda told: (told[0].starts_at, told[0].fingerprint))
+    enough = ((best.weights > 0) & (best.weights >= settings.explained * found.weighing.columns.confidence)).tolist()
+    explained = [told for told in signals if enough[told[2]]]
+    near = explained[: settings.most_told]
+    ways = found.weighing.ways(best, dict.fromkeys(column for _, _, column in near))
     seen = [
         Evidence(
             text=f"{signal.symptom} on {signal.entity} ({signal.name})",
@@ -232,8 +235,10 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
             entity=signal.entity,
             fingerprint=signal.fingerprint,
         )
-        for signal, unit, column in explained
+        for signal, unit, column in near
     ]
+    if len(explained) > len(near):
+        seen.append(Evidence(text=f"and {len(explained) - len(near)} signals more that began later"))
     taught = [Evidence(text=best.fault.learned)] if best.fault.learned else []
     return Hypothesis(
         entity=each.entity.id,
@@ -244,7 +249,7 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
             (fault.fault.name, round(part, 6)) for fault, part in zip(each.faults[1:6], shares[1:6], strict=True)
         ),
         explains=tuple(signal.fingerprint for signal, _, _ in explained),
-        paths=tuple(ways[column] for _, _, column in explained),
+        paths=tuple(ways[column] for _, _, column in near),
         evidence_for=tuple(
             sorted([*seen, *best.evidence_for, *taught], key=lambda evidence: (-evidence.weight, evidence.text))
         ),

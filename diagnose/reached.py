@@ -17,6 +17,8 @@ from diagnose.paths import Paths
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Bits = NDArray[np.uint8]
+"""Eight flags in each, as `numpy.packbits` has them."""
 MOST_CELLS = 2_000_000
 """Weights that are worked on at once: more would cost memory and gain no time."""
 
@@ -41,6 +43,11 @@ class Columns:
             places = list(found)
             together.setdefault(len(places), []).append(places)
         self._together = [np.array(places, int) for places in together.values()]
+        self.entities = sorted({unit.entity for unit in self.units})
+        """Those that complain, in order."""
+        numbers = {entity: number for number, entity in enumerate(self.entities)}
+        self.entity = np.array([numbers[unit.entity] for unit in self.units], int)
+        """Of each unit the number of its entity."""
 
     def __len__(self) -> int:
         return len(self.units)
@@ -64,6 +71,14 @@ class Columns:
                 continue
             found = np.sort(gains[:, places], axis=2)
             total += (found @ same_entity ** np.arange(size - 1, -1, -1.0)).sum(axis=1)
+        return total
+
+    def gained_by_entity(self, gains: Floats, same_entity: float) -> Floats:
+        """The same sum of one row, for each entity by itself."""
+        total = np.zeros(len(self.entities))
+        for places in self._together:
+            found = np.sort(gains[places], axis=1)
+            total[self.entity[places[:, 0]]] = found @ same_entity ** np.arange(places.shape[1] - 1, -1, -1.0)
         return total
 
 
@@ -108,10 +123,13 @@ class Reached:
 
     def spread(self, rows: Ints) -> tuple[Ints, Ints]:
         """(number of the row, place) of everything that the entities of these rows reach, row after row."""
-        count = self.count[rows]
-        ends = np.cumsum(count)
-        which = np.repeat(np.arange(len(rows)), count)
-        return which, np.arange(len(which)) + np.repeat(self.first[rows] - (ends - count), count)
+        return spread(self.first[rows], self.count[rows])
+
+
+def spread(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """(number of the span, place) of everything in spans of places, given where each begins and how long it is."""
+    which = np.repeat(np.arange(len(count)), count)
+    return which, np.arange(len(which)) + np.repeat(first - (np.cumsum(count) - count), count)
 
 
 def begins(ordered: Ints) -> Ints:

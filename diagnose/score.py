@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from diagnose.carried import Carried
 from diagnose.evidence import Seen, Unit
 from diagnose.facts import UNKNOWN, UNKNOWN_SYMPTOM, Facts
 from diagnose.paths import Paths
-from diagnose.propagation import Shown, bent
+from diagnose.propagation import Shown
 from diagnose.reached import Columns, Flags, Floats, Reached
 from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
@@ -119,25 +119,20 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
             found[row].append(scored)
         return list(found.values())
 
-    def ways(self, scored: Scored) -> dict[int, tuple[str, ...]]:
-        """Unit → the entities on the way there from a cause."""
+    def ways(self, scored: Scored, wanted: Iterable[int] | None = None) -> dict[int, tuple[str, ...]]:
+        """Unit → the entities on the way there from a cause, of the wanted units, or of all."""
         by_unit: dict[int, dict[str, tuple[float, int]]] = defaultdict(dict)
         modes, reached = self.paths.moves.modes, self.reached
         for place, unit, mode in reached.of(scored.row):
             by_unit[unit][modes[mode]] = float(reached.strength[place]), place
-        weights: dict[int, float] = {}
-        ways: dict[int, tuple[int, ...]] = {}
-        factors = self.shown.factors(np.array([scored.row])) if self.shown else None
+        direct: dict[int, tuple[int, ...]] = {}
         # In the order in which the units began: of equal ways the one that came first is told.
         for unit in sorted(by_unit, key=self.columns.begun.__getitem__):
             weight, way = _weight(scored.fault, self.columns.units[unit].symptom, by_unit[unit], self.settings)
             if way is not None and weight > 0:
-                if factors is not None and not scored.own[unit]:
-                    weight = float(bent(np.array([weight]), factors[:, unit])[0])
-                weights[unit] = weight * self.columns.units[unit].confidence
-                ways[unit] = reached.way(way)
-        self.carried.ways(weights, ways, reached)
-        return {unit: self.paths.moves.names(way) for unit, way in ways.items()}
+                direct[unit] = reached.way(way)
+        found = self.carried.ways(scored.weights, direct, range(len(self.columns)) if wanted is None else wanted)
+        return {unit: self.paths.moves.names(way) for unit, way in found.items()}
 
     def _count_changes(self, scored: Scored) -> None:
         if not scored.fault.changes:

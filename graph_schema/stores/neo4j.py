@@ -14,7 +14,7 @@ from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from graph_schema.walk import FaultFrom, Graph, ended, walk
+from graph_schema.walk import Around, FaultFrom, Graph, ended, relations_among, walk
 
 T = TypeVar("T")
 Tx = neo4j.ManagedTransaction
@@ -134,13 +134,10 @@ class Neo4jGraphStore:
             front = sorted(new)
             if not front or len(bodies) > 4 * limit:
                 break
-        ids = walk(graph, seeds, bodies.__contains__, self._fault_from, hops=hops, limit=limit)
+        around = Around(graph, self._fault_from)
+        ids = walk(around, seeds, bodies.__contains__, hops=hops, limit=limit)
         inside = set(ids)
-        relations = tuple(
-            Relation(source, target, kind)
-            for source, target, kind in sorted(graph.edges(keys=True))
-            if source in inside and target in inside
-        )
+        relations = relations_among(around, inside)
         for each in rows(tx, _GONE, ids=sorted(inside - looked_at)):
             source, target = (each["id"], each["other"]) if each["out"] else (each["other"], each["id"])
             once[Relation(source, target, each["kind"])] = each["other"]
