@@ -1,29 +1,36 @@
 """How long a diagnosis takes, by the size of the graph and of the storm, and what an entity costs in memory.
 
 Clusters of 10^4 entities and up (services that call each other, their workloads, pods, nodes, configuration; about two
-relations each) are kept in KT's own store; a storm is the alerts that a few sick workloads bring about along the calls.
-Timed is what the pipeline does: the neighbourhood out of the store, then the diagnosis; in processor time of this
-process, which other load bears on less than on the time of the clock.
+relations each) are kept in a store of KT's; a storm is the alerts that a few sick workloads bring about along the
+calls; one that is larger than the cluster has Services tells of pods and workloads as well. Timed is what the pipeline
+does: the neighbourhood out of the store, then the diagnosis. In memory it is processor time of this process, which
+other load bears on less than on the time of the clock; with Neo4j, which is waited for, it is the time of the clock.
 
-    python -m bench.scale [--entities 10000 100000] [--storms 10 100 1000 10000] [--rounds N]
+    python -m bench.scale [--stores memory neo4j] [--entities 10000 100000 1000000] [--storms 10 100 1000 10000]
+                          [--rounds N] [--profile]
 
-Neo4j is measured as well when KT_TEST_NEO4J_URI is set (user and password in KT_TEST_NEO4J_USER and _PASSWORD): what is
-in that database is lost. Prints a table and, as its last line, one JSON object.
+A million entities take their time: run the sizes one by one, 10^6 with few rounds. Neo4j is that
+of KT_TEST_NEO4J_URI (user and password in KT_TEST_NEO4J_USER and _PASSWORD): what is in that database is lost.
+`--profile` shows for each size and storm where the time of one round goes. Prints a table and, as its last line, one
+JSON object; "growth" is the median of the last size over that of the first, for 100 alerts in memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import cProfile
 import gc
 import json
 import os
+import pstats
 import random
 import statistics
 import tempfile
 import time
 import tracemalloc
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +38,7 @@ import msgspec
 import neo4j
 
 from bench.alert_rankers import by_pagerank
-from diagnose import diagnose
+from diagnose import diagnose, hops_around
 from graph_schema.catalogue import Catalogue, load_catalogue
 from graph_schema.model import Change, Entity, Relation, Signal
 from graph_schema.ontology import Ontology, load_ontology
@@ -48,6 +55,9 @@ HOPS = 6
 """As the settings have it (`pipeline.hops`)."""
 CHUNK = 5000
 GOAL_ALERTS, MOST_ALERTS = 100, 10_000
+MOST_TRACED = 100_000
+"""Entities up to which memory is counted: every allocation is noted then, which is slow."""
+URI = "KT_TEST_NEO4J_URI"
 
 
 class Cluster(msgspec.Struct):
@@ -58,8 +68,14 @@ class Cluster(msgspec.Struct):
     services: list[str]
 
 
+BEHIND = ("not_ready", "restarts", "errors", "latency")
+"""What pods and workloads complain of in a storm that is larger than the cluster has Services."""
+SHOWN = 25
+"""Lines of a profile."""
+
+
 class Timed(msgspec.Struct):
-    """Milliseconds of processor time of each round."""
+    """Milliseconds of each round."""
 
     walk: list[float] = []
     diagnosis: list[float] = []
@@ -115,6 +131,9 @@ def storm(world: Cluster, count: int, chance: random.Random) -> tuple[list[Signa
     signals: dict[tuple[str, str], Signal] = {}
     changes: list[Change] = []
     guilty: list[str] = []
+    symptoms = [("", each) for each in ("errors", "latency")]
+    if count > len(world.services):
+        symptoms += [(f"-1-{number}", each) for number in range(PODS) for each in BEHIND]
     for _ in range(count):
         if len(signals) >= count:
             break
@@ -125,9 +144,10 @@ def storm(world: Cluster, count: int, chance: random.Random) -> tuple[list[Signa
         reached, front = {root}, deque([root])
         while front and len(signals) < count:
             here = front.popleft()
-            for symptom in ("errors", "latency"):
+            for place, symptom in symptoms:
                 if chance.random() < 0.8 and len(signals) < count:
-                    signals.setdefault((here, symptom), _signal(here, symptom, chance))
+                    where = here.replace("Service/", "Pod/") + place if place else here
+                    signals.setdefault((where, symptom), _signal(where, symptom, chance))
             onward = [each for each in world.callers.get(here, ()) if each not in reached]
             reached.update(onward)
             front.extend(onward)
@@ -152,27 +172,36 @@ def fill(store: GraphStore, world: Cluster) -> float:
 
 
 def measure(
-    store: GraphStore, world: Cluster, alerts: int, rounds: int, knowledge: tuple[Catalogue, Ontology]
-) -> Timed:
+    store: GraphStore, world: Cluster, alerts: int, rounds: int, knowledge: tuple[Catalogue, Ontology],
+    clock: Callable[[], float],
+) -> Timed:  # fmt: skip
     """Every round is another storm: nothing that was found out for one helps the next."""
     catalogue, ontology = knowledge
     found = Timed([], [], [])
     for number in range(rounds):
-        chance = random.Random(f"{alerts}/{number}")
-        signals, changes, guilty = storm(world, alerts, chance)
+        signals, changes, guilty = storm(world, alerts, random.Random(f"{alerts}/{number}"))
         gc.collect()
-        began = time.process_time()
-        piece = store.neighbourhood(sorted({each.entity for each in signals}), hops=HOPS)
+        began = clock()
+        seeds = sorted({each.entity for each in signals})
+        piece = store.neighbourhood(seeds, hops=hops_around(len(signals), HOPS))
         piece = msgspec.structs.replace(piece, changes=(*piece.changes, *changes))
-        walked = time.process_time()
+        walked = clock()
         answer = diagnose(piece, signals, catalogue, ontology, now=AT)
-        ended = time.process_time()
+        ended = clock()
         by_pagerank(piece, signals)
-        found.baseline.append(1000 * (time.process_time() - ended))
+        found.baseline.append(1000 * (clock() - ended))
         found.walk.append(1000 * (walked - began))
         found.diagnosis.append(1000 * (ended - walked))
         found.named += bool(answer.hypotheses and answer.hypotheses[0].entity in guilty)
     return found
+
+
+@contextmanager
+def profiled() -> Iterator[None]:
+    """Print where the time of the block went."""
+    with cProfile.Profile() as profile:
+        yield
+    pstats.Stats(profile).sort_stats("tottime").print_stats(SHOWN)
 
 
 def memory_per_entity(world: Cluster, ontology: Ontology) -> float:
@@ -205,54 +234,77 @@ def show(where: str, entities: int, alerts: int, found: Timed) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stores", nargs="+", choices=["memory", "neo4j"], help="the latter if there is an address")
     parser.add_argument("--entities", type=int, nargs="+", default=[10_000, 100_000], help="sizes of the graph")
     parser.add_argument("--storms", type=int, nargs="+", default=[10, 100, 1000, 10_000], help="numbers of alerts")
     parser.add_argument("--rounds", type=int, default=20, help="storms of each number; a few for the large ones")
+    parser.add_argument("--profile", action="store_true", help="show where the time of one round goes")
     given = parser.parse_args()
     ontology = load_ontology()
     knowledge = load_catalogue(ontology=ontology), ontology
     answer: dict[str, object] = {}
-    medians: dict[int, float] = {}
+    medians: list[float] = []
     for size in given.entities:
         world = cluster(size, random.Random(size))
-        count = len(world.entities)
-        with tempfile.TemporaryDirectory() as folder:
-            store = SqliteGraphStore(Path(folder) / "graph.db", ontology.fault_from)
-            loaded = fill(store, world)
-            store.neighbourhood([world.services[0]], hops=1)
-            print(f"memory  {count:8d} entities, {len(world.relations)} relations loaded in {loaded:.1f} s", flush=True)
-            for alerts in given.storms if size == given.entities[0] else [GOAL_ALERTS]:
-                rounds = max(1, min(given.rounds, GOAL_ALERTS * given.rounds // alerts))
-                found = measure(store, world, alerts, rounds, knowledge)
-                show("memory", count, alerts, found)
-                if alerts == GOAL_ALERTS:
-                    medians[size] = statistics.median(found.total())
-                    answer.setdefault("p99_ms_100_memory", round(p99(found.total()), 1))
-                    answer.setdefault("p50_ms_100_memory", round(medians[size], 1))
-                    answer.setdefault("pagerank_p50_ms_100", round(statistics.median(found.baseline), 1))
-                if alerts == MOST_ALERTS:
-                    answer["s_10000"] = round(statistics.median(found.total()) / 1000, 2)
-            store.close()
         if size == given.entities[0]:
-            answer["bytes_per_entity"] = round(memory_per_entity(world, ontology))
-            if uri := os.environ.get("KT_TEST_NEO4J_URI"):
-                answer |= _on_neo4j(uri, world, given.rounds, knowledge)
+            answer["bytes_per_entity"] = round(memory_per_entity(world, ontology)) if size <= MOST_TRACED else None
+        for name in given.stores or (["memory", "neo4j"] if URI in os.environ else ["memory"]):
+            with opened(name, ontology) as store:
+                loaded = fill(store, world)
+                store.neighbourhood([world.services[0]], hops=1)
+                figures = {f"load_s_{name}": round(loaded, 1)}
+                print(
+                    f"{name:7s} {len(world.entities):8d} entities, {len(world.relations)} relations loaded"
+                    f" in {loaded:.1f} s", flush=True,
+                )  # fmt: skip
+                clock = time.process_time if name == "memory" else time.perf_counter
+                for alerts in given.storms:
+                    rounds = max(1, min(given.rounds, GOAL_ALERTS * given.rounds // alerts))
+                    found = measure(store, world, alerts, rounds, knowledge, clock)
+                    show(name, len(world.entities), alerts, found)
+                    if given.profile:
+                        with profiled():
+                            measure(store, world, alerts, 1, knowledge, clock)
+                    figures |= told(name, alerts, found)
+                    if alerts == GOAL_ALERTS and name == "memory":
+                        medians.append(statistics.median(found.total()))
+            answer |= {key: value for key, value in figures.items() if key not in answer}
+            answer |= {f"{key}_at_{size}": value for key, value in figures.items()}
     if len(medians) > 1:
-        answer["growth"] = round(medians[max(medians)] / medians[min(medians)], 2)
+        answer["growth"] = round(medians[-1] / medians[0], 2)
     print(json.dumps(answer))
 
 
-def _on_neo4j(uri: str, world: Cluster, rounds: int, knowledge: tuple[Catalogue, Ontology]) -> dict[str, object]:
-    user, password = os.environ.get("KT_TEST_NEO4J_USER", ""), os.environ.get("KT_TEST_NEO4J_PASSWORD", "")
-    auth = (user, password) if user else None
-    with neo4j.GraphDatabase.driver(uri, auth=auth) as driver:
-        driver.execute_query("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS")
-    store = Neo4jGraphStore(uri, auth, knowledge[1].fault_from)
-    loaded = fill(store, world)
-    found = measure(store, world, GOAL_ALERTS, rounds, knowledge)
-    show("neo4j", len(world.entities), GOAL_ALERTS, found)
+def told(name: str, alerts: int, found: Timed) -> dict[str, float]:
+    """The figures that goals are set for."""
+    if alerts == GOAL_ALERTS:
+        return {
+            f"p50_ms_100_{name}": round(statistics.median(found.total()), 1),
+            f"p99_ms_100_{name}": round(p99(found.total()), 1),
+            f"pagerank_p50_ms_100_{name}": round(statistics.median(found.baseline), 1),
+        }
+    if alerts == MOST_ALERTS:
+        seconds = round(statistics.median(found.total()) / 1000, 2)
+        return {"s_10000" if name == "memory" else f"s_10000_{name}": seconds}
+    return {}
+
+
+@contextmanager
+def opened(name: str, ontology: Ontology) -> Iterator[GraphStore]:
+    """An empty store of this name."""
+    if name == "memory":
+        with tempfile.TemporaryDirectory() as folder:
+            store: GraphStore = SqliteGraphStore(Path(folder) / "graph.db", ontology.fault_from)
+            yield store
+            store.close()
+        return
+    uri, user = os.environ[URI], os.environ.get("KT_TEST_NEO4J_USER", "")
+    auth = (user, os.environ.get("KT_TEST_NEO4J_PASSWORD", "")) if user else None
+    with neo4j.GraphDatabase.driver(uri, auth=auth) as driver, driver.session() as session:
+        session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
+    store = Neo4jGraphStore(uri, auth, ontology.fault_from)
+    yield store
     store.close()
-    return {"p99_ms_100_neo4j": round(p99(found.total()), 1), "load_s_neo4j": round(loaded, 1)}
 
 
 if __name__ == "__main__":

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TypeAlias
-
-import networkx as nx
 
 from graph_schema.model import Change, Relation
 
 FaultFrom = Callable[[str], frozenset[str]]
 """Relation kind → the ends (source, target) that faults come from."""
-Graph: TypeAlias = "nx.MultiDiGraph[str]"
+Beside = Mapping[str, Mapping[str, Iterable[str]]]
+"""Entity → the entities at the other end → kinds of relation."""
 
 
 class Around:
     """What stands around each entity of a graph: found out when it is first asked for, kept until it is forgotten."""
 
-    def __init__(self, graph: Graph, fault_from: FaultFrom) -> None:
-        self._fault_from = fault_from
-        # What networkx's views stand before (source → targets, target → sources); they take four times as long.
-        self._to, self._come = graph._succ, graph._pred  # type: ignore[attr-defined]  # the stubs leave them out
+    def __init__(self, to: Beside, come: Beside, fault_from: FaultFrom) -> None:
+        """`to`: source → targets, `come`: target → sources; both may change later."""
+        self._to, self._come, self._fault_from = to, come, fault_from
         self._passes: dict[str, tuple[bool, bool]] = {}
         self._beside: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._relations: dict[str, tuple[Relation, ...]] = {}
@@ -80,12 +77,22 @@ def ended(once: Mapping[Relation, str], changes: Iterable[Change]) -> tuple[Rela
     return tuple(sorted(found, key=lambda each: (each.source, each.kind, each.target)))
 
 
-def walk(around: Around, seeds: Iterable[str], known: Callable[[str], bool], *, hops: int, limit: int) -> list[str]:
-    """Entities within `hops` steps of the seeds, then what those would make sick: nearest first, then by id."""
+def walk(
+    around: Around, seeds: Iterable[str], known: Callable[[str], bool], *, hops: int, limit: int,
+    look: Callable[[Iterable[str]], None] | None = None,
+) -> list[str]:  # fmt: skip
+    """Entities within `hops` steps of the seeds, then what those would make sick: nearest first, then by id.
+
+    `look` is told what is walked from next, before it is.
+    """
     front = sorted({seed for seed in seeds if known(seed)})[:limit]
     order, seen = list(front), set(front)
 
     def widen(beside: Callable[[str], tuple[str, ...]], near: list[str]) -> list[str]:
+        if len(order) == limit:
+            return []
+        if look is not None:
+            look(near)
         found = set[str]().union(*map(beside, near)) - seen
         new = [each for each in sorted(found) if known(each)][: limit - len(order)]
         seen.update(new)

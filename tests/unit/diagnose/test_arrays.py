@@ -115,7 +115,7 @@ def test_what_is_carried_on_is_the_same_for_many_causes_at_once_as_for_one(
 
 @settings(max_examples=50)
 @given(storms())
-def test_no_fault_of_an_entity_is_likelier_or_explains_more_than_its_bound(storm: tuple[Subgraph, list[Signal]]) -> None:
+def test_no_fault_is_likelier_or_explains_more_than_its_bound(storm: tuple[Subgraph, list[Signal]]) -> None:
     weighing = consider(*storm, CATALOGUE, ONTOLOGY, now=T0).weighing
     reached, columns = weighing.reached, weighing.columns
     entities = weighing.piece.entities
