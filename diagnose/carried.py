@@ -190,7 +190,9 @@ def _leads(
     first = begins(at)
     complaining = at[first]
     count = np.diff(np.append(first, size))
-    places = np.flatnonzero(np.isin(reached.entity, complaining) & (reached.entity != at[reached.unit]))
+    complains = np.zeros(len(paths.moves.entities), bool)
+    complains[complaining] = True
+    places = np.flatnonzero(complains[reached.entity] & (reached.entity != at[reached.unit]))
     own = reached.mode[places] == modes[SELF]
     many = len(paths.moves.entities)
     owning = reached.entity[places[own]] * many + at[reached.unit[places[own]]]
@@ -221,11 +223,13 @@ def _leads(
 
 def _fits(columns: Columns, modes: Mapping[str, int], entities: Mapping[str, Entity], ontology: Ontology) -> Floats:
     """How well each mode goes with what was seen of each unit, against the mode that it goes with best."""
-    rows = []
-    for unit in columns.units:
-        shown = ontology.shown(entities[unit.entity].kind)
-        rows.append({mode: row[unit.symptom] for mode, row in shown.items() if unit.symptom in row})
-    found = tables(rows, modes)
+    kinds = [(entities[unit.entity].kind, unit.symptom) for unit in columns.units]
+    rows = [
+        {mode: row[symptom] for mode, row in ontology.shown(kind).items() if symptom in row}
+        for kind, symptom in dict.fromkeys(kinds)
+    ]
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    found = tables(rows, modes)[[numbers[kind] for kind in kinds]]
     best = found.max(axis=1, keepdims=True, initial=0.0)
     fits: Floats = np.divide(found, best, out=np.zeros_like(found), where=best > 0)
     return fits

@@ -6,13 +6,13 @@ A row of weights has one column for each unit, in the order of their keys, so th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.evidence import Unit
-from diagnose.paths import Paths
+from diagnose.paths import Paths, Way
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -86,24 +86,18 @@ class Reached:
     """For every entity that may have brought a unit about: in which mode, which unit, how strongly, by which way."""
 
     def __init__(self, columns: Columns, paths: Paths) -> None:
-        places: list[int] = []
-        unit: list[int] = []
-        strength: list[float] = []
-        ways: list[tuple[int, ...]] = []
-        for number, each in enumerate(columns.units):
-            found = paths.to(*each.key)
-            places += found.ways
-            unit += [number] * len(found.ways)
-            strength += found.strengths
-            ways += found.ways.values()
-        at = np.array(places, int)
+        found = [paths.to(*each.key) for each in columns.units]
+        count = np.array([len(each.ways) for each in found], int)
+        at = np.fromiter(chain.from_iterable(each.ways for each in found), int, count.sum())
+        strength = np.fromiter(chain.from_iterable(each.strengths for each in found), float, count.sum())
+        unit = np.repeat(np.arange(len(found)), count)
+        self._found, self._begins = found, np.cumsum(count) - count
         modes = len(paths.moves.modes)
         order = np.argsort(at // modes, kind="stable")
         self.entity, self.mode = at[order] // modes, at[order] % modes
-        self.unit, self.strength = np.array(unit, int)[order], np.array(strength, float)[order]
+        self.unit, self.strength = unit[order], strength[order]
         self.met = order
         """In which order they were found."""
-        self._ways: list[tuple[int, ...]] = ways
         first = begins(self.entity)
         self.count = np.diff(np.append(first, len(at)))
         """Of each entity that is there, how many (mode, unit) it reaches,"""
@@ -111,8 +105,9 @@ class Reached:
         """and where they begin."""
         self.names = [paths.moves.entities[number] for number in self.entity[first].tolist()]
 
-    def way(self, place: int) -> tuple[int, ...]:
-        return self._ways[int(self.met[place])]
+    def way(self, place: int) -> Way:
+        unit = int(self.unit[place])
+        return next(islice(self._found[unit].ways.values(), int(self.met[place] - self._begins[unit]), None))
 
     def of(self, row: int) -> Iterator[tuple[int, int, int]]:
         """(place, unit, mode) of everything that an entity reaches."""

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -74,7 +75,7 @@ def fits(found: Any, wanted: Any) -> bool:
     return any(each in possible for each in found) if isinstance(found, list) else found in possible
 
 
-class Weighing(msgspec.Struct, frozen=True, kw_only=True):
+class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What is the same for all hypotheses of an incident."""
 
     piece: Subgraph
@@ -245,10 +246,15 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
         """For each row of own symptoms the log-odds for showing one at the beginning, and which one it is."""
         if len(self.columns) < 2:
             return [(0.0, 0)] * len(own)
-        lags = [max(0.0, (unit.onset - self.seen.onset).total_seconds()) for unit in self.columns.units]
-        early = self.settings.first * self.columns.confidence * np.exp(-np.array(lags) / self.settings.first_within_s)
-        found = own * early
+        found = own * self._early
         return list(zip(found.max(axis=1).tolist(), found.argmax(axis=1).tolist(), strict=True))
+
+    @cached_property
+    def _early(self) -> Floats:
+        """For each unit the log-odds for showing it, the more the sooner it began."""
+        lags = [max(0.0, (unit.onset - self.seen.onset).total_seconds()) for unit in self.columns.units]
+        found: Floats = self.settings.first * self.columns.confidence
+        return found * np.exp(-np.array(lags) / self.settings.first_within_s)
 
     def _count_first(self, scored: Scored, weight: float, column: int) -> None:
         scored.prior += weight
