@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import compress
 
 import msgspec
 import numpy as np
@@ -126,8 +127,9 @@ def consider(
     warnings = _warnings(piece, ontology)
     piece = with_absent(piece, ontology)
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
-    usable = [signal for signal in firing if signal.mapped and signal.entity in piece.entities]
-    unmapped = tuple(dict.fromkeys(signal.fingerprint for signal in firing if signal not in usable))
+    known = [signal.mapped and signal.entity in piece.entities for signal in firing]
+    usable = list(compress(firing, known))
+    unmapped = tuple(dict.fromkeys(signal.fingerprint for signal, each in zip(firing, known, strict=True) if not each))
     seen = gather(usable, now, lambda symptom: _stray(symptom, ontology, settings))
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))

@@ -183,7 +183,11 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         alone = self._alone(fault)
         left = total = sum(weight for _, weight in explained)
         best = alone, self.seen.onset
+        # No hazard is larger, so that what is left of many symptoms need not be gone through.
+        most = max(1.0, *fault.changes.values()) * max(1.0, self.settings.fitting)
         for unit, weight in explained:
+            if alone + (most - alone) * (left / total) ** 2 <= best[0]:
+                break
             raised = alone + (self._hazard(fault, change, unit) - alone) * (left / total) ** 2
             if raised > best[0]:
                 best = raised, unit.onset
