@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import compress
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -286,8 +287,8 @@ def _changes(piece: Subgraph, wiring: Wiring) -> dict[str, list[Change]]:
 
 
 def _warnings(piece: Subgraph, ontology: Ontology) -> tuple[str, ...]:
-    kinds = sorted({entity.kind for entity in piece.entities.values()} - set(ontology.entities))
-    relations = sorted({relation.kind for relation in piece.relations} - set(ontology.relations))
+    kinds = sorted(set(map(attrgetter("kind"), piece.entities.values())) - set(ontology.entities))
+    relations = sorted(set(map(attrgetter("kind"), piece.relations)) - set(ontology.relations))
     told = [f"entity kind {kind} is not known to the ontology; {_as(kind, ontology)}" for kind in kinds]
     told += [f"relation kind {kind} is not known to the ontology; it counts as DEPENDS_ON" for kind in relations]
     return tuple(told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -20,6 +21,8 @@ MOST_PARTS = 50
 """Of more parts than this, only the parts of the first are looked at."""
 MOST_TAKEN = 400
 """Of more effects of one kind than this, only the first are looked at."""
+
+PARTS_OF_RELATION = attrgetter("source", "target", "kind")
 
 Others = dict[str, list[str]]
 """Kind of relation → the entities at its other end."""
@@ -44,8 +47,7 @@ class Wiring:
         self._ontology, self._entities = ontology, piece.entities
         self._from: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._to: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for each in piece.relations:
-            source, target, kind = each.source, each.target, each.kind
+        for source, target, kind in map(PARTS_OF_RELATION, piece.relations):
             if source != target:
                 self._from[source].append((kind, target))
                 self._to[target].append((source, kind))
