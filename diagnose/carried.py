@@ -78,11 +78,11 @@ class Carried:
                 changed = True
         return changed
 
-    def ways(self, weights: Floats, direct: Mapping[int, Way], wanted: Iterable[int]) -> dict[int, Way]:
+    def ways(self, weights: Floats, direct: Mapping[int, int], wanted: Iterable[int]) -> dict[int, Way]:
         """The ways by which a cause reaches the wanted units that it reaches at all.
 
-        `direct`: those by which it reaches units straight, in order; the others are reached from these by the fewest
-        steps, of as many the surest. `weights`: one row with what is carried on.
+        `direct`: the places in what is reached of those by which it reaches units straight; the others are reached from
+        these by the fewest steps, of as many the surest. `weights`: one row with what is carried on.
         """
         asked = [unit for unit in wanted if weights[unit] > 0]
         step = np.full(self._size, -1)
@@ -98,10 +98,13 @@ class Carried:
             steps = steps[begins(self.then[steps])]
             front = self.then[steps]
             step[front], met[front] = steps, True
-        found = dict(direct)
+        found: dict[int, Way] = {}
         for unit in asked:
             chain = []
             while unit not in found:
+                if unit in direct:
+                    found[unit] = self._reached.way(direct[unit])
+                    break
                 chain.append(unit)
                 unit = int(self.first[step[unit]])
             for each in reversed(chain):

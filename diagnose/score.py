@@ -126,12 +126,11 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         modes, reached = self.paths.moves.modes, self.reached
         for place, unit, mode in reached.of(scored.row):
             by_unit[unit][modes[mode]] = float(reached.strength[place]), place
-        direct: dict[int, tuple[int, ...]] = {}
-        # In the order in which the units began: of equal ways the one that came first is told.
-        for unit in sorted(by_unit, key=self.columns.begun.__getitem__):
-            weight, way = _weight(scored.fault, self.columns.units[unit].symptom, by_unit[unit], self.settings)
+        direct: dict[int, int] = {}
+        for unit, by_mode in by_unit.items():
+            weight, way = _weight(scored.fault, self.columns.units[unit].symptom, by_mode, self.settings)
             if way is not None and weight > 0:
-                direct[unit] = reached.way(way)
+                direct[unit] = way
         found = self.carried.ways(scored.weights, direct, range(len(self.columns)) if wanted is None else wanted)
         return {unit: self.paths.moves.names(way) for unit, way in found.items()}
 
