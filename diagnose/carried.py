@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from diagnose.paths import Paths, Way
-from diagnose.reached import MOST_CELLS, Bits, Columns, Floats, Ints, Reached, begins, spread, tables
+from diagnose.reached import MOST_CELLS, Bits, Columns, Flags, Floats, Ints, Reached, begins, spread, tables
 from diagnose.rules import SELF
 from graph_schema.model import Entity
 from graph_schema.ontology import Ontology
@@ -51,32 +51,36 @@ class Carried:
         self._size = len(columns)
         self.first, self.then, self.share, self._place = _leads(columns, reached, paths, entities, ontology)
         self._begins = np.searchsorted(self.first, np.arange(self._size + 1))
-        self.levels, self._circles = _levels(self._size, *self._needed())
+        self.levels = _levels(self._size, *self._needed())
         self._entity, self._entities = columns.entity, len(columns.entities)
 
     def on(self, weights: Floats) -> None:
         """Raise each row of weights by what its units carry on, until nothing changes."""
-        if not self.levels:
-            return
-        rows = np.ascontiguousarray(weights.T)
-        while self._raised(rows) and self._circles:
-            pass
-        weights[:] = rows.T
+        # What is carried on depends on what is not quite explained only: for most faults of an entity it is the same.
+        start = np.minimum(weights, self._explained)
+        kinds: dict[bytes, int] = {}
+        of = [kinds.setdefault(row.tobytes(), len(kinds)) for row in start]
+        first = dict(zip(reversed(of), range(len(of) - 1, -1, -1), strict=True))
+        rows = np.ascontiguousarray(start[[first[kind] for kind in range(len(kinds))]].T)
+        waiting: Flags = np.any(rows, axis=1)
+        while any(waiting[level.earlier].any() for level in self.levels):
+            self._raise(rows, waiting)
+        np.maximum(weights, rows.T[of], out=weights)
 
-    def _raised(self, rows: Floats) -> bool:
-        changed = False
+    def _raise(self, rows: Floats, waiting: Flags) -> None:
+        """Take the steps from all units that wait, which are those that were raised since."""
         for level in self.levels:
-            known = rows[level.earlier]
-            if not known.any():
+            if not waiting[level.earlier].any():
                 continue
-            arrived = level.shares * np.minimum(1.0, known / self._explained)
+            waiting[level.earlier] = False
+            arrived = level.shares * np.minimum(1.0, rows[level.earlier] / self._explained)
             after = np.maximum.reduceat(arrived, level.begins, axis=0)
             before = rows[level.onward]
             better = after > before + LEAST_MORE
-            if better.any():
+            raised = better.any(axis=1)
+            if raised.any():
                 rows[level.onward] = np.where(better, after, before)
-                changed = True
-        return changed
+                waiting[level.onward[raised]] = True
 
     def ways(self, weights: Floats, direct: Mapping[int, int], wanted: Iterable[int]) -> dict[int, Way]:
         """The ways by which a cause reaches the wanted units that it reaches at all.
@@ -118,17 +122,20 @@ class Carried:
         packed."""
         found = np.zeros((self._size, (self._entities + 7) // 8), np.uint8)
         found[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
-        changed = True
-        while changed:
-            changed = False
+        waiting = np.ones(self._size, bool)
+        while any(waiting[level.onward].any() for level in self.levels):
             for level in reversed(self.levels):
+                if not waiting[level.onward].any():
+                    continue
+                waiting[level.onward] = False
+                onward = np.repeat(level.onward, np.diff(np.append(level.begins, len(level.earlier))))
                 order = np.argsort(level.earlier, kind="stable")
                 at = begins(level.earlier[order])
                 units = level.earlier[order][at]
-                onward = np.repeat(level.onward, np.diff(np.append(level.begins, len(level.earlier))))
                 before = found[units]
-                found[units] |= np.bitwise_or.reduceat(found[onward[order]], at, axis=0)
-                changed = changed or (self._circles and bool((found[units] != before).any()))
+                after = before | np.bitwise_or.reduceat(found[onward[order]], at, axis=0)
+                found[units] = after
+                waiting[units[(after != before).any(axis=1)]] = True
         return found
 
     def _needed(self) -> tuple[Ints, Ints, Floats, Ints]:
@@ -155,15 +162,14 @@ class Carried:
         return first[needed], then[needed], share[needed], rank
 
 
-def _levels(size: int, first: Ints, then: Ints, share: Floats, rank: Ints) -> tuple[list[Level], bool]:
-    """The steps in order of what comes before what, and whether there are circles, so that once need not be enough."""
+def _levels(size: int, first: Ints, then: Ints, share: Floats, rank: Ints) -> list[Level]:
+    """The steps in order of what comes before what; circles begin where most is onward."""
     starts = np.searchsorted(first, np.arange(size + 1))
     count = np.diff(starts)
     waiting = np.bincount(then, minlength=size)
     left = [unit for unit in np.argsort(rank).tolist() if count[unit]]
     done = count == 0
     levels: list[Level] = []
-    circles = False
     front = np.flatnonzero((waiting == 0) & ~done)
     turn = 0
     while True:
@@ -171,8 +177,8 @@ def _levels(size: int, first: Ints, then: Ints, share: Floats, rank: Ints) -> tu
             while turn < len(left) and done[left[turn]]:
                 turn += 1
             if turn == len(left):
-                return levels, circles
-            front, circles = np.array([left[turn]]), True
+                return levels
+            front = np.array([left[turn]])
         done[front] = True
         _, steps = spread(starts[front], count[front])
         steps = steps[np.argsort(then[steps], kind="stable")]

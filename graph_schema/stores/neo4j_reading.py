@@ -100,11 +100,11 @@ RETURN n.id, r.kind, r.gone, startNode(r) = n AS out, m.body IS NOT NULL AS know
 """
 _AMONG = """
 MATCH (n:KtEntity)-[r:KT_RELATION]->(m:KtEntity) WHERE n.id IN $ids AND NOT r.gone AND m.id IN $ids
-RETURN n.id, r.kind, false, true, true, collect(m.id)
+RETURN n.id, r.kind, false AS gone, true AS out, true AS known, collect(m.id)
 """
 _ENDED = """
 MATCH (n:KtEntity)-[r:KT_RELATION {gone: true}]-(m:KtEntity) WHERE n.id IN $ids
-RETURN n.id, r.kind, true, startNode(r) = n AS out, m.body IS NOT NULL AS known, collect(m.id)
+RETURN n.id, r.kind, true AS gone, startNode(r) = n AS out, m.body IS NOT NULL AS known, collect(m.id)
 """
 _CHANGES_OF = "MATCH (c:KtChange) WHERE c.entity IN $entities RETURN c.body"
 _CHANGES_SINCE = "MATCH (c:KtChange) WHERE c.at >= $at RETURN c.body ORDER BY c.at, c.id"
