@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString
 
 import msgspec
 import neo4j
 
 from graph_schema.model import Change, Entity, Relation, Subgraph
-from graph_schema.stores.neo4j_session import rows
 from graph_schema.walk import Around, FaultFrom, ended, relations_among, walk
 
 Tx = neo4j.ManagedTransaction
+Row = tuple[str, str, bool, bool, bool, list[str]]
+"""(entity, kind of relation, whether it ended, whether it leaves the entity, whether the others are known, these)"""
 
 
 class Reading:
@@ -32,14 +34,14 @@ class Reading:
 
     def neighbourhood(self, seeds: Sequence[str], hops: int, limit: int) -> Subgraph:
         """See `graph_schema.store.GraphStore.neighbourhood`."""
-        self._known.update(each["id"] for each in rows(self._tx, _KNOWN, ids=seeds))
+        self._known.update(_listed(self._tx, _KNOWN, ids=seeds))
         ids = walk(self._around, seeds, self._known.__contains__, hops=hops, limit=limit, look=self._look)
         inside = set(ids)
         rest = sorted(inside - self._looked)
         if rest:
             # What is among those that the walk ended at.
-            self._take(rows(self._tx, _AMONG, ids=rest))
-            self._take(rows(self._tx, _ENDED, ids=rest))
+            self._take(_listed(self._tx, _AMONG, ids=rest))
+            self._take(_listed(self._tx, _ENDED, ids=rest))
         once = {
             relation: other
             for relation, other in self._once.items()
@@ -56,9 +58,9 @@ class Reading:
         new = sorted(set(entities) - self._looked)
         self._looked.update(new)
         if new:
-            self._take(rows(self._tx, _AROUND, ids=new))
+            self._take(_listed(self._tx, _AROUND, ids=new))
 
-    def _take(self, found: Iterable[neo4j.Record]) -> None:
+    def _take(self, found: Iterable[Row]) -> None:
         for here, kind, gone, out, known, others in found:
             if known:
                 self._known.update(others)
@@ -74,40 +76,49 @@ class Reading:
 def bodies(tx: Tx, ids: Sequence[str]) -> dict[str, Entity]:
     """The entities of these ids that are in the graph now."""
     decode = msgspec.json.Decoder(Entity).decode
-    return {here: decode(body) for here, body in rows(tx, _BODIES, ids=ids)}
+    return {here: decode(body) for here, body in _listed(tx, _BODIES, ids=ids)}
 
 
 def changes_of(tx: Tx, entities: Sequence[str]) -> list[Change]:
     """The changes of these entities, oldest first."""
-    found = [msgspec.json.decode(body, type=Change) for (body,) in rows(tx, _CHANGES_OF, entities=entities)]
+    found = [msgspec.json.decode(body, type=Change) for body in _listed(tx, _CHANGES_OF, entities=entities)]
     return sorted(found, key=lambda change: (change.at, change.entity, change.kind, change.id))
 
 
 def changes_since(tx: Tx, at: int, entities: Sequence[str] | None) -> list[Change]:
     """Changes at or after `at` (microseconds), oldest first; of these entities only, if given."""
     if entities is None:
-        found = rows(tx, _CHANGES_SINCE, at=at)
+        found = _listed(tx, _CHANGES_SINCE, at=at)
     else:
-        found = rows(tx, _CHANGES_OF_SINCE, at=at, entities=entities)
-    return [msgspec.json.decode(body, type=Change) for (body,) in found]
+        found = _listed(tx, _CHANGES_OF_SINCE, at=at, entities=entities)
+    return [msgspec.json.decode(body, type=Change) for body in found]
 
 
-_KNOWN = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN n.id AS id"
-_BODIES = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN n.id AS id, n.body AS body"
+def _listed(tx: Tx, query: LiteralString, **parameters: Any) -> Any:
+    """The list that is all that a query answers."""
+    return tx.run(query, **parameters).single(strict=True).value()
+
+
+# Each answers with one record, a list: the driver takes tens of microseconds for a record, however small it is.
+_KNOWN = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN collect(n.id)"
+_BODIES = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN collect([n.id, n.body])"
 _AROUND = """
 MATCH (n:KtEntity)-[r:KT_RELATION]-(m:KtEntity) WHERE n.id IN $ids
-RETURN n.id, r.kind, r.gone, startNode(r) = n AS out, m.body IS NOT NULL AS known, collect(m.id)
+WITH n, r.kind AS kind, r.gone AS gone, startNode(r) = n AS out, m.body IS NOT NULL AS known, collect(m.id) AS others
+RETURN collect([n.id, kind, gone, out, known, others])
 """
 _AMONG = """
 MATCH (n:KtEntity)-[r:KT_RELATION]->(m:KtEntity) WHERE n.id IN $ids AND NOT r.gone AND m.id IN $ids
-RETURN n.id, r.kind, false AS gone, true AS out, true AS known, collect(m.id)
+WITH n, r.kind AS kind, collect(m.id) AS others
+RETURN collect([n.id, kind, false, true, true, others])
 """
 _ENDED = """
 MATCH (n:KtEntity)-[r:KT_RELATION {gone: true}]-(m:KtEntity) WHERE n.id IN $ids
-RETURN n.id, r.kind, true AS gone, startNode(r) = n AS out, m.body IS NOT NULL AS known, collect(m.id)
+WITH n, r.kind AS kind, startNode(r) = n AS out, m.body IS NOT NULL AS known, collect(m.id) AS others
+RETURN collect([n.id, kind, true, out, known, others])
 """
-_CHANGES_OF = "MATCH (c:KtChange) WHERE c.entity IN $entities RETURN c.body"
-_CHANGES_SINCE = "MATCH (c:KtChange) WHERE c.at >= $at RETURN c.body ORDER BY c.at, c.id"
+_CHANGES_OF = "MATCH (c:KtChange) WHERE c.entity IN $entities RETURN collect(c.body)"
+_CHANGES_SINCE = "MATCH (c:KtChange) WHERE c.at >= $at WITH c ORDER BY c.at, c.id RETURN collect(c.body)"
 _CHANGES_OF_SINCE = """
-MATCH (c:KtChange) WHERE c.entity IN $entities AND c.at >= $at RETURN c.body ORDER BY c.at, c.id
+MATCH (c:KtChange) WHERE c.entity IN $entities AND c.at >= $at WITH c ORDER BY c.at, c.id RETURN collect(c.body)
 """
