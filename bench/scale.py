@@ -50,7 +50,7 @@ HOPS = 6
 CHUNK = 5000
 GOAL_ALERTS, MOST_ALERTS = 100, 10_000
 WARM = 3
-"""Storms before those that are measured, which the store is only asked about: servers plan what they are asked first."""
+"""Storms before those that are measured: stores are only asked about them, since servers plan first."""
 MOST_TRACED = 100_000
 """Entities up to which memory is counted: every allocation is noted then, which is slow."""
 URI = "KT_TEST_NEO4J_URI"
