@@ -39,9 +39,8 @@ class Reading:
         inside = set(ids)
         rest = sorted(inside - self._looked)
         if rest:
-            # What is among those that the walk ended at.
+            # What is among those that the walk ended at, and what ended.
             self._take(_listed(self._tx, _AMONG, ids=rest))
-            self._take(_listed(self._tx, _ENDED, ids=rest))
         once = {
             relation: other
             for relation, other in self._once.items()
@@ -108,14 +107,9 @@ WITH n, r.kind AS kind, r.gone AS gone, startNode(r) = n AS out, m.body IS NOT N
 RETURN collect([n.id, kind, gone, out, known, others])
 """
 _AMONG = """
-MATCH (n:KtEntity)-[r:KT_RELATION]->(m:KtEntity) WHERE n.id IN $ids AND NOT r.gone AND m.id IN $ids
-WITH n, r.kind AS kind, collect(m.id) AS others
-RETURN collect([n.id, kind, false, true, true, others])
-"""
-_ENDED = """
-MATCH (n:KtEntity)-[r:KT_RELATION {gone: true}]-(m:KtEntity) WHERE n.id IN $ids
-WITH n, r.kind AS kind, startNode(r) = n AS out, m.body IS NOT NULL AS known, collect(m.id) AS others
-RETURN collect([n.id, kind, true, out, known, others])
+MATCH (n:KtEntity)-[r:KT_RELATION]-(m:KtEntity) WHERE n.id IN $ids AND (r.gone OR startNode(r) = n AND m.id IN $ids)
+WITH n, r.kind AS kind, r.gone AS gone, startNode(r) = n AS out, m.body IS NOT NULL AS known, collect(m.id) AS others
+RETURN collect([n.id, kind, gone, out, known, others])
 """
 _CHANGES_OF = "MATCH (c:KtChange) WHERE c.entity IN $entities RETURN collect(c.body)"
 _CHANGES_SINCE = "MATCH (c:KtChange) WHERE c.at >= $at WITH c ORDER BY c.at, c.id RETURN collect(c.body)"
