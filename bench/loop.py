@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -18,14 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import neo4j
-
 import testbed.servers
 from kt.incident.events import AlertsReceived, Diagnosed, Healed, VerificationStarted
 from kt.pipeline.journey import Journey
 from testbed.kubernetes import audit
 from testbed.shop.faults import FAULTS
-from tests.conftest import Place, in_neo4j
+from tests.conftest import emptied, in_neo4j
 from tests.e2e.installation import until
 from tests.e2e.real import HEALED_S, SERVERS, beside_the_cluster, events
 
@@ -57,7 +54,7 @@ def main() -> int:
 
 def _run(folder: Path, variables: dict[str, str], fault: str) -> dict[str, Any]:
     # What the processes of KT print is in their logs; a benchmark prints its figures only.
-    with contextlib.redirect_stdout(sys.stderr), beside_the_cluster(folder, variables, _emptied(variables)) as kt:
+    with contextlib.redirect_stdout(sys.stderr), beside_the_cluster(folder, variables, _memory(variables)) as kt:
         kt.start("worker")
         until(kt.swept, "a worker works")
         injected = datetime.now(UTC)
@@ -72,13 +69,9 @@ def _run(folder: Path, variables: dict[str, str], fault: str) -> dict[str, Any]:
         return {"fault": fault, "healed": healed, **times}
 
 
-def _emptied(variables: dict[str, str]) -> dict[str, str]:
+def _memory(variables: dict[str, str]) -> dict[str, str]:
     """The settings that keep KT's memory in Neo4j, with nothing left there of the run before."""
-    user, password = os.environ.get("KT_TEST_NEO4J_USER", ""), os.environ.get("KT_TEST_NEO4J_PASSWORD", "")
-    place = Place(variables["KT_TEST_NEO4J_URI"], (user, password) if user else None)
-    with neo4j.GraphDatabase.driver(place.uri, auth=place.auth) as driver:
-        driver.execute_query("MATCH (n) WHERE any(label IN labels(n) WHERE label STARTS WITH 'Kt') DETACH DELETE n")
-    return in_neo4j(place)
+    return in_neo4j(emptied(variables["KT_TEST_NEO4J_URI"]))
 
 
 def _times(journey: Journey, injected: datetime) -> dict[str, float]:

@@ -25,10 +25,11 @@ import msgspec
 
 from bench.offline import Case, case_of
 from bench.worlds.incident import BEGINS, Place, incident_in, place, run_in
-from diagnose import diagnose
+from diagnose import diagnose, untold
 from diagnose.propagation import Strengths, face, increments, raised
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue, load_catalogue
+from graph_schema.model import Subgraph
 from graph_schema.ontology import Ontology, load_ontology
 from sense.mapping import LabelMapping
 
@@ -55,18 +56,38 @@ Row = tuple[bool, bool, bool]
 """(cause named first, among the first three, first with the right fault mode)."""
 
 
-def learn(where: Place, seed: int, mapping: LabelMapping, ontology: Ontology) -> Mapping[str, int]:
+class _Given(msgspec.Struct):
+    first: int
+    sites: int
+    runs: int
+    unseen: int
+    teach: str
+
+
+def learn(
+    where: Place, seed: int, mapping: LabelMapping, catalogue: Catalogue, ontology: Ontology, known: Mapping[str, int]
+) -> Mapping[str, int]:
     """What one run adds to the counts."""
     told = run_in(where, seed, REPEATED.keys())
     case = case_of(told, mapping)
+    piece = _with_calls(case.piece, known)
     truth = told.truths[0]
-    at = face(truth.entities[0], Wiring(case.piece, ontology), case.piece, ontology)
-    found = raised(case.signals, case.piece, ontology, told.began)
-    return increments(REPEATED[truth.kind], at, found)
+    fault, at = REPEATED[truth.kind], face(truth.entities[0], Wiring(piece, ontology), piece, ontology)
+    found = raised(case.signals, piece, ontology, told.began)
+    return {**increments(fault, at, found), **untold.increments(catalogue.faults[fault], at, found, piece, ontology)}
 
 
-def answered(case: Case, catalogue: Catalogue, ontology: Ontology, strengths: Strengths | None) -> Row:
-    answer = diagnose(case.piece, case.signals, catalogue, ontology, now=BEGINS, strengths=strengths)
+def _with_calls(piece: Subgraph, known: Mapping[str, int]) -> Subgraph:
+    """The piece as KT's graph has it: with the calls that runs gave away."""
+    calls = untold.believed(known, least=untold.LEAST_RUNS) - set(piece.relations)
+    joined = sorted((each for each in calls if {each.source, each.target} <= piece.entities.keys()), key=str)
+    return msgspec.structs.replace(piece, relations=(*piece.relations, *joined))
+
+
+def answered(case: Case, catalogue: Catalogue, ontology: Ontology, known: Mapping[str, int], given: _Given) -> Row:
+    strengths = Strengths(known, catalogue) if known and given.teach != "calls" else None
+    piece = _with_calls(case.piece, known) if given.teach != "strengths" else case.piece
+    answer = diagnose(piece, case.signals, catalogue, ontology, now=BEGINS, strengths=strengths)
     truths, ranked = case.told.truths, answer.hypotheses
     right = [any(each.entity in truth.entities for truth in truths) for each in ranked]
     first = bool(right and right[0])
@@ -74,21 +95,20 @@ def answered(case: Case, catalogue: Catalogue, ontology: Ontology, strengths: St
     return first, any(right[:3]), whole
 
 
-def curve(sites: range, runs: int, unseen: int) -> dict[int, list[list[Row]]]:
+def curve(given: _Given) -> dict[int, list[list[Row]]]:
     """Runs before → for each site the rows of its incidents."""
     ontology = load_ontology()
     catalogue, mapping = load_catalogue(ontology=ontology), LabelMapping.load()
-    found: dict[int, list[list[Row]]] = {step: [] for step in STEPS if step <= runs}
-    for number in sites:
+    found: dict[int, list[list[Row]]] = {step: [] for step in STEPS if step <= given.runs}
+    for number in range(given.first, given.first + given.sites):
         where = place(SITES + number)
-        cases = [case_of(incident_in(where, UNSEEN + A_SITE * number + each), mapping) for each in range(unseen)]
+        cases = [case_of(incident_in(where, UNSEEN + A_SITE * number + each), mapping) for each in range(given.unseen)]
         counts: Counter[str] = Counter()
-        for count in range(runs + 1):
+        for count in range(given.runs + 1):
             if count in found:
-                strengths = Strengths(counts, catalogue) if count else None
-                found[count].append([answered(case, catalogue, ontology, strengths) for case in cases])
-            if count < runs:
-                counts.update(learn(where, RUNS + A_SITE * number + count, mapping, ontology))
+                found[count].append([answered(case, catalogue, ontology, counts, given) for case in cases])
+            if count < given.runs:
+                counts.update(learn(where, RUNS + A_SITE * number + count, mapping, catalogue, ontology, counts))
     return found
 
 
@@ -127,22 +147,16 @@ def summary(found: Mapping[int, list[list[Row]]]) -> dict[str, object]:
     return steps
 
 
-class _Given(msgspec.Struct):
-    first: int
-    sites: int
-    runs: int
-    unseen: int
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--first", type=int, default=200, help="number of the first site; 0 to 199 were looked at")
     parser.add_argument("--sites", type=int, default=12)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--unseen", type=int, default=30)
+    parser.add_argument("--teach", choices=("all", "strengths", "calls"), default="all", help="what is used of them")
     given = msgspec.convert(vars(parser.parse_args()), _Given)
     began = datetime.now(UTC)
-    found = curve(range(given.first, given.first + given.sites), given.runs, given.unseen)
+    found = curve(given)
     steps = summary(found)
     print(f"{given.sites} sites, {given.unseen} unseen incidents each")
     for step, told in steps.items():

@@ -9,6 +9,7 @@ kinds, names or catalogue are needed, and in turn no fault mode is named here.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -97,9 +98,11 @@ def attribute(
     relations: Iterable[Relation],
     showing: Iterable[tuple[str, str]] = (),
     troubled: Collection[str] = (),
+    deserted: Collection[str] = (),
 ) -> Shares:
     """What arises where. `showing`: alerted (entity, symptom), if any; those without a burden of their own say nothing.
     `troubled`: entities that are known not to take all calls (`unavailable`); a call that did not arrive failed there.
+    `deserted`: those of them that take none by now (`deserted`), whatever was measured over the last moments.
 
     With several symptoms the surer one counts more: shares over all of them sum to one at most.
     """
@@ -119,7 +122,7 @@ def attribute(
         start = _start(carried, calls, {entity for entity, each in wanted if each == symptom}, alerted=bool(wanted))
         total = sum(start.values())
         if total > 0:
-            lost = _lost(carried, calls, troubled) if symptom == "errors" else {}
+            lost = _lost(carried, calls, troubled, deserted) if symptom == "errors" else {}
             for entity, amount in lost.items():
                 known = carried[entity]
                 carried[entity] = msgspec.structs.replace(known, lost=amount, strength=max(known.strength, LOSING))
@@ -138,7 +141,10 @@ def attribute(
 
 
 def _lost(
-    burdens: Mapping[str, Burden], calls: Mapping[str, Sequence[str]], troubled: Collection[str]
+    burdens: Mapping[str, Burden],
+    calls: Mapping[str, Sequence[str]],
+    troubled: Collection[str],
+    deserted: Collection[str],
 ) -> dict[str, float]:
     """Calls in a sample that each callee would have answered and did not, where it fell silent or is in trouble.
 
@@ -153,7 +159,11 @@ def _lost(
     for entity, each in burdens.items():
         before = sum(caller.calls_before for caller in callers[entity])
         asked = sum(caller.calls_after for caller in callers[entity]) / before if before > 0 else 0.0
-        missing = each.calls_before * min(1.0, asked) - each.calls_after
+        due = each.calls_before * min(1.0, asked)
+        if entity in deserted and due > 0:
+            found[entity] = due
+            continue
+        missing = due - each.calls_after
         if (each.silent or entity in troubled) and missing > LEAST_LOST * each.calls_before:
             found[entity] = missing
     return found
@@ -180,6 +190,11 @@ def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], s
         if whole & sick:
             found.add(service)
     return found | {each.id for each in entities.values() if _turns_away(each.properties)}
+
+
+def deserted(entities: Mapping[str, Entity]) -> set[str]:
+    """Services that nobody is behind, as their own state says."""
+    return {each.id for each in entities.values() if each.properties.get("ready_endpoints", 1) == 0}
 
 
 def _turns_away(states: Mapping[str, Any]) -> bool:
@@ -270,5 +285,5 @@ def _went(burden: Burden) -> str:
     return f"share of failed calls {_number(burden.before)} → {_number(burden.after)}"
 
 
-def _number(value: float) -> str:
-    return "nothing known" if value != value else f"{value:.4g}"
+def _number(value: float | None) -> str:
+    return "nothing known" if value is None or math.isnan(value) else f"{value:.4g}"

@@ -29,6 +29,7 @@ from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Change, Diagnosis, Evidence, Hypothesis, ProbeAnswer, Signal, Subgraph
 from graph_schema.ontology import Ontology
+from graph_schema.remedied import standing
 
 DEFAULTS = Settings()
 
@@ -279,7 +280,7 @@ def _less(unit: Unit, factor: float) -> Unit:
 def _changes(piece: Subgraph, wiring: Wiring) -> dict[str, list[Change]]:
     """Entity → changes of it and of the revisions that it owns, oldest first."""
     found: dict[str, list[Change]] = defaultdict(list)
-    for change in sorted(piece.changes, key=lambda each: (each.at, each.entity, each.kind, each.detail)):
+    for change in standing(sorted(piece.changes, key=lambda each: (each.at, each.entity, each.kind, each.detail))):
         found[change.entity].append(change)
         for owner in wiring.owners(change.entity) if change.kind != "delete" else ():
             found[owner].append(change)

@@ -33,7 +33,7 @@ BELIEF = 3.0
 MOST = 3.0
 """No strength is moved by more than this factor, up or down."""
 MOST_SURE = 0.97
-PATHS = ("disturbed|", "raised|", "delay|")
+PATHS = ("disturbed|", "raised|", "delay|", "call|", "felt|")
 SEPARATOR = "|"
 PASSING = frozenset({"Pod", "ReplicaSet", "Revision"})
 """Kinds whose things come and go."""

@@ -222,13 +222,16 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if scored.entity.properties.get("used_by") == "nobody known":
             self._add(scored, math.log(self.settings.nobody_known), "nobody is known to have used it")
         for name, value in sorted(scored.fault.states.items()):
-            # The graph may have been written down before the change.
-            if scored.change is not None and (name == "exists" or self._fits(scored.fault, scored.change)):
-                continue
             speaks = math.log(state_speaks(scored.fault, name, self.settings))
+            changed = scored.change is not None and (name == "exists" or self._fits(scored.fault, scored.change))
             if name in scored.entity.properties:
                 found = scored.entity.properties[name]
+                # The graph may have been written down before the change: then it is the change that counts.
+                if changed and not fits(found, value):
+                    continue
                 self._add(scored, speaks if fits(found, value) else -speaks, f"its {name} is {found}")
+                continue
+            if changed:
                 continue
             # A workload's faults show in the state of its pods.
             entities = self.piece.entities

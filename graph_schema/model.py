@@ -116,9 +116,9 @@ class Burden(msgspec.Struct, frozen=True, kw_only=True):
     """Calls × seconds, or calls that failed, for each sample after the onset; 0 when nothing got worse."""
     strength: float
     """How surely it got worse, in [0, 1]."""
-    before: float
-    """Mean seconds of a call, or share of calls that failed, before the onset; NaN when nobody called."""
-    after: float
+    before: float | None
+    """Mean seconds of a call, or share of calls that failed, before the onset; None when nobody called."""
+    after: float | None
     calls_before: float = 0.0
     """Calls that it answered in a usual sample before the onset; 0: not known."""
     calls_after: float = 0.0

@@ -11,7 +11,7 @@ import msgspec
 
 from diagnose import diagnose
 from diagnose.arising import refine
-from diagnose.attribution import CALLS, FAULTS, WORDS, Shares, attribute, unavailable, without_catalogue
+from diagnose.attribution import CALLS, FAULTS, WORDS, Shares, attribute, deserted, unavailable, without_catalogue
 from diagnose.engine import consider
 from diagnose.explain import why_not
 from graph_schema.catalogue import Catalogue
@@ -174,7 +174,7 @@ def reasons(entity: str, gathered: Gathered, catalogue: Catalogue, ontology: Ont
 def _shares(gathered: Gathered) -> Shares:
     piece = gathered.piece
     troubled = unavailable(piece.relations, piece.entities, gathered.signals)
-    return attribute(gathered.burdens, piece.relations, _showing(gathered), troubled)
+    return attribute(gathered.burdens, piece.relations, _showing(gathered), troubled, deserted(piece.entities))
 
 
 def _showing(gathered: Gathered) -> set[tuple[str, str]]:

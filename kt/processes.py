@@ -9,7 +9,10 @@ from typing import Any
 import structlog
 from celery import Celery
 
+from diagnose.untold import believed_of
+from graph_schema.model import Relation
 from graph_schema.store import StoreUnavailable
+from kt.incident.log import LogUnavailable
 from kt.pipeline.app import STAGES
 from kt.runtime import Runtime
 from sense.calls import SERIES, ObservedCalls, relations
@@ -17,6 +20,8 @@ from sense.kubernetes.follower import TopologyFollower
 from verify.prometheus import PrometheusUnavailable, instant
 
 _log = structlog.get_logger(__name__)
+LEARNED_EVERY_S = 10.0
+"""How often it is looked what was learned, where Prometheus is not asked."""
 
 
 class Beat:
@@ -41,20 +46,32 @@ def follower(runtime: Runtime) -> TopologyFollower:
 
 
 class CallsWatch:
-    """Asks Prometheus who calls whom and tells the follower, for as long as it runs."""
+    """Tells the follower who calls whom: what Prometheus says, and what runs of chaos gave away."""
 
     def __init__(self, runtime: Runtime, following: TopologyFollower) -> None:
-        self._url, self._every_s = runtime.settings.prometheus.url, runtime.settings.prometheus.calls_every_s
-        self._clock, self._following = runtime.clock, following
+        self._runtime, self._following = runtime, following
+        self._observed = ObservedCalls()
 
     def run(self, stop: threading.Event) -> None:
-        observed = ObservedCalls()
-        while self._every_s and not stop.wait(self._every_s):
+        every_s = self._runtime.settings.prometheus.calls_every_s
+        while not stop.wait(every_s or LEARNED_EVERY_S):
             try:
-                series = [labels for labels, _ in instant(self._url, SERIES)]
-                self._following.observe_calls(observed.update(relations(series), self._clock()))
-            except (PrometheusUnavailable, StoreUnavailable) as error:
+                calls = self._measured() if every_s else set()
+                self._following.observe_calls(calls | self._learned())
+            except (StoreUnavailable, LogUnavailable) as error:
                 _log.warning("calls between services are not known anew", error=str(error))
+
+    def _measured(self) -> set[Relation]:
+        """Those that were seen lately; those of before when Prometheus does not answer."""
+        seen: set[Relation] = set()
+        try:
+            seen = relations(labels for labels, _ in instant(self._runtime.settings.prometheus.url, SERIES))
+        except PrometheusUnavailable as error:
+            _log.warning("calls between services are not measured", error=str(error))
+        return self._observed.update(seen, self._runtime.clock())
+
+    def _learned(self) -> set[Relation]:
+        return believed_of(self._runtime.learned.counts(), self._runtime.settings.diagnose.learning)
 
 
 class WorkerThread:

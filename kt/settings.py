@@ -123,6 +123,9 @@ class Diagnose(Section, frozen=True):
     """Below this no remedy is proposed; the incident waits for evidence, then for a person."""
     metrics: bool = True
     """Also ask Prometheus for the minutes around the onset and count what changed as evidence."""
+    look_back_s: Positive = 1800.0
+    """How far before the first alert metrics are read, in 360 steps. With short scrape intervals and alert rules, make
+    it shorter: else there are but a step or two between the onset and the alert."""
     events: bool = True
     """Also read Warning events and conditions around the onset from Kubernetes."""
     rules: bool = True

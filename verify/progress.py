@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import msgspec
 
+LEAVE = 20
+"""With this code Chaos Toolkit leaves an experiment and runs its rollbacks (chaoslib.exit)."""
 What = Literal["method", "rollbacks", "begun", "done"]
 
 
@@ -91,6 +96,7 @@ def control_file(folder: Path, noted_in: Path) -> Path:
 
 
 def before_method_control(context: Any, noted_in: str) -> None:
+    _leave_once()
     _note(noted_in, "method")
 
 
@@ -107,6 +113,22 @@ def after_activity_control(context: Mapping[str, Any], noted_in: str, state: Any
     status = state.get("status") if isinstance(state, dict) else None
     if status:
         _note(noted_in, "done", context, str(status))
+
+
+def _leave_once() -> None:
+    """The first SIGUSR1 ends the method and turns to the rollbacks; one that comes later must not cut these short.
+
+    When a worker is killed, the kernel sends one for each of its threads that the run is handed on to (prctl(2),
+    PR_SET_PDEATHSIG).
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, _leave)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    # Not SIG_IGN, which the processes of rollbacks would inherit.
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    raise SystemExit(LEAVE)
 
 
 def _note(noted_in: str, what: What, activity: Mapping[str, Any] | None = None, status: str = "") -> None:

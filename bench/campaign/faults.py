@@ -34,7 +34,8 @@ class Injection(msgspec.Struct, frozen=True):
 
     kind: str
     target: str
-    do: Callable[[Api], None]
+    do: Callable[[Api], str | None]
+    """Returns the thing that it hit, where that is known only then."""
     truth: Truth
     prepare: Callable[[Api], None] | None = None
 
@@ -122,12 +123,14 @@ def quota_full(api: Api, name: str) -> None:
     restarted(api, name)
 
 
-def pod_stands_still(api: Api, name: str) -> None:
+def pod_stands_still(api: Api, name: str) -> str:
     """The processes of one pod of several are stopped in their tracks."""
-    uid = api.get(f"{CORE}/pods", labelSelector=f"app={name}")["items"][0]["metadata"]["uid"]
+    meta = api.get(f"{CORE}/pods", labelSelector=f"app={name}")["items"][0]["metadata"]
+    uid = meta["uid"]
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and uid in _read(folder / "cgroup") and "pause" not in _read(folder / "cmdline"):
             os.kill(int(folder.name), signal.SIGSTOP)
+    return f"Pod/{shop.NAMESPACE}/{meta['name']}"
 
 
 def _read(path: Path) -> str:

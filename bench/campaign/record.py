@@ -32,7 +32,7 @@ import msgspec
 import redis
 
 import testbed.servers
-from bench.campaign.faults import INCIDENTS, Injection, take_back
+from bench.campaign.faults import INCIDENTS, Injection, Truth, take_back
 from graph_schema.model import Subgraph
 from graph_schema.ontology import load_ontology
 from kt.stores.places import open_graph
@@ -161,16 +161,21 @@ def _record(folder: Path, injections: Sequence[Injection], variables: dict[str, 
             innocent = _innocent(api, injections, chance)
             time.sleep(CALM_S)
             begun = time.time()
-            for each in injections:
-                each.do(api)
+            truths = [_truth(each, each.do(api)) for each in injections]
             if not _alerted(box):
                 return False
             time.sleep(LOOK_S)
-            _write(folder, injections, box, kt, variables, (calm_from, begun, time.time()), innocent)
+            times = calm_from, begun, time.time()
+            _write(folder, [each.kind for each in injections], truths, box, kt, variables, times, innocent)
             return True
         finally:
             prometheus.send_to("")
             box.close()
+
+
+def _truth(injected: Injection, hit: str | None) -> Truth:
+    """With what was hit, where that is known only after it."""
+    return msgspec.structs.replace(injected.truth, entities=(*([hit] if hit else []), *injected.truth.entities))
 
 
 def _innocent(api: Api, injections: Sequence[Injection], chance: random.Random) -> str:
@@ -195,7 +200,7 @@ def _alerted(box: Mailbox) -> bool:
 
 
 def _write(
-    folder: Path, injections: Sequence[Injection], box: Mailbox, kt: Installation, variables: dict[str, str],
+    folder: Path, kinds: list[str], truths: list[Truth], box: Mailbox, kt: Installation, variables: dict[str, str],
     times: tuple[float, float, float], innocent: str,
 ) -> None:  # fmt: skip
     calm_from, begun, seen = times
@@ -219,8 +224,8 @@ def _write(
     changes = [each for each in piece.changes if each.at.timestamp() >= calm_from]
     truth = {
         "incident": folder.name,
-        "kinds": [each.kind for each in injections],
-        "truths": [each.truth for each in injections],
+        "kinds": kinds,
+        "truths": truths,
         "began_at": datetime.fromtimestamp(begun, UTC),
         "seen_at": datetime.fromtimestamp(seen, UTC),
         "innocent": innocent,

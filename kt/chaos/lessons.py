@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from diagnose import untold
 from diagnose.propagation import face, increments, raised
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Entity, Relation, Signal, Subgraph
 from graph_schema.ontology import Ontology
+from graph_schema.store import GraphStore
 from kt.chaos.model import Run
 from kt.chaos.store import ChaosStore
 from kt.incident.basis import BadBasis, unpack
@@ -26,6 +28,8 @@ from kt.learned import MOST_LOOKED_AT, Learned
 from verify import plain
 from verify.stop_when import extension
 
+NEAR = 8
+"""Hops around what was disturbed and what felt it: a long chain of calls, or Service → pod → ReplicaSet → workload."""
 TAUGHT_BY = frozenset({"held", "regressed", "inconclusive", "aborted"})
 
 
@@ -43,6 +47,7 @@ def take_in_runs(
     learned: Learned,
     catalogue: Catalogue,
     ontology: Ontology,
+    graph: GraphStore,
     *,
     now: datetime,
     aftermath_s: float,
@@ -59,7 +64,7 @@ def take_in_runs(
     for claim, run in fresh.items():
         if _undecided(run, logs):
             continue
-        seen = lesson(run, chaos.journals(run.id), logs, catalogue, ontology)
+        seen = lesson(run, chaos.journals(run.id), logs, catalogue, ontology, graph)
         # One that teaches nothing is noted too: it need not be looked at again.
         taken += learned.learn(claim, seen, {}) and bool(seen)
     return taken
@@ -71,8 +76,13 @@ def lesson(
     logs: Collection[Sequence[Record]],
     catalogue: Catalogue,
     ontology: Ontology,
+    graph: GraphStore,
 ) -> dict[str, int]:
-    """The counts that a run adds; none when it does not tell one cause apart."""
+    """The counts that a run adds; none when it does not tell one cause apart.
+
+    What its incidents looked at is completed by what the graph has around its target and around what was raised: where
+    a call is missing, no incident looked at what was disturbed.
+    """
     fault = extension(plain.parse(run.what.plain), "").fault
     if fault not in catalogue.faults or len(run.targets) != 1 or run.started_at is None:
         return {}
@@ -81,12 +91,14 @@ def lesson(
     effects = _effects(run, logs)
     if effects is None:
         return {}
-    wiring = Wiring(effects.piece, ontology)
-    target = _target(run.targets[0], effects.piece, ontology)
+    piece = _completed(effects, _named(run.targets[0], graph), graph)
+    wiring = Wiring(piece, ontology)
+    target = _target(run.targets[0], piece, ontology)
     if target is None:
         return {}
-    at = face(target, wiring, effects.piece, ontology)
-    return increments(fault, at, raised(effects.signals, effects.piece, ontology, run.started_at))
+    at = face(target, wiring, piece, ontology)
+    found = raised(effects.signals, piece, ontology, run.started_at)
+    return increments(fault, at, found) | untold.increments(catalogue.faults[fault], at, found, piece, ontology)
 
 
 def _claim(run: Run) -> str:
@@ -132,6 +144,18 @@ def _effects(run: Run, logs: Collection[Sequence[Record]]) -> Effects | None:
                 relations |= dict.fromkeys(basis.piece.relations)
                 signals += basis.beside
     return Effects(signals=tuple(signals), piece=Subgraph(entities, tuple(relations)))
+
+
+def _named(target: str, graph: GraphStore) -> list[str]:
+    namespace, _, name = target.partition("/")
+    return [each.id for each in graph.find(namespace=namespace, name=name)]
+
+
+def _completed(effects: Effects, targets: list[str], graph: GraphStore) -> Subgraph:
+    seeds = [*targets, *(signal.entity for signal in effects.signals)] if effects.signals else []
+    near = graph.neighbourhood(seeds, hops=NEAR) if seeds else Subgraph({}, ())
+    relations = dict.fromkeys((*effects.piece.relations, *near.relations))
+    return Subgraph({**near.entities, **effects.piece.entities}, tuple(relations))
 
 
 def _target(target: str, piece: Subgraph, ontology: Ontology) -> str | None:

@@ -37,9 +37,10 @@ class Taught:
         self.catalogue: Catalogue = load_catalogue(ontology=self.ontology)
         self.store: Learned = places.open_learned(self.settings)
         log, chaos = places.open_log(self.settings), places.open_chaos(self.settings)
+        graph = places.open_graph(self.settings, self.ontology)
         take_in(log, self.store, self.ontology)
         take_in_runs(
-            chaos.runs(limit=MOST_RUNS), chaos, log, self.store, self.catalogue, self.ontology,
+            chaos.runs(limit=MOST_RUNS), chaos, log, self.store, self.catalogue, self.ontology, graph,
             now=datetime.now(UTC), aftermath_s=self.settings.chaos.aftermath_s,
         )  # fmt: skip
         self.counts: Counts = self.store.counts()
@@ -58,7 +59,9 @@ def diff(config: Path | None, as_json: bool) -> None:
     rows = [_row(name, taught.catalogue, now, then, every) for name in sorted(taught.catalogue.faults)]
     rows = [row for row in rows if row["confirmed"]]
     from diagnose.propagation import paths
+    from diagnose.untold import untold
 
+    in_use = {each.relation: each.runs for each in untold(used)}
     answer = {
         "confirmed": confirmed(every),
         "used": confirmed(used),
@@ -77,6 +80,15 @@ def diff(config: Path | None, as_json: bool) -> None:
                 "runs_in_use": used.get(each.key, 0),
             }
             for each in paths(every)
+        ],
+        "calls": [
+            {
+                "caller": each.caller,
+                "called": each.called,
+                "runs": each.runs,
+                "runs_in_use": in_use.get(each.relation, 0),
+            }
+            for each in untold(every)
         ],
     }
     if as_json:
@@ -139,6 +151,12 @@ def _show(answer: dict[str, Any]) -> None:
         click.echo(
             f"    {path['symptom']} on {path['shows_on']} in {path['raised']} of {path['runs']}, "
             f"after {path['after_s']:.0f} s in the mean"
+        )
+    for call in answer["calls"]:
+        click.secho(f"{call['caller']} calls {call['called']}", bold=True)
+        click.echo(
+            f"    nobody told of it: it felt {_times(call['runs'], 'run')} that disturbed the other; "
+            f"{call['runs_in_use']} of them in use"
         )
     if (answer["faults"] or answer["paths"]) and answer["learning"] == "accepted":
         click.echo("kt knowledge accept FAULT … or --all puts it to use; kt knowledge forget FAULT … drops it.")

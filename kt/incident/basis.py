@@ -12,7 +12,7 @@ import msgspec
 
 from diagnose import diagnose
 from diagnose.arising import refine
-from diagnose.attribution import attribute, unavailable
+from diagnose.attribution import attribute, deserted, unavailable
 from diagnose.learning import learned
 from diagnose.probes import next_probe
 from diagnose.propagation import Strengths
@@ -59,7 +59,7 @@ def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
         return answer
     showing = {(each.entity, each.symptom) for each in basis.alerts if each.mapped}
     troubled = unavailable(basis.piece.relations, basis.piece.entities, signals)
-    shares = attribute(basis.burdens, basis.piece.relations, showing, troubled)
+    shares = attribute(basis.burdens, basis.piece.relations, showing, troubled, deserted(basis.piece.entities))
     answer = refine(answer, shares, basis.piece, catalogue, ontology)
     asked = {(each.question, each.confirms) for each in answers}
     following = next_probe(answer.hypotheses, basis.piece.entities, catalogue, asked=asked)

@@ -165,7 +165,7 @@ class Pipeline:
         # What a stop of KT left out, `kt knowledge` takes in.
         lately = runtime.chaos.runs_during(now - timedelta(seconds=aftermath_s) - LEARNED_WITHIN)
         take_in_runs(
-            lately, runtime.chaos, runtime.log, runtime.learned, runtime.catalogue, runtime.ontology,
+            lately, runtime.chaos, runtime.log, runtime.learned, runtime.catalogue, runtime.ontology, runtime.graph,
             now=now, aftermath_s=aftermath_s,
         )  # fmt: skip
 

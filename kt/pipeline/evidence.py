@@ -105,11 +105,14 @@ def _metrics(
     from sense.metrics.evidence import AS_GIVEN, look  # numpy is slow to import
     from sense.metrics.rules import MetricRules
 
-    start, end = first.timestamp() - AS_GIVEN.before_s, runtime.clock().timestamp()
+    lengths = msgspec.structs.replace(AS_GIVEN, before_s=runtime.settings.diagnose.look_back_s)
+    start, end = first.timestamp() - lengths.before_s, runtime.clock().timestamp()
     near, queries = list(piece.entities.values()), prometheus.load()
     table = prometheus.read(runtime.settings.prometheus.url, queries, near, start, end, deadline)
     alerted = {(each.entity, each.symptom) for each in alerts}
-    found = look(table, {}, MetricRules.load(), alerted=alerted, alerted_at=first.timestamp())
+    found = look(
+        table, {}, MetricRules.load(), alerted=alerted, alerted_at=first.timestamp(), lengths=lengths
+    )  # fmt: skip
     answers = refuted(runtime.catalogue, piece.entities, latest(table, queries, piece.entities))
     return Beside(signals=found.signals, burdens=found.burdens, refuted=answers)
 
@@ -132,7 +135,7 @@ def _events(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: 
         for each in [each for each in near if each.kind in kinds][:MOST_OBJECTS]
         if not deadline.over and (found := cluster.get(each.kind, each.name, each.namespace)) is not None
     ]
-    return Beside(signals=(*events.of_events(told, first, rules), *events.of_conditions(things, first, rules)))
+    return Beside(signals=(*events.of_events(told, first, rules, things), *events.of_conditions(things, first, rules)))
 
 
 def _rules(runtime: Runtime, deadline: Deadline) -> Beside:

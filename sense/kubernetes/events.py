@@ -1,7 +1,8 @@
 """Warning events and conditions of Kubernetes as signals. Pure: takes what the API answered.
 
-An event counts when it was seen around the onset. A condition counts when it turned around the onset: one that has been
-that way for days is a state of things and no news, even though the API repeats it with every read.
+An event counts when it was seen around the onset, unless its object was well again before: for an hour the API tells
+of a volume that could not be mounted for a second. A condition counts when it turned around the onset: one that has
+been that way for days is a state of things and no news, even though the API repeats it with every read.
 """
 
 from __future__ import annotations
@@ -50,9 +51,17 @@ class ConditionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     symptom: str
 
 
+class WellRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The condition that says, when it is True, that an object of this kind is well."""
+
+    kind: str
+    type: str
+
+
 class EventRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     events: tuple[EventRule, ...]
     conditions: tuple[ConditionRule, ...]
+    well: tuple[WellRule, ...] = ()
 
     @property
     def symptoms(self) -> frozenset[str]:
@@ -72,9 +81,15 @@ def load(path: Path | None = None) -> EventRules:
         raise BadEventRules(f"{where} are not event rules: {error}") from error
 
 
-def of_events(events: Iterable[Object], onset: datetime, rules: EventRules) -> list[Signal]:
-    """One signal for each object and symptom that Warning events around the onset tell of, the earliest event first."""
+def of_events(
+    events: Iterable[Object], onset: datetime, rules: EventRules, things: Iterable[Object] = ()
+) -> list[Signal]:
+    """One signal for each object and symptom that Warning events around the onset tell of, the earliest event first.
+
+    `things`: objects with their kind, as they are now, by whose conditions it is seen what is over.
+    """
     found: dict[tuple[str, str], tuple[datetime, Object]] = {}
+    well_since = _well_since(things, rules)
     for event in events:
         first, last = _seen(event)
         if event.get("type") != "Warning" or last is None or first is None:
@@ -86,6 +101,8 @@ def of_events(events: Iterable[Object], onset: datetime, rules: EventRules) -> l
         if rule is None or not about.get("kind") or not about.get("name"):
             continue
         key = (entity_id(about["kind"], about["name"], about.get("namespace", "")), rule.symptom)
+        if last <= well_since.get(key[0], last - BEFORE) <= onset:
+            continue
         # Began long before and still goes on: all that is known of its part in this incident is that it goes on.
         at = max(first, onset - BEFORE)
         if key not in found or at < found[key][0]:
@@ -115,6 +132,18 @@ def of_conditions(things: Iterable[Object], onset: datetime, rules: EventRules) 
         for at in _times(condition.get("lastTransitionTime"))
         if onset - BEFORE <= at <= onset + AFTER
     ]
+
+
+def _well_since(things: Iterable[Object], rules: EventRules) -> dict[str, datetime]:
+    """Entity → since when it has been well, of those that are."""
+    known = {(rule.kind, rule.type) for rule in rules.well}
+    return {
+        entity_id(thing["kind"], thing["metadata"]["name"], thing["metadata"].get("namespace", "")): at
+        for thing in things
+        for condition in (thing.get("status") or {}).get("conditions") or []
+        if (thing["kind"], condition.get("type")) in known and condition.get("status") == "True"
+        for at in _times(condition.get("lastTransitionTime"))
+    }
 
 
 def _rule(event: Object, kind: str, rules: EventRules) -> EventRule | None:

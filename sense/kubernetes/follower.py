@@ -67,6 +67,7 @@ class TopologyFollower:
         self._near: dict[tuple[str, str], dict[str, Object]] = defaultdict(dict)
         """(kind, namespace) → what is known there, by id."""
         self._lock = threading.Lock()
+        """Whoever has it writes, and takes the time only then: of two versions the store keeps the later one."""
         self._calls: dict[str, set[Relation]] = {}
         """Service → its calls as metrics tell them, beside what its annotation says."""
         self._listed: set[str] = set()
@@ -99,8 +100,8 @@ class TopologyFollower:
 
     def replace(self, kind: str, things: list[Object]) -> None:
         """A whole list: what the store has and the list has not is gone."""
-        at = self._clock()
         with self._lock:
+            at = self._clock()
             before, self._known[kind] = self._known[kind], {objects.id_of(each): each for each in things}
             here = self._known[kind]
             for place in [place for place in self._near if place[0] == kind]:
@@ -125,8 +126,9 @@ class TopologyFollower:
             self._record([*altered, *rollouts, *(removed if kind != "Pod" else ())])
 
     def changed(self, kind: str, thing: Object) -> None:
-        at, me = self._clock(), objects.id_of(thing)
+        me = objects.id_of(thing)
         with self._lock:
+            at = self._clock()
             before = self._known[kind].get(me)
             old = set(self._relations(before)) if before else set()
             self._known[kind][me] = self._near[kind, _space(thing)][me] = thing
@@ -143,10 +145,11 @@ class TopologyFollower:
 
     def observe_calls(self, calls: Iterable[Relation]) -> None:
         """These are all the calls between services that metrics tell of now."""
-        at, told = self._clock(), defaultdict[str, set[Relation]](set)
+        told = defaultdict[str, set[Relation]](set)
         for call in calls:
             told[call.source].add(call)
         with self._lock:
+            at = self._clock()
             for me in sorted({*self._calls, *told}):
                 service, before = self._known["Service"].get(me), self._calls.get(me, set())
                 if told[me] - before:
@@ -164,8 +167,9 @@ class TopologyFollower:
             self._store.set_relations(me, kinds, left, at=at)
 
     def deleted(self, kind: str, thing: Object) -> None:
-        at, me = self._clock(), objects.id_of(thing)
+        me = objects.id_of(thing)
         with self._lock:
+            at = self._clock()
             self._known[kind].pop(me, None)
             self._near[kind, _space(thing)].pop(me, None)
             self._store.delete([me], at=at)

@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graph_schema.model import Change, Entity, Relation, entity_id
+from graph_schema.remedied import REMEDY, Did, detail_of
 
 Object = dict[str, Any]
 CALLS = "kt.io/calls"
 """Annotation of a Service: the services it calls, `name` or `namespace/name`, separated by commas."""
-MARKS = "kt.io/"
 ACTION, UNDONE = "kt.io/action", "kt.io/undone"
 """Annotations that KT leaves on what it changes: the id of the action that it did last, or took back."""
-REMEDY = "remedy"
-"""The kind of a change that KT made itself."""
+DID: tuple[tuple[str, Did], ...] = ((ACTION, "done"), (UNDONE, "taken back"))
 REVISION = "deployment.kubernetes.io/revision"
 REVISIONS_BEFORE = "deployment.kubernetes.io/revision-history"
 """The revisions that a ReplicaSet was before it was gone back to."""
@@ -223,14 +222,16 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
     remedy = of_kt(before, after)
 
     def change(what: str, detail: str) -> Change:
-        told = f"{remedy}: {detail}" if remedy else detail
+        told = detail_of(remedy, what, detail) if remedy else detail
         return Change(entity=me, at=at, kind=REMEDY if remedy else what, detail=told, id=f"{me}@{version}:{what}")
 
     found: list[Change] = []
     if kind in ("Deployment", "StatefulSet", "DaemonSet"):
         if old.get("template") != new.get("template"):
             was, now = ", ".join(images(old)), ", ".join(images(new))
-            found.append(change("rollout", f"{was} → {now}" if was != now else "pod template changed"))
+            restarted = bool(remedy) and _unmarked(old) == _unmarked(new)
+            detail = f"{was} → {now}" if was != now else "pod template changed"
+            found.append(change("restart", "new pods") if restarted else change("rollout", detail))
         if old.get("replicas") != new.get("replicas"):
             found.append(change("scale", f"{old.get('replicas')} → {new.get('replicas')} replicas"))
     elif kind == "Secret":
@@ -255,6 +256,13 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
     return found
 
 
+def _unmarked(spec: Object) -> Object:
+    """A pod template without its annotations, by which a restart makes new pods of the same."""
+    made = dict(spec.get("template") or {})
+    meta = {key: value for key, value in (made.get("metadata") or {}).items() if key != "annotations"}
+    return {**made, "metadata": meta}
+
+
 def written(thing: Object) -> list[tuple[str, str]]:
     """Who wrote the contents when: managedFields name the keys that were written, never what stands there."""
     return sorted(
@@ -264,29 +272,26 @@ def written(thing: Object) -> list[tuple[str, str]]:
     )
 
 
-def of_kt(before: Object, after: Object) -> str:
+def of_kt(before: Object, after: Object) -> Did | None:
     """What KT did in the very write that made one of the other; empty when it was somebody else's.
 
     KT's marks stay on an object that others change after it, so only a mark that came with this write counts."""
     old, new = marks_of(before), marks_of(after)
-    for mark, what in ((ACTION, "done by KT"), (UNDONE, "taken back by KT")):
-        if new.get(mark) and new[mark] != old.get(mark):
-            return what
-    return ""
+    return next((did for mark, did in DID if new.get(mark) and new[mark] != old.get(mark)), None)
 
 
 def marks_of(thing: Object) -> dict[str, str]:
     return thing["metadata"].get("annotations") or {}
 
 
-def _remedy_of(replica_set: Object, others: Iterable[Object]) -> str:
+def _remedy_of(replica_set: Object, others: Iterable[Object]) -> Did | None:
     """The same of the write that brought a ReplicaSet about. It got the marks of its Deployment, as every one after it
     does: the first that carries a mark is the one that came of it."""
-    for mark, what in ((ACTION, "done by KT"), (UNDONE, "taken back by KT")):
+    for mark, did in DID:
         mine = marks_of(replica_set).get(mark)
         if mine and all(marks_of(each).get(mark) != mine for each in others):
-            return what
-    return ""
+            return did
+    return None
 
 
 def newest_rollouts(things: Iterable[Object], known: Iterable[Object] = ()) -> list[Change]:
@@ -323,12 +328,12 @@ def _siblings(replica_set: Object, there: Mapping[str, Object]) -> list[Object]:
     ]
 
 
-def _rollout(deployment: str, number: int, replica_set: Object, remedy: str) -> Change:
+def _rollout(deployment: str, number: int, replica_set: Object, remedy: Did | None) -> Change:
     detail = f"revision {number}: {', '.join(images(replica_set.get('spec') or {}))}"
     return Change(
         entity=deployment,
         at=datetime.fromisoformat(replica_set["metadata"]["creationTimestamp"]).astimezone(UTC),
         kind=REMEDY if remedy else "rollout",
-        detail=f"{remedy}: {detail}" if remedy else detail,
+        detail=detail_of(remedy, "template", detail) if remedy else detail,
         id=f"{deployment}#{replica_set['metadata']['name']}",
     )

@@ -133,8 +133,7 @@ def burdens(table: Table, quiet: Table, span: Span, rules: MetricRules) -> Itera
         if "waiting" in roles:
             yield _burden(entity, "waiting", roles, quiet.get(entity, {}), span)
         failing: Role | None = next((each for each in ("failed", "succeeded", "failures") if each in roles), None)
-        nothing = float("nan")
-        known = Burden(entity=entity, symptom="errors", amount=0.0, strength=SILENT, before=nothing, after=nothing)
+        known = Burden(entity=entity, symptom="errors", amount=0.0, strength=SILENT, before=None, after=None)
         if failing and not answered.silent:
             known = _burden(entity, failing, roles, quiet.get(entity, {}), span)
         if failing or answered.silent:
@@ -215,9 +214,13 @@ def _burden(entity: str, role: Role, roles: Roles, before: Mapping[str, Series],
         symptom="latency" if waiting else "errors",
         amount=found.excess,
         strength=found.strength,
-        before=found.before,
-        after=found.after,
+        before=_told(found.before),
+        after=_told(found.after),
     )
+
+
+def _told(mean: float) -> float | None:
+    return None if np.isnan(mean) else mean
 
 
 def _judged(

@@ -10,6 +10,7 @@
 //	CALLEE         name of that service in http_client_requests_total
 //	EAT_MB         memory taken at start
 //	EXIT_AFTER_S   ends with code 1 after that time
+//	LEAK_S         after that time most answers are 500, as of a program that has used something up
 //
 // /healthz answers 200 while the process lives, /metrics speaks Prometheus' text format, `shop pause` only waits.
 // `shop load -url URL -listen ADDRESS -per-second N` is the shop's customers: requests at random moments, however long
@@ -32,11 +33,15 @@ import (
 	"time"
 )
 
+// The share of answers that fail of what has leaked for too long.
+const leaked = 0.7
+
 var bounds = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5}
 
 type shop struct {
 	version       string
 	fail, built   float64
+	used_up       atomic.Bool
 	latency, work time.Duration
 	capacity      int64
 	calls, callee string
@@ -101,7 +106,7 @@ func (s *shop) answer(ctx context.Context) (int, string) {
 	s.busy.Add(1)
 	time.Sleep(s.work + s.latency)
 	s.busy.Add(-1)
-	if rand.Float64() < s.fail || rand.Float64() < s.built {
+	if rand.Float64() < s.fail || rand.Float64() < s.built || (s.used_up.Load() && rand.Float64() < leaked) {
 		return http.StatusInternalServerError, "failed"
 	}
 	if s.calls == "" {
@@ -191,6 +196,9 @@ func main() {
 	}
 	if after := number("EXIT_AFTER_S", 0); after > 0 {
 		time.AfterFunc(time.Duration(after*float64(time.Second)), func() { os.Exit(1) })
+	}
+	if after := number("LEAK_S", 0); after > 0 {
+		time.AfterFunc(time.Duration(after*float64(time.Second)), func() { s.used_up.Store(true) })
 	}
 	http.HandleFunc("/", s.serve)
 	http.HandleFunc("/metrics", s.metrics)

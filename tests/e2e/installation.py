@@ -13,7 +13,7 @@ from typing import Any
 
 from graph_schema.ontology import load_ontology
 from kt.incident.events import Happened
-from kt.incident.log import SWEEP, IncidentLog
+from kt.incident.log import SWEEP, Entry, IncidentLog
 from kt.pipeline.journey import Journey
 from kt.runtime import wall_clock
 from kt.settings import load
@@ -56,9 +56,13 @@ class Installation:
         self.webhook = next(word for word in log.read_text().split() if word.startswith("http"))
         return self.webhook
 
+    def entries(self) -> list[Entry]:
+        """Every incident that counts, the first opened first."""
+        return list(reversed(self.log.entries()))
+
     def journeys(self) -> list[Journey]:
-        """Every incident, the first opened first."""
-        return [Journey(self.log, entry.incident) for entry in reversed(self.log.entries())]
+        """The same, with all that happened."""
+        return [Journey(self.log, entry.incident) for entry in self.entries()]
 
     def journey(self) -> Journey | None:
         """The first incident."""
@@ -76,7 +80,7 @@ class Installation:
 
     def ended(self) -> bool:
         """Whether there are incidents, and all have ended."""
-        phases = [entry.phase for entry in self.log.entries()]
+        phases = [entry.phase for entry in self.entries()]
         return bool(phases) and all(phase in ENDED for phase in phases)
 
     def knows(self, entity: str) -> bool:
@@ -102,7 +106,7 @@ class Installation:
         """What happened to each incident, as a person sees it: what a failing test has to tell."""
         return "\n".join(
             "\n".join([f"== incident {entry.incident[:12]}", *(line(each) for each in self.log.load(entry.incident))])
-            for entry in reversed(self.log.entries())
+            for entry in self.entries()
         )
 
     def end(self) -> None:

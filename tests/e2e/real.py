@@ -11,11 +11,13 @@ from typing import ClassVar, TypeVar
 import redis
 
 from kt import rbac
-from kt.incident.events import Happened
+from kt.incident.events import Happened, VerificationStarted
+from kt.incident.log import Entry
 from kt.pipeline.journey import Journey
 from testbed import prometheus, shop
 from testbed.kubernetes import audit, cluster
 from tests.e2e.installation import Installation, until
+from verify.experiments import attacks
 
 T = TypeVar("T", bound=Happened)
 TOKEN = "only-for-tests"
@@ -34,6 +36,8 @@ class OnRealCluster(Installation):
             "KT_KUBERNETES__KUBECONFIG": variables["KT_TEST_KUBECONFIG_OF_KT"],
             "KT_PROMETHEUS__URL": variables["KT_TEST_PROMETHEUS_URL"],
             "KT_PROMETHEUS__CALLS_EVERY_S": "2",
+            # The testbed scrapes each second, and its rules wait for a tenth of the usual time.
+            "KT_DIAGNOSE__LOOK_BACK_S": "360",
             "KT_WEB__TOKEN": TOKEN,
             "KT_GUARD__ENABLED": "true",
             "KT_APPROVAL__MEDIUM": "0",
@@ -41,14 +45,23 @@ class OnRealCluster(Installation):
         }
         super().__init__(folder, {**settings, **store})
         self.begun = datetime.now(UTC)
+        self._over: set[str] = set()
 
     def writes(self) -> list[audit.Write]:
         """What KT changed in the cluster, as the API server saw it."""
         return audit.writes("kt", self.begun)
 
+    def turn_the_page(self) -> None:
+        """What there was so far counts no more: only incidents that come are looked at, and only later writes."""
+        self._over = {entry.incident for entry in self.log.entries()}
+        self.begun = datetime.now(UTC)
+
+    def entries(self) -> list[Entry]:
+        return [each for each in super().entries() if each.incident not in self._over]
+
     def cause(self, entity: str) -> Journey | None:
-        """The incident whose first cause is on this entity; of several the one that KT acted for."""
-        found = [each for each in self.journeys() if _first(each) == entity]
+        """The incident whose first cause is on this entity, or one whose id begins so; of several the one acted for."""
+        found = [each for each in self.journeys() if _first(each).startswith(entity)]
         return next((each for each in found if each.state.actions), next(iter(found), None))
 
     def told(self) -> list[str]:
@@ -134,6 +147,11 @@ def healed(kt: OnRealCluster, entity: str, *faults: str) -> Journey:
 def events(journey: Journey, kind: type[T]) -> list[T]:
     """All of that kind, the first first."""
     return [record.event for record in journey.records if isinstance(record.event, kind)]
+
+
+def attacked(journey: Journey) -> bool:
+    """Whether the experiment that counts disturbed something; a system that was only watched was not attacked."""
+    return attacks(events(journey, VerificationStarted)[-1].experiment)
 
 
 def actions(journey: Journey) -> list[str]:

@@ -1,4 +1,5 @@
-"""Attacks made from templates, run on the twin by `kt chaos run` and killed in the middle: nothing of them is left."""
+"""Attacks made from templates, run by `kt chaos run` on the twin and the real shop, and killed in the middle: nothing
+of them is left."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,7 +22,9 @@ from kt.pipeline.journey import Held
 from kt.runtime import Runtime
 from kt.settings import load
 from remediate.cluster import Object
+from testbed import shop
 from tests.e2e.installation import until
+from tests.e2e.real import SERVERS
 from twin.server import Twin
 
 NOTE = "kt.io/chaos-undo"
@@ -35,12 +39,19 @@ ATTACKS = {
 """Each on something of its own, so that they run at once. The steady states are not what is looked at here."""
 
 
-@pytest.fixture
-def twin() -> Iterator[Twin]:
+class Place(NamedTuple):
+    """A cluster with the shop, opted in to chaos, and its Prometheus."""
+
+    kubeconfig: str
+    prometheus_url: str
+
+
+@contextmanager
+def on_twin() -> Iterator[Place]:
     one = Twin(seed=3, speed=5.0).start()
     with one.cluster.lock:
         one.cluster.store.edit("Namespace", "shop", "", opted_in)
-    yield one
+    yield Place(str(one.kubeconfig), one.prometheus_url)
     one.stop()
 
 
@@ -48,15 +59,31 @@ def opted_in(draft: Object) -> None:
     draft["metadata"]["labels"]["kt.io/chaos"] = "enabled"
 
 
-class Installed:
-    """KT's commands beside a twin, and the store that they share."""
+@contextmanager
+def on_real_shop(variables: dict[str, str]) -> Iterator[Place]:
+    shop.reset()
+    yield Place(variables["KT_TEST_KUBECONFIG"], variables["KT_TEST_PROMETHEUS_URL"])
+    shop.reset()
 
-    def __init__(self, folder: Path, twin: Twin) -> None:
+
+@pytest.fixture(params=["twin", pytest.param("real", marks=pytest.mark.real(*SERVERS))])
+def kt(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installed]:
+    real = request.param == "real"
+    with on_real_shop(request.getfixturevalue("servers")(*SERVERS)) if real else on_twin() as place:
+        one = Installed(tmp_path, place)
+        yield one
+        one.runtime.close()
+
+
+class Installed:
+    """KT's commands beside a cluster, and the store that they share."""
+
+    def __init__(self, folder: Path, place: Place) -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("KT_")}
         self.folder = folder
         self.environment = clean | {
-            "KT_DATA_DIR": str(folder / "data"), "KT_KUBERNETES__KUBECONFIG": str(twin.kubeconfig),
-            "KT_PROMETHEUS__URL": twin.prometheus_url, "KT_CHAOS__ENABLED": "true", "KT_CHAOS__MAX_CONCURRENT": "9",
+            "KT_DATA_DIR": str(folder / "data"), "KT_KUBERNETES__KUBECONFIG": place.kubeconfig,
+            "KT_PROMETHEUS__URL": place.prometheus_url, "KT_CHAOS__ENABLED": "true", "KT_CHAOS__MAX_CONCURRENT": "9",
             "KT_CHAOS__CLUSTER_WIDE": "true",
         }  # fmt: skip
         self.runtime = Runtime(load(None, self.environment))
@@ -83,34 +110,31 @@ class Installed:
         return file
 
 
-def spread(twin: Twin) -> dict[str, Any]:
+def spread(kt: Installed) -> dict[str, Any]:
     """All that an attack of these may change, but for what the cluster itself keeps track of."""
-    store = twin.cluster.store
-    with twin.cluster.lock:
-        found = {
-            f"{kind}/{each['metadata']['name']}": each["spec"]
-            for kind in ("Deployment", "Service", "NetworkPolicy", "Node")
-            for each in store.all(kind)
-        }
-        notes = [each for kind in ("Deployment", "Service", "Node") for each in store.all(kind)]
-        noted = [each["metadata"]["name"] for each in notes if NOTE in (each["metadata"].get("annotations") or {})]
-        stress = [pod["metadata"]["name"] for pod in store.all("Pod") if "kt-chaos" in pod["metadata"]["name"]]
-    return {**{key: {**spec, "unschedulable": bool(spec.get("unschedulable"))} for key, spec in found.items()},
-            "noted": noted, "stress": stress}  # fmt: skip
+    found: dict[str, Any] = {"noted": [], "stress": []}
+    for kind, namespace in (("Deployment", "shop"), ("Service", "shop"), ("NetworkPolicy", "shop"), ("Node", "")):
+        for each in kt.runtime.cluster.list(kind, namespace):
+            meta, spec = each["metadata"], each["spec"]
+            found[f"{kind}/{meta['name']}"] = {**spec, "unschedulable": bool(spec.get("unschedulable"))}
+            found["noted"] += [meta["name"]] if NOTE in (meta.get("annotations") or {}) else []
+    pods = [pod["metadata"]["name"] for pod in kt.runtime.cluster.list("Pod", "shop")]
+    found["stress"] = [name for name in pods if "kt-chaos" in name]
+    return found
 
 
 def disturbed(now: dict[str, Any], before: dict[str, Any]) -> set[str]:
     return {key for key in now.keys() | before.keys() if now.get(key) != before.get(key)}
 
 
-def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(twin: Twin, tmp_path: Path) -> None:
-    kt, before = Installed(tmp_path, twin), spread(twin)
+def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(kt: Installed) -> None:
+    before = spread(kt)
     files = [
         kt.template(fault, *values, "seconds=120", "recover_s=30", steady=False) for fault, values in ATTACKS.items()
     ]
     runners = [
         subprocess.Popen(
-            kt.command("run", str(file)), env=kt.environment, cwd=tmp_path, stdout=subprocess.DEVNULL,
+            kt.command("run", str(file)), env=kt.environment, cwd=kt.folder, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         for file in files
@@ -122,7 +146,7 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(twin: Twin, 
         "NetworkPolicy/kt-chaos-cut",
         "Node/kt-node-2",
     }
-    until(lambda: disturbed(spread(twin), before) >= changed | {"stress", "noted"}, "all six attacks are on")
+    until(lambda: disturbed(spread(kt), before) >= changed | {"stress", "noted"}, "all six attacks are on")
     open_ = kt.runtime.chaos.open_runs()
     assert len(open_) == len(ATTACKS)
     # As when a machine is lost: runner and Chaos Toolkit at once, so that nobody rolls back.
@@ -136,7 +160,7 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(twin: Twin, 
     for runner in runners:
         runner.kill()
         runner.wait()
-    assert disturbed(spread(twin), before) >= changed
+    assert disturbed(spread(kt), before) >= changed
     others = [
         threading.Thread(target=running.carry_on, args=(kt.runtime, run.id, Held(run.fencing + 1))) for run in open_
     ]
@@ -147,15 +171,11 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(twin: Twin, 
     ended = [kt.runtime.chaos.run(run.id) for run in open_]
     assert {run.outcome for run in ended if run} == {"aborted"}
     assert all("rollbacks" in run.why and "a person has to look" not in run.why for run in ended if run)
-    assert disturbed(spread(twin), before) == set()
+    assert disturbed(spread(kt), before) == set()
     assert kt.runtime.log.entries() == [], "what was taken back is no finding"
-    kt.runtime.close()
 
 
-def test_an_attack_that_holds_is_told_in_a_report_with_charts_and_counts_for_the_score(
-    twin: Twin, tmp_path: Path
-) -> None:
-    kt = Installed(tmp_path, twin)
+def test_an_attack_that_holds_is_told_in_a_report_with_charts_and_counts_for_the_score(kt: Installed) -> None:
     file = kt.template("Workload.BadRevision", "workload=cart", "pod_selector=app=cart", "service=cart")
     answer = kt.run("run", str(file), "--json")
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -163,10 +183,9 @@ def test_an_attack_that_holds_is_told_in_a_report_with_charts_and_counts_for_the
     assert (ran["outcome"], ran["targets"]) == ("held", ["shop/cart"])
     page = kt.run("report", ran["id"], "-o", "run.html")
     assert page.returncode == 0, page.stderr
-    assert (tmp_path / "run.html").read_text().count("<polyline") == 3
+    assert (kt.folder / "run.html").read_text().count("<polyline") == 3
     run = kt.runtime.chaos.run(ran["id"])
     assert run is not None
     assert "| method | action end one pod | succeeded |" in markdown(report_of(run, kt.runtime.chaos.journals(run.id)))
     whole = json.loads(kt.run("report", "--format", "json").stdout)
     assert [(each["service"], each["held"]) for each in whole["services"]] == [("shop/cart", 1)]
-    kt.runtime.close()

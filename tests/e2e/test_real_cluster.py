@@ -1,25 +1,65 @@
 """The main job on real servers: a rule of a real Prometheus fires, a real Alertmanager posts, KT with Neo4j and Redis
-finds the cause, repairs a real Kubernetes cluster, and a real Chaos Toolkit experiment confirms that the fix holds."""
+finds the cause, repairs a real Kubernetes cluster, and a real Chaos Toolkit experiment confirms that the fix holds.
+
+All of it happens under one KT, one fault after the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.campaign.faults import Injection, named, take_back
 from graph_schema.model import Relation
 from graph_schema.ontology import load_ontology
+from kt.pipeline.journey import Journey
 from kt.stores.places import open_graph
-from testbed import shop
+from testbed import processes, prometheus, shop
 from testbed.kubernetes import cluster
 from testbed.shop.faults import FAULTS
-from tests.conftest import Place, Servers, in_neo4j
+from tests.conftest import Servers, emptied, in_neo4j
 from tests.e2e.installation import until
-from tests.e2e.real import SERVERS, OnRealCluster, actions, beside_the_cluster, healed
+from tests.e2e.real import HEALED_S, SERVERS, OnRealCluster, actions, attacked, beside_the_cluster, healed
+from verify.actions import freeze_process, restore_here
 
 pytestmark = pytest.mark.real(*SERVERS)
+# Faults follow each other within minutes here, and hit the same things again.
+PATIENT = {"KT_GUARD__COOLDOWN_S": "0", "KT_GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": "20"}
+REPLICAS = {name: replicas for name, replicas, *_ in shop.SERVICES}
+KINDS = {
+    "missing-image-front": ["roll-back"],
+    "probe-wrong-cart": ["roll-back"],
+    "pod-stands-still-catalogue": ["restart"],
+    "config-wrong-store": ["restore-config", "restart-users"],
+    "scaled-to-zero-cart": ["scale-out"],
+    "limit-too-low-catalogue": ["scale-up"],
+    "scaled-down-catalogue": ["scale-out"],
+}
+"""Seven more ways to break the shop, and what KT has to do about each. Those after which something has to be taken back
+come late: that is a change, too, and changes are suspects."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator[OnRealCluster]:
+    folder, variables = tmp_path_factory.mktemp("kt"), servers(*SERVERS)
+    memory = in_neo4j(emptied(variables["KT_TEST_NEO4J_URI"]))
+    with beside_the_cluster(folder, variables, memory | PATIENT) as one:
+        one.start("worker")
+        until(one.swept, "a worker works")
+        yield one
+
+
+@pytest.fixture
+def kt(running: OnRealCluster, api: cluster.Api) -> OnRealCluster:
+    """KT beside the shop as it was made: what the test before left of it is taken back."""
+    take_back(api)
+    shop.reset()
+    running.turn_the_page()
+    return running
 
 
 @pytest.fixture
@@ -29,11 +69,13 @@ def api(kubeconfig: str) -> Iterator[cluster.Api]:
 
 
 @pytest.fixture
-def kt(tmp_path: Path, empty_neo4j: Place, servers: Servers) -> Iterator[OnRealCluster]:
-    with beside_the_cluster(tmp_path, servers(*SERVERS), in_neo4j(empty_neo4j)) as one:
-        one.start("worker")
-        until(one.swept, "a worker works")
-        yield one
+def freeze(tmp_path: Path) -> Iterator[Callable[[], object]]:
+    """Stops a kubelet, as an experiment does it."""
+    kubelet = processes.find("kubelet-2")
+    assert kubelet
+    (tmp_path / "kubelet").write_text(str(kubelet.pid))
+    yield partial(freeze_process, "kubelet-2", pid_file=str(tmp_path / "kubelet"), seconds=HEALED_S)
+    assert restore_here("kubelet-2") == {"restored": [f"process {kubelet.pid}"]}
 
 
 def deployment(api: cluster.Api, name: str) -> Any:
@@ -55,22 +97,54 @@ def test_a_call_that_no_annotation_tells_of_is_learned_from_metrics(kt: OnRealCl
 def test_a_bad_image_is_rolled_back(kt: OnRealCluster, api: cluster.Api) -> None:
     FAULTS["bad-rollout"]()
     journey = healed(kt, "Deployment/shop/cart", "Workload.BadRevision")
-    assert actions(journey) == ["roll-back"]
+    assert_repaired(journey, ["roll-back"])
     assert deployment(api, "cart")["spec"]["template"]["spec"]["containers"][0]["image"].endswith("shop:v1")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_of_any_kind_is_named_repaired_and_attacked(kt: OnRealCluster, api: cluster.Api, kind: str) -> None:
+    fault = named(kind)
+    prepare(fault, kt, api)
+    fault.do(api)
+    # Which of the pods stood still nobody knew before.
+    cause = "Pod/shop/catalogue-" if fault.kind == "pod-stands-still" else fault.truth.entities[0]
+    journey = healed(kt, cause, *fault.truth.modes)
+    assert_repaired(journey, KINDS[kind])
+    assert shop.ready(api)
+    if kind.startswith("scaled-"):
+        assert deployment(api, fault.target)["spec"]["replicas"] == REPLICAS[fault.target]
 
 
 def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api) -> None:
     FAULTS["overload"]()
     journey = healed(kt, "Deployment/shop/catalogue", "Workload.Overload")
-    assert actions(journey) == ["scale-out"]
+    assert_repaired(journey, ["scale-out"])
     assert deployment(api, "catalogue")["spec"]["replicas"] == 5
 
 
-def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(kt: OnRealCluster, api: cluster.Api) -> None:
-    FAULTS["node-down"]()
+def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(
+    kt: OnRealCluster, api: cluster.Api, freeze: Callable[[], object]
+) -> None:
+    freeze()
     # From outside a kubelet that stands still is one that cannot be reached.
     journey = healed(kt, "Node/kt-node-2", "Node.NotReady", "Node.Unreachable")
-    assert actions(journey) == ["cordon", "evict-pods"]
+    assert_repaired(journey, ["cordon", "evict-pods"])
     assert api.get("/api/v1/nodes/kt-node-2")["spec"]["unschedulable"] is True
     pods = api.get(f"/api/v1/namespaces/{shop.NAMESPACE}/pods")["items"]
     assert {pod["spec"]["nodeName"] for pod in pods} == {"kt-node-1"}
+
+
+def prepare(fault: Injection, kt: OnRealCluster, api: cluster.Api) -> None:
+    """What has to be there to be broken, known to KT."""
+    if fault.prepare:
+        fault.prepare(api)
+        until(lambda: shop.ready(api), "the shop is ready")
+        # A rollout in the very second of the fault would be as good a suspect.
+        prometheus.wait_until_quiet()
+        until(lambda: all(kt.knows(entity) for entity in fault.truth.entities), "KT knows what is there")
+
+
+def assert_repaired(journey: Journey, wanted: list[str]) -> None:
+    """By these actions, which were attacked, not only watched."""
+    assert actions(journey) == wanted
+    assert attacked(journey)

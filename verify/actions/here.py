@@ -90,7 +90,8 @@ def replace_file(name: str, path: str, content: str, seconds: float = 60.0) -> d
     except OSError as error:
         raise failed(f"{path}: {error.strerror}") from error
     wanted = content.encode()
-    note(name, seconds, before, kind="file", path=str(place.resolve()), set_to=digest(wanted))
+    # As it was named: /proc/PID/root, the files of a container, leads elsewhere once it is resolved.
+    note(name, seconds, before, kind="file", path=str(place.absolute()), set_to=digest(wanted))
     try:
         overwrite(place, wanted)
     except OSError as error:

@@ -38,6 +38,8 @@ _log = structlog.get_logger(__name__)
 
 MOST_PATIENT = 12
 """At most so many times `pipeline.retry_s` passes between two looks at what lasts."""
+SOON_S = 1.0
+"""What a metric shows of a fault, it shows within seconds: so soon evidence is looked for again at first."""
 
 
 def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
@@ -71,11 +73,17 @@ def stopped(runtime: Runtime, journey: Journey) -> bool:
 
 def wait_for(runtime: Runtime, journey: Journey, why: str, *, patient: bool = True) -> None:
     """Look again in a while; with patience, what lasts is looked at less often, so that it does not fill the log."""
-    now, waited = runtime.clock(), 0
-    while patient and waited < MOST_PATIENT - 1 and isinstance(_event(journey, waited + 1), Postponed):
-        waited += 1
+    now, waited = runtime.clock(), min(_waited(journey), MOST_PATIENT - 1) if patient else 0
     pause = timedelta(seconds=runtime.settings.pipeline.retry_s * (1 + waited))
     journey.append(Postponed(at=now, until=now + pause, why=why))
+
+
+def _waited(journey: Journey, why: str = "") -> int:
+    """How many times in a row it was put off (for that reason) until now."""
+    found = 0
+    while isinstance(last := _event(journey, found + 1), Postponed) and why in ("", last.why):
+        found += 1
+    return found
 
 
 def _event(journey: Journey, back: int) -> Event | None:
@@ -153,7 +161,8 @@ def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
             return
     patience = timedelta(seconds=options.pipeline.evidence_s)
     if state.opened_at and now < state.opened_at + patience:
-        until = min(now + timedelta(seconds=options.pipeline.retry_s), state.opened_at + patience)
+        pause = min(options.pipeline.retry_s, SOON_S * 2 ** _waited(journey, NOT_YET))
+        until = min(now + timedelta(seconds=pause), state.opened_at + patience)
         journey.append(Postponed(at=now, until=until, why=NOT_YET))
         return
     found = next(iter(state.diagnosis.selected()), None) if state.diagnosis else None

@@ -12,9 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from diagnose.learning import usable
+from diagnose.propagation import Raised
+from diagnose.untold import believed, believed_of, increments
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Diagnosis, Entity, Relation, Signal, Subgraph
 from graph_schema.ontology import load_ontology
+from graph_schema.stores.sqlite import SqliteGraphStore
 from kt.chaos.lessons import take_in_runs
 from kt.chaos.model import Run, What
 from kt.cli import cli
@@ -55,6 +58,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         file = folder / "kt.db"
         self.chaos, self.log, self.learned = SqliteChaosStore(file), SqliteIncidentLog(file), SqliteLearned(file)
+        self.graph = SqliteGraphStore(folder / "graph.db", ONTOLOGY.fault_from)
 
     def ran(self, id_: str = "r", *, fault: str = FAULT, journal: dict[str, Any] | None = None, **more: Any) -> Run:
         extensions = [{"name": "kt", "fault": fault}] if fault else []
@@ -80,7 +84,7 @@ class Site:
 
     def take_in(self, now: float = 60 + AFTERMATH_S) -> int:
         return take_in_runs(
-            self.chaos.runs(), self.chaos, self.log, self.learned, CATALOGUE, ONTOLOGY,
+            self.chaos.runs(), self.chaos, self.log, self.learned, CATALOGUE, ONTOLOGY, self.graph,
             now=at(now), aftermath_s=AFTERMATH_S,
         )  # fmt: skip
 
@@ -107,6 +111,8 @@ def test_a_run_teaches_once_and_only_when_its_aftermath_is_over(site: Site) -> N
         f"raised|{FAULT}|{CART}|{CART}|unavailable": 1,
         f"raised|{FAULT}|{CART}|{FRONT}|any": 1,
         f"raised|{FAULT}|{CART}|{FRONT}|errors": 1,
+        f"felt|{FAULT}|{CART}|any": 1,
+        f"felt|{FAULT}|{CART}|{FRONT}": 1,
         f"delay|{FAULT}|{CART}|{CART}|unavailable": 5,
         f"delay|{FAULT}|{CART}|{FRONT}|errors": 20,
     }
@@ -176,6 +182,68 @@ def test_a_person_sees_what_was_raised_where_accepts_it_and_does_not_hand_out_na
     assert FRONT in whole
     kt("forget", FAULT)
     assert json.loads(kt("diff", "--json"))["paths"] == []
+
+
+PAY, GATE = "Service/shop/pay", "Service/shop/gate"
+
+
+def known_to_the_graph(site: Site) -> None:
+    """Gate → front → cart; and pay, which nobody is known to call."""
+    entities = [Entity(id=each, kind="Service", name=each.split("/")[2], namespace="shop") for each in
+                (CART, FRONT, PAY, GATE)]  # fmt: skip
+    site.graph.upsert(entities, [Relation(FRONT, CART, "CALLS"), Relation(GATE, FRONT, "CALLS")], at=T0)
+
+
+def test_a_call_that_nobody_told_of_is_given_away_by_who_felt_it_first(site: Site, tmp_path: Path) -> None:
+    known_to_the_graph(site)
+    site.ran(targets=("shop/pay",))
+    site.raised(alert(GATE, "errors", 22), alert(FRONT, "errors", 20), alert(CART, "errors", 18))
+    site.take_in()
+    calls = {key for key in site.known if key.startswith("call|")}
+    assert calls == {f"call|{FAULT}|{PAY}|{CART}"}
+    assert believed_of(site.learned.counts(), "accepted") == set()
+    environment = {"KT_DATA_DIR": str(tmp_path), "NO_COLOR": "1"}
+    told = CliRunner().invoke(cli, ["knowledge", "diff"], env=environment, catch_exceptions=False).output
+    assert f"{CART} calls {PAY}" in told
+    CliRunner().invoke(cli, ["knowledge", "accept", FAULT], env=environment, catch_exceptions=False)
+    assert believed_of(site.learned.counts(), "accepted") == {Relation(CART, PAY, "CALLS")}
+    # Without a person's word one run is not enough.
+    assert believed_of(site.learned.counts(), "all") == set()
+
+
+def test_a_call_that_is_known_is_not_given_away_again(site: Site) -> None:
+    known_to_the_graph(site)
+    site.graph.upsert([], [Relation(CART, PAY, "CALLS")], at=at(1))
+    site.ran(targets=("shop/pay",))
+    site.raised(alert(GATE, "errors", 22), alert(CART, "errors", 18))
+    assert site.take_in() == 1
+    assert not [key for key in site.known if key.startswith("call|")]
+
+
+def test_a_stray_alert_beside_some_runs_is_no_call() -> None:
+    seen = {f"call|{FAULT}|{PAY}|{CART}": 2, f"felt|{FAULT}|{PAY}|{CART}": 2, f"felt|{FAULT}|{PAY}|any": 5}
+    assert believed(seen, least=1) == set()
+    assert believed({**seen, f"felt|{FAULT}|{PAY}|any": 4}, least=1) == {Relation(CART, PAY, "CALLS")}
+
+
+def test_what_is_felt_of_a_load_and_what_is_no_feeling_of_a_caller_give_no_call_away() -> None:
+    piece = Subgraph({each: Entity(id=each, kind="Service", name=each, namespace="shop") for each in (CART, PAY)}, ())
+    slow, less = (Raised(entity=CART, symptom=each, after_s=1.0) for each in ("latency", "traffic_drop"))
+    assert increments(CATALOGUE.faults["Workload.Overload"], PAY, [slow], piece, ONTOLOGY) == {}
+    assert increments(CATALOGUE.faults[FAULT], PAY, [less], piece, ONTOLOGY) == {}
+    assert f"call|{FAULT}|{PAY}|{CART}" in increments(CATALOGUE.faults[FAULT], PAY, [slow], piece, ONTOLOGY)
+
+
+def test_callers_in_a_circle_are_all_given_away() -> None:
+    piece = Subgraph(
+        {each: Entity(id=each, kind="Service", name=each, namespace="shop") for each in (CART, FRONT, PAY)},
+        (Relation(FRONT, CART, "CALLS"), Relation(CART, FRONT, "CALLS")),
+    )
+    felt = [Raised(entity=each, symptom="errors", after_s=1.0) for each in (CART, FRONT)]
+    found = increments(CATALOGUE.faults[FAULT], PAY, felt, piece, ONTOLOGY)
+    assert {key for key in found if key.startswith("call|")} == {
+        f"call|{FAULT}|{PAY}|{CART}", f"call|{FAULT}|{PAY}|{FRONT}",
+    }  # fmt: skip
 
 
 def test_the_sweep_of_a_worker_learns_from_runs_by_itself(site: Site, tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_fewer_calls_are_lost_calls_only_where_something_is_known_to_be_wrong(tr
     assert max(shares, key=lambda key: shares[key][0]) == (cause, "errors")
 
 
+def test_where_nobody_is_any_more_all_calls_are_lost_whatever_was_counted_of_late() -> None:
+    """What is counted over the last moments still has answers of the pods that are gone."""
+    burdens = [asked("front", 2, 30, 3), asked("cart", 0, 30, 5), asked("store", 0, 30, 3)]
+    for gone, cause in (({"cart"}, "cart"), (set[str](), "front")):
+        shares = attribute(burdens, CHAIN, [("front", "errors")], {"cart"}, gone)
+        assert max(shares, key=lambda key: shares[key][0]) == (cause, "errors")
+
+
 def test_calls_that_nobody_makes_any_more_are_not_lost() -> None:
     burdens = [asked("front", 5, 30, 10), asked("cart", 5, 30, 10), asked("store", 0, 30, 10)]
     shares = attribute(burdens, CHAIN, [("front", "errors")], {"store"})

@@ -90,3 +90,20 @@ def test_an_observed_call_outlives_a_change_of_the_annotation(follower: Topology
     follower.observe_calls([observed])
     follower.changed("Service", service("cart"))
     assert calls_in(store) == {observed}
+
+
+def test_the_time_of_a_write_is_taken_when_its_turn_has_come(store: GraphStore) -> None:
+    """Two threads that took theirs in the other order had a Service forget the pods that were listed just before it."""
+    in_turn: list[bool] = []
+
+    def clock() -> datetime:
+        in_turn.append(following._lock.locked())
+        return T0
+
+    following = TopologyFollower(None, store, clock, "cluster")
+    following.replace("Service", [service("cart", calls="store"), service("store")])
+    following.changed("Service", service("cart"))
+    following.observe_calls([call("shop/cart", "shop/store")])
+    following.deleted("Service", service("cart"))
+    assert in_turn
+    assert all(in_turn)

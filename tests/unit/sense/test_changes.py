@@ -55,7 +55,7 @@ def test_each_deployment_has_a_newest_revision_of_its_own() -> None:
 def test_the_rollout_that_kts_own_change_brought_about_is_told_as_a_remedy() -> None:
     old, new = replica_set("v1", "1"), replica_set("v2", "2", action="a1")
     for told in (newest_rollouts([old, new]), newest_rollouts([new], [old])):
-        assert [(each.kind, each.detail) for each in told] == [("remedy", "done by KT: revision 2: shop:v2")]
+        assert [(each.kind, each.detail) for each in told] == [("remedy", "done by KT (template): revision 2: shop:v2")]
 
 
 def test_a_rollout_of_a_persons_after_kts_carries_its_marks_and_is_a_rollout_all_the_same() -> None:
@@ -74,10 +74,10 @@ def deployment(image: str, replicas: int = 2, **marks: str) -> dict[str, Any]:
     ("before", "after", "kind", "detail"),
     [
         (deployment("a"), deployment("b"), "rollout", "a → b"),
-        (deployment("a"), deployment("b", action="a1"), "remedy", "done by KT: a → b"),
-        (deployment("b", action="a1"), deployment("a", undone="a1"), "remedy", "taken back by KT: b → a"),
+        (deployment("a"), deployment("b", action="a1"), "remedy", "done by KT (rollout): a → b"),
+        (deployment("b", action="a1"), deployment("a", undone="a1"), "remedy", "taken back by KT (rollout): b → a"),
         (deployment("b", action="a1"), deployment("c", action="a1"), "rollout", "b → c"),
-        (deployment("a", 2), deployment("a", 3, action="a2"), "remedy", "done by KT: 2 → 3 replicas"),
+        (deployment("a", 2), deployment("a", 3, action="a2"), "remedy", "done by KT (scale): 2 → 3 replicas"),
         (deployment("a", 3, action="a2"), deployment("a", 0, action="a2"), "scale", "3 → 0 replicas"),
     ],
 )

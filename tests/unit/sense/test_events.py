@@ -56,6 +56,18 @@ def test_normal_events_old_events_and_unknown_reasons_say_nothing() -> None:
     ) == []  # fmt: skip
 
 
+def test_what_a_pod_was_well_again_of_before_the_incident_is_over() -> None:
+    def pod(status: str, turned: float) -> dict[str, Any]:
+        ready = {"type": "Ready", "status": status, "lastTransitionTime": stamp(turned)}
+        return {"kind": "Pod", "metadata": {"name": "cart-0", "namespace": "shop"}, "status": {"conditions": [ready]}}
+
+    mounts = event("FailedMount", -3, -2)
+    assert of_events([mounts], ONSET, RULES, [pod("True", -1)]) == []
+    # Not ready, ready only since the alert, or in trouble again since it was ready: it may be what is wrong.
+    for thing in (pod("False", -1), pod("True", 1), pod("True", -2.5)):
+        assert len(of_events([mounts], ONSET, RULES, [thing])) == 1
+
+
 def test_what_has_gone_on_for_hours_counts_less() -> None:
     [new], [old] = (of_events([event("Unhealthy", first, 5)], ONSET, RULES) for first in (0, -300))
     assert old.confidence < new.confidence / 2

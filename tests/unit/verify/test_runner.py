@@ -53,6 +53,16 @@ def test_a_run_tells_its_steps_while_it_goes(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_told_to_leave_once_more_in_the_middle_of_its_rollbacks_it_goes_on_with_them(tmp_path: Path) -> None:
+    # As the kernel does for each thread of a worker that is killed.
+    content = experiment(tmp_path, shell("disturb", f"kill -USR1 $PPID; {disturb(tmp_path, 60)}"))
+    undo = content["rollbacks"][0]["provider"]["arguments"]
+    undo[1] = f"kill -USR1 $PPID; sleep 0.2; {undo[1]}"
+    journal = run(tmp_path, content)
+    assert (journal["status"], (tmp_path / "undone").read_text()) == ("interrupted", "undone\n")
+    assert not (tmp_path / "disturbed").exists()
+
+
 @pytest.mark.parametrize("background", [False, True])
 def test_one_that_is_asked_to_end_rolls_back_and_leaves_no_process(tmp_path: Path, background: bool) -> None:
     lasts = shell("disturb", disturb(tmp_path, 60), background=background)

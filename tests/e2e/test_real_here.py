@@ -1,0 +1,129 @@
+"""Disturbances of the machine of a run, done to what really runs on a node of the cluster: a claim's volume, a pod's
+resolver, the way to the API server."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed.kubernetes.images import BUSYBOX
+from tests.contract.clusters import REAL, Api, Place, place_in
+from tests.e2e.installation import until
+from verify import actions
+
+pytestmark = pytest.mark.real("kubernetes")
+WRITES = (
+    "while :; do if head -c 65536 /dev/zero >/data/probe; then echo room; else echo full; fi >/said; sleep 0.2; done"
+)
+
+
+@pytest.fixture(autouse=True)
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes of the test's own; processes that it starts find the same."""
+    (tmp_path / "notes").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "notes"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
+@pytest.fixture
+def place(kubeconfig: str) -> Iterator[Place]:
+    with place_in(kubeconfig, REAL) as here:
+        yield here
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "kt-test", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def writer(place: Place, volume: Path) -> Iterator[Path]:
+    """A pod that writes to its claim; the root of its files, as this machine sees them."""
+    name = place.namespace
+    about = {"storageClassName": "", "accessModes": ["ReadWriteOnce"]}
+    persistent = {
+        "metadata": {"name": name},
+        "spec": {**about, "capacity": {"storage": "8Mi"}, "hostPath": {"path": str(volume)}},
+    }
+    place.api.must("POST", "/api/v1/persistentvolumes", persistent)
+    wanted = {**about, "volumeName": name, "resources": {"requests": {"storage": "8Mi"}}}
+    place.api.must(
+        "POST", f"{place.core}/persistentvolumeclaims", {"metadata": {"name": "data"}, "spec": wanted}
+    )  # fmt: skip
+    container = {
+        "name": "writer", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["sh", "-c", WRITES],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }  # fmt: skip
+    spec = {
+        "containers": [container],
+        "dnsPolicy": "Default",
+        "terminationGracePeriodSeconds": 0,
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+    }
+    place.api.must("POST", f"{place.core}/pods", {"metadata": {"name": "writer"}, "spec": spec})
+    try:
+        until(lambda: place.get("Pod", "writer").get("status", {}).get("phase") == "Running", "the pod runs")
+        uid = place.get("Pod", "writer")["metadata"]["uid"]
+        until(lambda: _root_of(uid) is not None, "its process is there")
+        root = _root_of(uid)
+        assert root
+        until(lambda: said(root) == "room", "it writes")
+        yield root
+    finally:
+        place.api.must("DELETE", f"{place.core}/pods/writer")
+        place.api.must("DELETE", f"/api/v1/persistentvolumes/{name}")
+
+
+def _root_of(uid: str) -> Path | None:
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                uid.replace("-", "_") in (entry / "cgroup").read_text().replace("-", "_")
+                and b"probe" in (entry / "cmdline").read_bytes()
+            ):
+                return entry / "root"
+        except OSError:
+            continue
+    return None
+
+
+def said(root: Path) -> str:
+    return (root / "said").read_text().strip()
+
+
+def test_the_volume_of_a_claim_is_full_for_its_pod_and_has_room_again(writer: Path, volume: Path) -> None:
+    actions.fill_volume("claim", str(volume))
+    until(lambda: said(writer) == "full", "the pod finds no room")
+    assert actions.restore_here("claim")["restored"]
+    until(lambda: said(writer) == "room", "the pod writes again")
+
+
+def test_the_resolver_of_a_pod_asks_nobody_and_then_as_before(writer: Path) -> None:
+    resolver = writer / "etc" / "resolv.conf"
+    before = resolver.read_text()
+    actions.fail_dns("dns", str(resolver))
+    assert "192.0.2.1" in resolver.read_text()
+    assert actions.restore_here("dns")["restored"]
+    assert resolver.read_text() == before
+
+
+def test_a_real_api_server_answers_through_the_slow_way_and_directly_again(kubeconfig: str, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    before = Path(kubeconfig).read_text()
+    file.write_text(before)
+    actions.slow_api_server("api", str(file), delay_ms=50)
+    slow = Api(file)
+    assert slow.host.startswith("https://127.0.0.1:")
+    assert slow.host != Api(kubeconfig).host
+    # Over the proxy the server still has to show the certificate of its own name.
+    assert slow.must("GET", "/version")["gitVersion"]
+    actions.restore_here("api")
+    assert file.read_text() == before
