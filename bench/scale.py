@@ -223,11 +223,19 @@ def opened(name: str, ontology: Ontology) -> Iterator[GraphStore]:
         return
     uri, user = os.environ[URI], os.environ.get("KT_TEST_NEO4J_USER", "")
     auth = (user, os.environ.get("KT_TEST_NEO4J_PASSWORD", "")) if user else None
+    _empty(uri, auth)
+    store = Neo4jGraphStore(uri, auth, ontology.fault_from)
+    try:
+        yield store
+    finally:
+        store.close()
+        # Tests that come later empty it in one transaction, which so much does not fit in.
+        _empty(uri, auth)
+
+
+def _empty(uri: str, auth: tuple[str, str] | None) -> None:
     with neo4j.GraphDatabase.driver(uri, auth=auth) as driver, driver.session() as session:
         session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
-    store = Neo4jGraphStore(uri, auth, ontology.fault_from)
-    yield store
-    store.close()
 
 
 if __name__ == "__main__":
