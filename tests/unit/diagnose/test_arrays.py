@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagnose import Settings
+from diagnose import Settings, diagnose
 from diagnose.bounds import bounds
 from diagnose.candidates import faults_of, log_sum
 from diagnose.carried import LEAST_MORE, Carried
@@ -144,6 +144,19 @@ def test_there_is_a_way_to_everything_that_a_hypothesis_explains(storm: tuple[Su
         assert sorted(ways) == np.flatnonzero(scored.weights).tolist()
         for unit, way in ways.items():
             assert (way[0], way[-1]) == (scored.entity.id, found.weighing.columns.units[unit].entity)
+
+
+@settings(max_examples=25)
+@given(storms())
+def test_of_many_signals_the_first_are_told_and_all_are_named(storm: tuple[Subgraph, list[Signal]]) -> None:
+    whole = diagnose(*storm, CATALOGUE, ONTOLOGY, now=T0).hypotheses
+    short = diagnose(*storm, CATALOGUE, ONTOLOGY, now=T0, settings=Settings(most_told=2)).hypotheses
+    assert [(each.entity, each.probability, each.explains) for each in short] == [
+        (each.entity, each.probability, each.explains) for each in whole
+    ]
+    for one, other in zip(short, whole, strict=True):
+        assert one.paths == other.paths[:2]
+        assert {each.fingerprint for each in one.evidence_for} - {""} == set(one.explains[:2])
 
 
 @given(
