@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-twin bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination
+.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-twin bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination record-containers
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -83,6 +83,10 @@ bench-twin: $(STAMP)
 
 bench-termination: $(STAMP)
 	$(BIN)/python -m bench.termination
+
+# Container states of the testbed's Kubernetes, labelled by what becomes of them, into bench/data/containers; half an hour.
+record-containers: $(STAMP)
+	$(BIN)/python -m bench.containers
 
 # With KT_TEST_NEO4J_URI on Neo4j as well: what is in that database is lost.
 bench-scale: $(STAMP)

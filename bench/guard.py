@@ -173,7 +173,8 @@ class _Asked:
         def timed(*where: Any, **how: Any) -> Object:
             begun = time.perf_counter()
             try:
-                return ask(*where, **how)
+                answer: Object = ask(*where, **how)
+                return answer
             finally:
                 self.seconds += (time.perf_counter() - begun) * 1000
                 self.times += 1

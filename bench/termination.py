@@ -6,9 +6,10 @@ moment as the API server tells of them. What is right is not taken from how they
 them: the twin is asked how each fares in the hour after. One that ends again, or is not ready for more than a tenth
 of that hour, is invalid. TUNING was looked at while the policy was made; what is reported is HELD_OUT.
 
-    python -m bench.termination [--seeds N] [--tuning]
+    python -m bench.termination [--seeds N] [--tuning] [--recorded bench/data/containers]
 
-Prints a table and, as its last line, one JSON object.
+`--recorded`: instead of the twin's, the states that bench/containers.py recorded of a real cluster. Prints a table and,
+as its last line, one JSON object.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
+from bench.containers import Recording, read
 from bench.descheduler import PUBLISHED, Pod
 from remediate.cluster import Object
 from remediate.containers_seen import seen
@@ -119,6 +122,16 @@ def _looked_at(
         yield Labelled(one, invalid(kind, knobs, age), kind, Pod(pod, age))
 
 
+def recorded(recording: Recording) -> Iterator[Labelled]:
+    """The containers of a real cluster; how much of their limits they use is not known there."""
+    for each in recording.containers:
+        begun = datetime.fromisoformat(each.pod["metadata"]["creationTimestamp"])
+        for one in seen(
+            each.pod, recording.at, tier=each.tier, siblings=each.siblings, load=each.load, least=each.least
+        ):
+            yield Labelled(one, each.invalid, each.kind, Pod(each.pod, (recording.at - begun).total_seconds()))
+
+
 def invalid(kind: str, knobs: dict[str, str], age_s: float) -> bool:
     """Whether a container, left alone, ends again or is hardly ready in the hour to come."""
     if kind == "image missing":
@@ -169,13 +182,23 @@ def counted(found: list[Labelled], ends: list[bool]) -> Counts:
     )
 
 
+def _share(some: int, of: int) -> float:
+    return some / of if of else 0.0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6, help="clusters")
     parser.add_argument("--tuning", action="store_true", help="look at the seeds that the policy was tuned on")
+    parser.add_argument("--recorded", type=Path, help="a folder of recordings of a real cluster")
     options = parser.parse_args()
     first, policy = TUNING if options.tuning else HELD_OUT, Policy()
-    clusters = [list(labelled(seed)) for seed in range(first, first + options.seeds)]
+    if options.recorded:
+        clusters = [list(recorded(each)) for each in read(options.recorded)]
+    else:
+        clusters = [list(labelled(seed)) for seed in range(first, first + options.seeds)]
+    if not any(clusters):
+        parser.error(f"nothing is recorded in {options.recorded}; python -m bench.containers records")
     found = [each for cluster in clusters for each in cluster]
     verdicts = [judge(each.container, policy) for each in found]
     touched = [each.decision in ("terminate", "restart", "move") for each in verdicts]
@@ -196,25 +219,25 @@ def main() -> None:
         rules[name] = counted(found, ends)
     print(f"\n{'':<46}{'invalid ended':>14}{'valid ended':>14}{'tier 0':>8}")
     for name, count in rules.items():
-        share, wrong = count.terminated / count.invalid, count.wrong / count.valid
+        share, wrong = _share(count.terminated, count.invalid), _share(count.wrong, count.valid)
         print(f"{name:<46}{share:>14.3f}{wrong:>14.3f}{count.tier0:>8}")
     published, fitted = rules["all of these"], rules["fitted: more than 3 restarts, failed, stuck"]
     print(json.dumps({
         "containers": len(found),
         "invalid": matrix.invalid,
-        "terminated_share": round(matrix.terminated / matrix.invalid, 4),
-        "wrong_share": round(matrix.wrong / matrix.valid, 4),
+        "terminated_share": round(_share(matrix.terminated, matrix.invalid), 4),
+        "wrong_share": round(_share(matrix.wrong, matrix.valid), 4),
         "tier0_interruptions": sum(
             1 for each, touch in zip(found, touched, strict=True) if touch and each.container.tier == 0
         ),
-        "threshold_share": round(plain.terminated / plain.invalid, 4),
-        "threshold_wrong_share": round(plain.wrong / plain.valid, 4),
+        "threshold_share": round(_share(plain.terminated, plain.invalid), 4),
+        "threshold_wrong_share": round(_share(plain.wrong, plain.valid), 4),
         "threshold_tier0_interruptions": plain.tier0,
-        "descheduler_share": round(published.terminated / published.invalid, 4),
-        "descheduler_wrong_share": round(published.wrong / published.valid, 4),
+        "descheduler_share": round(_share(published.terminated, published.invalid), 4),
+        "descheduler_wrong_share": round(_share(published.wrong, published.valid), 4),
         "descheduler_tier0_interruptions": published.tier0,
-        "descheduler_fitted_share": round(fitted.terminated / fitted.invalid, 4),
-        "descheduler_fitted_wrong_share": round(fitted.wrong / fitted.valid, 4),
+        "descheduler_fitted_share": round(_share(fitted.terminated, fitted.invalid), 4),
+        "descheduler_fitted_wrong_share": round(_share(fitted.wrong, fitted.valid), 4),
         "descheduler_fitted_tier0_interruptions": fitted.tier0,
     }))  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
+from operator import attrgetter
 
 import msgspec
 
@@ -29,7 +30,7 @@ def with_absent(piece: Subgraph, ontology: Ontology) -> Subgraph:
     changes = tuple(_resolved(change, piece, index) for change in piece.changes)
     relations = [*piece.relations, *piece.ended]
     named = {each.entity for each in changes if ontology.change_kind(each.kind) == "delete"}
-    loose = {end for each in relations for end in (each.source, each.target)}
+    loose = {*map(attrgetter("source"), relations), *map(attrgetter("target"), relations)}
     absent = sorted((named | loose) - piece.entities.keys())
     if not absent:
         return msgspec.structs.replace(piece, changes=changes)

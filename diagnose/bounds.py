@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from diagnose.facts import Facts
-from diagnose.reached import Flags
+from diagnose.reached import MOST_CELLS, Bits, Floats, begins
 from diagnose.score import Weighing
 from diagnose.settings import Settings
 from graph_schema.catalogue import FaultMode
@@ -29,21 +29,55 @@ class Strongest(msgspec.Struct, frozen=True):
 
 def bounds(
     weighing: Weighing, facts: Facts, rows: Sequence[int], groups: Sequence[Sequence[FaultMode]]
-) -> tuple[list[float], Flags]:
+) -> tuple[list[float], Bits]:
     """For each entity (its row in what is reached, the faults that it can have): no less than the log-odds of any of
-    these being there, and the units that they may explain."""
+    these being there, and which of the complaining entities they may explain, packed.
+
+    What is reached straight counts as the strongest fault has it; what is carried on from there counts as if all that
+    carries it were certain.
+    """
     settings, columns = weighing.settings, weighing.columns
     strongest = {id(group): _strongest(group, settings) for group in {id(each): each for each in groups}.values()}
     gained = np.zeros(len(rows))
-    explains = np.zeros((len(rows), len(columns)), bool)
-    for part, weights in facts.most(rows, groups) if rows else ():
-        weighing.carried.on(weights)
-        gained[part] = columns.gained(weights, np.full(len(columns), settings.leak), settings.same_entity)
-        explains[part] = weights >= settings.explained
+    downstream = weighing.carried.downstream
+    explains = np.zeros((len(rows), downstream.shape[1]), np.uint8)
+    carried = _carried(weighing)
+    worth = _by_byte(columns.gained_by_entity(carried, settings.same_entity), downstream.shape[1])
+    for place, unit, weight in facts.most(rows, groups) if rows else ():
+        some = weight > 0
+        place, unit, weight = place[some], unit[some], weight[some]
+        if not len(place):
+            continue
+        first = begins(place)
+        here = place[first]
+        explains[here] = np.bitwise_or.reduceat(downstream[unit], first, axis=0)
+        more = np.log((1 - (1 - columns.leak[unit]) * (1 - weight)) / columns.leak[unit]) - carried[unit]
+        gained[here] = np.add.reduceat(np.maximum(more, 0.0), first)
+    size = max(1, MOST_CELLS // max(1, explains.shape[1]))
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        gained[part] += worth[explains[part], np.arange(explains.shape[1])].sum(axis=1)
     found = []
     for row, group, gain in zip(rows, groups, gained.tolist(), strict=True):
         found.append(_prior(weighing.reached.names[row], strongest[id(group)], weighing) + gain)
     return found, explains
+
+
+def _carried(weighing: Weighing) -> Floats:
+    """How much at most what is carried on to each unit raises its log-probability."""
+    columns, most = weighing.columns, np.zeros(len(weighing.columns))
+    for level in weighing.carried.levels:
+        most[level.onward] = np.maximum(most[level.onward], np.maximum.reduceat(level.shares[:, 0], level.begins))
+    gains: Floats = columns.gains(most, columns.leak)
+    return gains
+
+
+def _by_byte(values: Floats, size: int) -> Floats:
+    """(value of a byte, its place) → the sum of the values of its bits, the first being the highest."""
+    padded = np.zeros(8 * size)
+    padded[: len(values)] = values
+    each: Floats = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) @ padded.reshape(size, 8).T
+    return each
 
 
 def _prior(entity: str, most: Strongest, weighing: Weighing) -> float:

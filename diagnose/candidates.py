@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from diagnose.bounds import bounds
 from diagnose.facts import Facts
 from diagnose.probes import Answers, answered, spoken_for
+from diagnose.reached import Bits, Columns, Flags, Ints
 from diagnose.score import Scored, Weighing
 from diagnose.silence import Silence
 from diagnose.wiring import Wiring
@@ -84,36 +84,39 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
     if answers:
         hoped = [spoken_for(entities[reached.names[row]], faults, answers) for row, faults in able]
         limits = [limit + each for limit, each in zip(limits, hoped, strict=True)]
-    waiting = sorted(range(len(able)), key=lambda place: (-limits[place], reached.names[able[place][0]]))
+    best_first = sorted(range(len(able)), key=lambda place: (-limits[place], reached.names[able[place][0]]))
+    waiting, limit = np.array(best_first, int), np.array(limits)
     found: list[Candidate] = []
     worst = -math.inf
     best: list[float] = []
-    lacking = np.full(len(weighing.columns), settings.for_each_signal)
+    columns, close = weighing.columns, settings.looked_at_closely
+    lacking = np.full(len(columns), settings.for_each_signal)
+    lacked = _lacked(lacking, columns)
 
-    def hopeless(place: int) -> bool:
-        if limits[place] >= worst:
-            return False
-        return len(found) >= MOST_WEIGHED * settings.looked_at_closely or not (lacking[explains[place]] > 0).any()
+    def hopeful(places: Ints) -> Flags:
+        likely = limit[places] >= worst
+        return likely if len(found) >= MOST_WEIGHED * close else likely | (explains[places] & lacked).any(axis=1)
 
-    made: dict[int, list[Scored]] = {}
-    for number, place in enumerate(waiting):
-        if hopeless(place):
-            continue
-        if place not in made:
+    def weighed() -> Iterator[list[Scored]]:
+        nonlocal waiting
+        while len(waiting):
             # What is hopeless now will be so later: the next ones that are not are weighed in one go.
-            some = islice((each for each in waiting[number:] if not hopeless(each)), settings.looked_at_closely)
-            asked = list(some)
-            made = dict(zip(asked, weighing.weigh([able[each] for each in asked], facts), strict=True))
-        scored = made[place]
-        if not scored:
-            continue
+            waiting = waiting[hopeful(waiting)]
+            asked, waiting = waiting[:close], waiting[close:]
+            made = weighing.weigh([able[each] for each in asked.tolist()], facts) if len(asked) else []
+            for place, scored in zip(asked, made, strict=True):
+                if scored and hopeful(np.array([place]))[0]:
+                    yield scored
+
+    for scored in weighed():
         if answers:
             _count_answers(scored, answers)
         found.append(candidate(scored, [each.log_odds for each in scored]))
         insort(best, -found[-1].odds)
-        if len(best) >= settings.looked_at_closely:
-            worst = -best[settings.looked_at_closely - 1]
+        if len(best) >= close:
+            worst = -best[close - 1]
         lacking -= found[-1].faults[0].weights >= settings.explained
+        lacked = _lacked(lacking, columns)
     found.sort(key=order)
     kept, lacking = [], np.full(len(weighing.columns), settings.for_each_signal)
     for number, each in enumerate(found):
@@ -124,6 +127,13 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
                 break
         lacking -= explained
     return kept
+
+
+def _lacked(lacking: Ints, columns: Columns) -> Bits:
+    """The complaining entities some of whose units lack something, packed."""
+    found = np.zeros(len(columns.entities), bool)
+    found[columns.entity[lacking > 0]] = True
+    return np.packbits(found)
 
 
 def _count_answers(scored: Iterable[Scored], answers: Answers) -> None:

@@ -5,13 +5,14 @@ Without this a cause would be charged for every hop anew for each of many alerts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
+import msgspec
 import numpy as np
 
-from diagnose.paths import Paths
-from diagnose.reached import Columns, Floats, Ints, Reached, begins, tables
+from diagnose.paths import Paths, Way
+from diagnose.reached import MOST_CELLS, Bits, Columns, Flags, Floats, Ints, Reached, begins, spread, tables
 from diagnose.rules import SELF
 from graph_schema.model import Entity
 from graph_schema.ontology import Ontology
@@ -22,10 +23,23 @@ LEAST_MORE = 1e-9
 """A weight is raised only by more than this, or circles would never end."""
 
 
+class Level(msgspec.Struct, frozen=True):
+    """Steps that can be taken at once: whatever raises their first ends comes before them, but for circles."""
+
+    earlier: Ints
+    """First end of each step, in order of the other end."""
+    begins: Ints
+    """Where the steps to each of `onward` begin."""
+    onward: Ints
+    shares: Floats
+    """As a column."""
+
+
 class Carried:
     """Which other units a unit may have brought about, how surely, and by which way.
 
-    Only in the direction in which it is surer; two symptoms of one thing and its parts bring about neither.
+    Only in the direction in which it is surer; two symptoms of one thing and its parts bring about neither. `first`,
+    `then`, `share` are unit, unit that it carries on to, and how surely, in order.
     `explained`: the weight from which on a unit is taken to be explained, and carries all that it can.
     """
 
@@ -33,79 +47,146 @@ class Carried:
         self, columns: Columns, reached: Reached, paths: Paths, entities: Mapping[str, Entity], ontology: Ontology,
         explained: float,
     ) -> None:  # fmt: skip
-        self._explained = explained
+        self._explained, self._reached = explained, reached
         self._size = len(columns)
-        self._first, self._then, self._share, self._place = _leads(columns, reached, paths, entities, ontology)
-        starts = np.searchsorted(self._first, np.arange(self._size + 1))
-        self._spans = list(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True))
-        self._steps = self._needed()
-        self._carrying = {unit for unit, _, _ in self._steps}
+        self.first, self.then, self.share, self._place = _leads(columns, reached, paths, entities, ontology)
+        self._begins = np.searchsorted(self.first, np.arange(self._size + 1))
+        self.levels = _levels(self._size, *self._needed())
+        self._entity, self._entities = columns.entity, len(columns.entities)
 
     def on(self, weights: Floats) -> None:
         """Raise each row of weights by what its units carry on, until nothing changes."""
-        rows = np.ascontiguousarray(weights.T)
-        waiting = set(self._carrying)
-        while waiting:
-            for unit, onward, shares in self._steps:
-                if unit not in waiting:
-                    continue
-                waiting.discard(unit)
-                known = np.minimum(1.0, rows[unit] / self._explained)
-                before = rows[onward]
-                after = shares * known
-                better = after > before + LEAST_MORE
-                if better.any():
-                    rows[onward] = np.where(better, after, before)
-                    waiting.update(self._carrying.intersection(onward[better.any(axis=1)].tolist()))
-        weights[:] = rows.T
+        # What is carried on depends on what is not quite explained only: for most faults of an entity it is the same.
+        start = np.minimum(weights, self._explained)
+        kinds: dict[bytes, int] = {}
+        of = [kinds.setdefault(row.tobytes(), len(kinds)) for row in start]
+        first = dict(zip(reversed(of), range(len(of) - 1, -1, -1), strict=True))
+        rows = np.ascontiguousarray(start[[first[kind] for kind in range(len(kinds))]].T)
+        waiting: Flags = np.any(rows, axis=1)
+        while any(waiting[level.earlier].any() for level in self.levels):
+            self._raise(rows, waiting)
+        np.maximum(weights, rows.T[of], out=weights)
 
-    def ways(self, weights: dict[int, float], ways: dict[int, tuple[int, ...]], reached: Reached) -> None:
-        """Add to the ways by which one cause reaches units those to what they carry on; so to the weights."""
-        waiting = [unit for unit in weights if self._onward[unit]]
-        while waiting:
-            earlier = waiting.pop()
-            known = min(1.0, weights[earlier] / self._explained)
-            for unit, share, place in self._onward[earlier]:
-                if share * known > weights.get(unit, 0.0) + LEAST_MORE:
-                    weights[unit] = share * known
-                    if self._onward[unit]:
-                        waiting.append(unit)
-                    if unit not in ways:
-                        ways[unit] = ways[earlier][:-1] + reached.way(place)
+    def _raise(self, rows: Floats, waiting: Flags) -> None:
+        """Take the steps from all units that wait, which are those that were raised since."""
+        for level in self.levels:
+            if not waiting[level.earlier].any():
+                continue
+            waiting[level.earlier] = False
+            arrived = level.shares * np.minimum(1.0, rows[level.earlier] / self._explained)
+            after = np.maximum.reduceat(arrived, level.begins, axis=0)
+            before = rows[level.onward]
+            better = after > before + LEAST_MORE
+            raised = better.any(axis=1)
+            if raised.any():
+                rows[level.onward] = np.where(better, after, before)
+                waiting[level.onward[raised]] = True
+
+    def ways(self, weights: Floats, direct: Mapping[int, int], wanted: Iterable[int]) -> dict[int, Way]:
+        """The ways by which a cause reaches the wanted units that it reaches at all.
+
+        `direct`: the places in what is reached of those by which it reaches units straight; the others are reached from
+        these by the fewest steps, of as many the surest. `weights`: one row with what is carried on.
+        """
+        asked = [unit for unit in wanted if weights[unit] > 0]
+        step = np.full(self._size, -1)
+        met = weights <= 0
+        front = np.fromiter(direct, int, len(direct))
+        met[front] = True
+        left = np.array(asked, int)
+        while len(front) and not met[left].all():
+            _, steps = spread(self._begins[front], self._begins[front + 1] - self._begins[front])
+            steps = steps[~met[self.then[steps]]]
+            arrived = self.share[steps] * np.minimum(1.0, weights[self.first[steps]] / self._explained)
+            steps = steps[np.lexsort((-arrived, self.then[steps]))]
+            steps = steps[begins(self.then[steps])]
+            front = self.then[steps]
+            step[front], met[front] = steps, True
+        found: dict[int, Way] = {}
+        for unit in asked:
+            chain = []
+            while unit not in found:
+                if unit in direct:
+                    found[unit] = self._reached.way(direct[unit])
+                    break
+                chain.append(unit)
+                unit = int(self.first[step[unit]])
+            for each in reversed(chain):
+                found[each] = found[unit][:-1] + self._reached.way(int(self._place[step[each]]))
+                unit = each
+        return {unit: found[unit] for unit in asked}
 
     @cached_property
-    def _onward(self) -> list[list[tuple[int, float, int]]]:
-        """Unit → (unit that it carries on to, share, place of the way)."""
-        steps = list(zip(self._then.tolist(), self._share.tolist(), self._place.tolist(), strict=True))
-        return [steps[start:stop] for start, stop in self._spans]
+    def downstream(self) -> Bits:
+        """For each unit the entities (by their numbers in the columns) that it may be carried on to, its own included;
+        packed."""
+        found = np.zeros((self._size, (self._entities + 7) // 8), np.uint8)
+        found[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
+        waiting = np.ones(self._size, bool)
+        while any(waiting[level.onward].any() for level in self.levels):
+            for level in reversed(self.levels):
+                if not waiting[level.onward].any():
+                    continue
+                waiting[level.onward] = False
+                onward = np.repeat(level.onward, np.diff(np.append(level.begins, len(level.earlier))))
+                order = np.argsort(level.earlier, kind="stable")
+                at = begins(level.earlier[order])
+                units = level.earlier[order][at]
+                before = found[units]
+                after = before | np.bitwise_or.reduceat(found[onward[order]], at, axis=0)
+                found[units] = after
+                waiting[units[(after != before).any(axis=1)]] = True
+        return found
 
-    def _needed(self) -> list[tuple[int, Ints, Floats]]:
-        """(unit, units that it carries on to, shares as a column), what carries most first, without detours' shortcuts.
+    def _needed(self) -> tuple[Ints, Ints, Floats, Ints]:
+        """(unit, unit that it carries on to, share) without shortcuts, and the rank of each unit: most onward first.
 
         From one unit straight to another is not needed where one between, which comes after the first and before the
         other here, is explained by the first and carries at least as much on to the other.
         """
-        order = sorted(range(self._size), key=lambda unit: self._spans[unit][0] - self._spans[unit][1])
+        onward = np.diff(self._begins)
         rank = np.empty(self._size, int)
-        rank[order] = np.arange(self._size)
-        found = []
-        best = np.zeros(self._size)
-        for unit in order:
-            start, stop = self._spans[unit]
-            if start == stop:
-                continue
-            onward, shares = self._then[start:stop], self._share[start:stop]
-            best[onward] = 0.0
-            for between in onward[(shares >= self._explained) & (rank[onward] > rank[unit])].tolist():
-                first, last = self._spans[between]
-                later = self._then[first:last]
-                after = rank[later] > rank[between]
-                later = later[after]
-                best[later] = np.maximum(best[later], self._share[first:last][after])
-            needed = best[onward] < shares
-            found.append((unit, onward[needed], shares[needed, None]))
-            best[:] = 0.0
-        return found
+        rank[np.argsort(-onward, kind="stable")] = np.arange(self._size)
+        first, then, share = self.first, self.then, self.share
+        rising = rank[then] > rank[first]
+        pair = first * self._size + then
+        needed = np.ones(len(pair), bool)
+        around = np.flatnonzero(rising & (share >= self._explained))
+        parts = np.cumsum(onward[then[around]]) // MOST_CELLS
+        for part in np.split(around, np.flatnonzero(np.diff(parts)) + 1):
+            which, second = spread(self._begins[then[part]], onward[then[part]])
+            which, second = part[which[rising[second]]], second[rising[second]]
+            straight = first[which] * self._size + then[second]
+            at = np.minimum(np.searchsorted(pair, straight), len(pair) - 1)
+            needed[at[(pair[at] == straight) & (share[second] >= share[at])]] = False
+        return first[needed], then[needed], share[needed], rank
+
+
+def _levels(size: int, first: Ints, then: Ints, share: Floats, rank: Ints) -> list[Level]:
+    """The steps in order of what comes before what; circles begin where most is onward."""
+    starts = np.searchsorted(first, np.arange(size + 1))
+    count = np.diff(starts)
+    waiting = np.bincount(then, minlength=size)
+    left = [unit for unit in np.argsort(rank).tolist() if count[unit]]
+    done = count == 0
+    levels: list[Level] = []
+    front = np.flatnonzero((waiting == 0) & ~done)
+    turn = 0
+    while True:
+        if not len(front):
+            while turn < len(left) and done[left[turn]]:
+                turn += 1
+            if turn == len(left):
+                return levels
+            front = np.array([left[turn]])
+        done[front] = True
+        _, steps = spread(starts[front], count[front])
+        steps = steps[np.argsort(then[steps], kind="stable")]
+        at = begins(then[steps])
+        onward = then[steps][at]
+        levels.append(Level(first[steps], at, onward, share[steps, None]))
+        waiting[onward] -= np.diff(np.append(at, len(steps)))
+        front = onward[(waiting[onward] == 0) & ~done[onward]]
 
 
 def _leads(
@@ -118,7 +199,9 @@ def _leads(
     first = begins(at)
     complaining = at[first]
     count = np.diff(np.append(first, size))
-    places = np.flatnonzero(np.isin(reached.entity, complaining) & (reached.entity != at[reached.unit]))
+    complains = np.zeros(len(paths.moves.entities), bool)
+    complains[complaining] = True
+    places = np.flatnonzero(complains[reached.entity] & (reached.entity != at[reached.unit]))
     own = reached.mode[places] == modes[SELF]
     many = len(paths.moves.entities)
     owning = reached.entity[places[own]] * many + at[reached.unit[places[own]]]
@@ -149,11 +232,13 @@ def _leads(
 
 def _fits(columns: Columns, modes: Mapping[str, int], entities: Mapping[str, Entity], ontology: Ontology) -> Floats:
     """How well each mode goes with what was seen of each unit, against the mode that it goes with best."""
-    rows = []
-    for unit in columns.units:
-        shown = ontology.shown(entities[unit.entity].kind)
-        rows.append({mode: row[unit.symptom] for mode, row in shown.items() if unit.symptom in row})
-    found = tables(rows, modes)
+    kinds = [(entities[unit.entity].kind, unit.symptom) for unit in columns.units]
+    rows = [
+        {mode: row[symptom] for mode, row in ontology.shown(kind).items() if symptom in row}
+        for kind, symptom in dict.fromkeys(kinds)
+    ]
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    found = tables(rows, modes)[[numbers[kind] for kind in kinds]]
     best = found.max(axis=1, keepdims=True, initial=0.0)
     fits: Floats = np.divide(found, best, out=np.zeros_like(found), where=best > 0)
     return fits

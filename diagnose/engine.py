@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import compress
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -78,7 +80,11 @@ def _told(
     found: Considered, ontology: Ontology, catalogue: Catalogue, settings: Settings, answers: Collection[ProbeAnswer]
 ) -> Diagnosis:
     shown = found.ranked[: settings.most_hypotheses]
-    hypotheses = tuple(_hypothesis(each, found, settings) for each in shown)
+    signals = [
+        (signal, unit, column) for column, unit in enumerate(found.weighing.columns.units) for signal in unit.signals
+    ]
+    signals.sort(key=lambda told: (told[0].starts_at, told[0].fingerprint))
+    hypotheses = tuple(_hypothesis(each, found, signals, settings) for each in shown)
     enough = bool(hypotheses) and hypotheses[0].probability >= settings.enough
     return Diagnosis(
         hypotheses=hypotheses,
@@ -123,8 +129,9 @@ def consider(
     warnings = _warnings(piece, ontology)
     piece = with_absent(piece, ontology)
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
-    usable = [signal for signal in firing if signal.mapped and signal.entity in piece.entities]
-    unmapped = tuple(dict.fromkeys(signal.fingerprint for signal in firing if signal not in usable))
+    known = [signal.mapped and signal.entity in piece.entities for signal in firing]
+    usable = list(compress(firing, known))
+    unmapped = tuple(dict.fromkeys(signal.fingerprint for signal, each in zip(firing, known, strict=True) if not each))
     seen = gather(usable, now, lambda symptom: _stray(symptom, ontology, settings))
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
@@ -214,18 +221,17 @@ def _calibrated(probability: float, settings: Settings) -> float:
     return low + (high - low) * (min(max(probability, left), right) - left) / (right - left)
 
 
-def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypothesis:
+def _hypothesis(
+    each: Candidate, found: Considered, signals: Sequence[tuple[Signal, Unit, int]], settings: Settings
+) -> Hypothesis:
+    """`signals`: all of them, each with its unit and column, in the order in which they are told."""
     best = each.faults[0]
-    columns, ways = found.weighing.columns, found.weighing.ways(best)
     weights = best.weights.tolist()
     shares = _shares_of([fault.log_odds for fault in each.faults])
-    explained = [
-        (signal, unit, column)
-        for column, unit in enumerate(columns.units)
-        if weights[column] >= settings.explained * unit.confidence and column in ways
-        for signal in unit.signals
-    ]
-    explained.sort(key=lambda told: (told[0].starts_at, told[0].fingerprint))
+    enough = ((best.weights > 0) & (best.weights >= settings.explained * found.weighing.columns.confidence)).tolist()
+    explained = [told for told in signals if enough[told[2]]]
+    near = explained[: settings.most_told]
+    ways = found.weighing.ways(best, dict.fromkeys(column for _, _, column in near))
     seen = [
         Evidence(
             text=f"{signal.symptom} on {signal.entity} ({signal.name})",
@@ -233,8 +239,10 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
             entity=signal.entity,
             fingerprint=signal.fingerprint,
         )
-        for signal, unit, column in explained
+        for signal, unit, column in near
     ]
+    if len(explained) > len(near):
+        seen.append(Evidence(text=f"and {len(explained) - len(near)} signals more that began later"))
     taught = [Evidence(text=best.fault.learned)] if best.fault.learned else []
     return Hypothesis(
         entity=each.entity.id,
@@ -245,7 +253,7 @@ def _hypothesis(each: Candidate, found: Considered, settings: Settings) -> Hypot
             (fault.fault.name, round(part, 6)) for fault, part in zip(each.faults[1:6], shares[1:6], strict=True)
         ),
         explains=tuple(signal.fingerprint for signal, _, _ in explained),
-        paths=tuple(ways[column] for _, _, column in explained),
+        paths=tuple(ways[column] for _, _, column in near),
         evidence_for=tuple(
             sorted([*seen, *best.evidence_for, *taught], key=lambda evidence: (-evidence.weight, evidence.text))
         ),
@@ -280,8 +288,8 @@ def _changes(piece: Subgraph, wiring: Wiring) -> dict[str, list[Change]]:
 
 
 def _warnings(piece: Subgraph, ontology: Ontology) -> tuple[str, ...]:
-    kinds = sorted({entity.kind for entity in piece.entities.values()} - set(ontology.entities))
-    relations = sorted({relation.kind for relation in piece.relations} - set(ontology.relations))
+    kinds = sorted(set(map(attrgetter("kind"), piece.entities.values())) - set(ontology.entities))
+    relations = sorted(set(map(attrgetter("kind"), piece.relations)) - set(ontology.relations))
     told = [f"entity kind {kind} is not known to the ontology; {_as(kind, ontology)}" for kind in kinds]
     told += [f"relation kind {kind} is not known to the ontology; it counts as DEPENDS_ON" for kind in relations]
     return tuple(told)

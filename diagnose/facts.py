@@ -38,10 +38,17 @@ class Facts:
 
         Each pair is the row of an entity in what is reached and the number of a fault.
         """
-        return self._weigh(rows, faults, self._effects, self._symptoms, self._dependants, self._sure)
+        columns = self._columns
+        weights, own = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)), bool)
+        cell, found, mine = self._weigh(rows, faults, self._effects, self._symptoms, self._dependants, self._sure)
+        weights.ravel()[cell] = found
+        own.ravel()[cell] = mine
+        return weights, own
 
-    def most(self, rows: Sequence[int], groups: Sequence[Sequence[FaultMode]]) -> Iterator[tuple[Ints, Floats]]:
-        """(places in `rows`, the most that any fault of the group makes each unit), part by part.
+    def most(
+        self, rows: Sequence[int], groups: Sequence[Sequence[FaultMode]]
+    ) -> Iterator[tuple[Ints, Ints, Floats]]:
+        """(place in `rows`, unit, the most that any fault of the group makes it), row after row and part by part.
 
         `groups` are the faults that the entity of each row can have.
         """
@@ -53,26 +60,29 @@ class Facts:
             for table in (self._effects, self._symptoms, self._dependants, self._sure)
         )
         if UNKNOWN in self._columns.symptoms:
-            place = self._columns.symptoms[UNKNOWN]
-            symptoms[:, place] = np.maximum(symptoms[:, place], UNKNOWN_SYMPTOM)
+            column = self._columns.symptoms[UNKNOWN]
+            symptoms[:, column] = np.maximum(symptoms[:, column], UNKNOWN_SYMPTOM)
         of = np.array([row[id(group)] for group in groups], int)
         size = max(1, MOST_CELLS // max(1, len(self._columns)))
         for start in range(0, len(rows), size):
-            part = np.arange(start, min(start + size, len(rows)))
-            asked = np.array(rows, int)[part]
-            found, _ = self._weigh(asked, of[part], effects, symptoms, dependants, sure, together=True)
-            yield part, found
+            part = slice(start, start + size)
+            asked = np.array(rows[part], int)
+            cell, found, _ = self._weigh(asked, of[part], effects, symptoms, dependants, sure, together=True)
+            place, unit = np.divmod(cell, len(self._columns))
+            yield place + start, unit, found
 
     def _weigh(
         self, rows: Ints, faults: Ints, effects: Floats, symptoms: Floats, dependants: Floats, sure: Flags,
         *, together: bool = False,
-    ) -> tuple[Floats, Flags]:  # fmt: skip
-        """`together`: a row of the tables is several faults', so what is sure of one does not rule out the others."""
+    ) -> tuple[Ints, Floats, Flags]:  # fmt: skip
+        """(cell of a row and a unit, weight, whether it is an own symptom), of those that are reached.
+
+        `together`: a row of the tables is several faults', so what is sure of one does not rule out the others.
+        """
         columns, reached, settings = self._columns, self._reached, self._settings
-        weights, own = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)), bool)
         which, place = reached.spread(rows)
         if not len(which):
-            return weights, own
+            return which, np.zeros(0), np.zeros(0, bool)
         unit, mode, strength, fault = reached.unit[place], reached.mode[place], reached.strength[place], faults[which]
         symptom = columns.symptom[unit]
         by_itself, beside = mode == self._self, mode == self._beside
@@ -95,6 +105,4 @@ class Facts:
             # Own symptoms stay as they are; of several faults together some may have it as their own, and some not.
             most_own = np.where(itself >= OWN, np.maximum(found, learned), learned)
             found = most_own if together else np.where(mine, found, learned)
-        weights.ravel()[cell] = found * columns.confidence[unit[firsts]]
-        own.ravel()[cell] = mine
-        return weights, own
+        return cell, found * columns.confidence[unit[firsts]], mine

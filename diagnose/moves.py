@@ -53,7 +53,8 @@ class Moves:
 
     def names(self, bases: Iterable[int]) -> tuple[str, ...]:
         """The entities of these bases."""
-        return tuple(self.name(base) for base in bases)
+        entities, span = self.entities, self.span
+        return tuple([entities[base // span] for base in bases])
 
     def mode_at(self, place: int) -> int:
         """The mode of a place, which is half of a state."""

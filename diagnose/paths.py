@@ -21,8 +21,11 @@ from graph_schema.ontology import Ontology
 
 WEAKEST = 0.05
 """Ways weaker than this are not followed."""
-MOST_STATES, LEAST_STATES, ALL_STATES = 2000, 100, 40_000
+MOST_STATES, LEAST_STATES, ALL_STATES = 2000, 100, 10_000
 """A search ends after this many (entity, mode), in storms after fewer, so many in all: what is left is the weakest."""
+
+STORM, STORM_HOPS = 30, 3
+"""From so many signals on, searches end so near that what is further away than this changes nothing that is named."""
 
 ASKED = frozenset({"errors", "latency", "unavailable", "traffic_drop", "traffic_surge"})
 """Symptoms of how requests fare: told of a workload they are those of the Service before it, and the reverse."""
@@ -31,8 +34,15 @@ Way = tuple[int, ...]
 """The entities that a way takes, the cause first (their bases in `Moves`)."""
 TRIED_FIRST = 0.8
 """A search is tried first without what is weaker than this much of the weakest that counted in the search before."""
+TRIED_NEXT = 0.7
+"""And if too little was found, again without what is weaker than this much of that."""
 SETTLED = -math.inf
 """Stands for the strength of what is settled: nothing is stronger."""
+
+
+def hops_around(signals: int, most: int) -> int:
+    """How many steps around so many signals the piece of the graph should reach, `most` being wanted for few."""
+    return most if signals < STORM else min(most, STORM_HOPS)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -120,9 +130,11 @@ class Paths:
 
     def _search(self, starts: Sequence[Start]) -> Found:
         """The strongest `most` states from which these can be reached, and those ways."""
-        found, weakest, complete = self._settle(starts, self._usual)
-        if not complete and self._usual > WEAKEST:
-            found, weakest, complete = self._settle(starts, WEAKEST)
+        tried = self._usual
+        found, weakest, complete = self._settle(starts, tried)
+        while not complete and tried > WEAKEST:
+            tried = max(WEAKEST, tried * TRIED_NEXT)
+            found, weakest, complete = self._settle(starts, tried)
         # The weakest that counted is much the same for all signals of an incident; what is weaker need not be offered.
         self._usual = max(WEAKEST, weakest * TRIED_FIRST) if complete else WEAKEST
         return found
@@ -174,4 +186,4 @@ class Paths:
 Start = tuple[float, int, int, tuple[int, ...], tuple[int, ...]]
 """(strength, steps, state, what lies between, the rest of the way)"""
 
-__all__ = ["ASKED", "Found", "Paths", "Way"]
+__all__ = ["ASKED", "Found", "Paths", "Way", "hops_around"]

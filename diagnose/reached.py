@@ -6,17 +6,19 @@ A row of weights has one column for each unit, in the order of their keys, so th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.evidence import Unit
-from diagnose.paths import Paths
+from diagnose.paths import Paths, Way
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Bits = NDArray[np.uint8]
+"""Eight flags in each, as `numpy.packbits` has them."""
 MOST_CELLS = 2_000_000
 """Weights that are worked on at once: more would cost memory and gain no time."""
 
@@ -42,6 +44,11 @@ class Columns:
             places = list(found)
             together.setdefault(len(places), []).append(places)
         self._together = [np.array(places, int) for places in together.values()]
+        self.entities = sorted({unit.entity for unit in self.units})
+        """Those that complain, in order."""
+        numbers = {entity: number for number, entity in enumerate(self.entities)}
+        self.entity = np.array([numbers[unit.entity] for unit in self.units], int)
+        """Of each unit the number of its entity."""
 
     def __len__(self) -> int:
         return len(self.units)
@@ -73,29 +80,31 @@ class Columns:
         tempered: Floats = np.where(total > self._storm, self._storm * (1 + np.log(above)), total)
         return tempered
 
+    def gained_by_entity(self, gains: Floats, same_entity: float) -> Floats:
+        """The same sum of one row, for each entity by itself."""
+        total = np.zeros(len(self.entities))
+        for places in self._together:
+            found = np.sort(gains[places], axis=1)
+            total[self.entity[places[:, 0]]] = found @ same_entity ** np.arange(places.shape[1] - 1, -1, -1.0)
+        return total
+
 
 class Reached:
     """For every entity that may have brought a unit about: in which mode, which unit, how strongly, by which way."""
 
     def __init__(self, columns: Columns, paths: Paths) -> None:
-        places: list[int] = []
-        unit: list[int] = []
-        strength: list[float] = []
-        ways: list[tuple[int, ...]] = []
-        for number, each in enumerate(columns.units):
-            found = paths.to(*each.key)
-            places += found.ways
-            unit += [number] * len(found.ways)
-            strength += found.strengths
-            ways += found.ways.values()
-        at = np.array(places, int)
+        found = [paths.to(*each.key) for each in columns.units]
+        count = np.array([len(each.ways) for each in found], int)
+        at = np.fromiter(chain.from_iterable(each.ways for each in found), int, count.sum())
+        strength = np.fromiter(chain.from_iterable(each.strengths for each in found), float, count.sum())
+        unit = np.repeat(np.arange(len(found)), count)
+        self._found, self._begins = found, np.cumsum(count) - count
         modes = len(paths.moves.modes)
         order = np.argsort(at // modes, kind="stable")
         self.entity, self.mode = at[order] // modes, at[order] % modes
-        self.unit, self.strength = np.array(unit, int)[order], np.array(strength, float)[order]
+        self.unit, self.strength = unit[order], strength[order]
         self.met = order
         """In which order they were found."""
-        self._ways: list[tuple[int, ...]] = ways
         first = begins(self.entity)
         self.count = np.diff(np.append(first, len(at)))
         """Of each entity that is there, how many (mode, unit) it reaches,"""
@@ -103,8 +112,9 @@ class Reached:
         """and where they begin."""
         self.names = [paths.moves.entities[number] for number in self.entity[first].tolist()]
 
-    def way(self, place: int) -> tuple[int, ...]:
-        return self._ways[int(self.met[place])]
+    def way(self, place: int) -> Way:
+        unit = int(self.unit[place])
+        return next(islice(self._found[unit].ways.values(), int(self.met[place] - self._begins[unit]), None))
 
     def of(self, row: int) -> Iterator[tuple[int, int, int]]:
         """(place, unit, mode) of everything that an entity reaches."""
@@ -115,10 +125,13 @@ class Reached:
 
     def spread(self, rows: Ints) -> tuple[Ints, Ints]:
         """(number of the row, place) of everything that the entities of these rows reach, row after row."""
-        count = self.count[rows]
-        ends = np.cumsum(count)
-        which = np.repeat(np.arange(len(rows)), count)
-        return which, np.arange(len(which)) + np.repeat(self.first[rows] - (ends - count), count)
+        return spread(self.first[rows], self.count[rows])
+
+
+def spread(first: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """(number of the span, place) of everything in spans of places, given where each begins and how long it is."""
+    which = np.repeat(np.arange(len(count)), count)
+    return which, np.arange(len(which)) + np.repeat(first - (np.cumsum(count) - count), count)
 
 
 def begins(ordered: Ints) -> Ints:

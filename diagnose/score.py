@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from diagnose.carried import Carried
 from diagnose.evidence import Seen, Unit
 from diagnose.facts import UNKNOWN, UNKNOWN_SYMPTOM, Facts
 from diagnose.paths import Paths
-from diagnose.propagation import Shown, bent
+from diagnose.propagation import Shown
 from diagnose.reached import Columns, Flags, Floats, Reached
 from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
@@ -74,7 +75,7 @@ def fits(found: Any, wanted: Any) -> bool:
     return any(each in possible for each in found) if isinstance(found, list) else found in possible
 
 
-class Weighing(msgspec.Struct, frozen=True, kw_only=True):
+class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What is the same for all hypotheses of an incident."""
 
     piece: Subgraph
@@ -119,25 +120,19 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
             found[row].append(scored)
         return list(found.values())
 
-    def ways(self, scored: Scored) -> dict[int, tuple[str, ...]]:
-        """Unit → the entities on the way there from a cause."""
+    def ways(self, scored: Scored, wanted: Iterable[int] | None = None) -> dict[int, tuple[str, ...]]:
+        """Unit → the entities on the way there from a cause, of the wanted units, or of all."""
         by_unit: dict[int, dict[str, tuple[float, int]]] = defaultdict(dict)
         modes, reached = self.paths.moves.modes, self.reached
         for place, unit, mode in reached.of(scored.row):
             by_unit[unit][modes[mode]] = float(reached.strength[place]), place
-        weights: dict[int, float] = {}
-        ways: dict[int, tuple[int, ...]] = {}
-        factors = self.shown.factors(np.array([scored.row])) if self.shown else None
-        # In the order in which the units began: of equal ways the one that came first is told.
-        for unit in sorted(by_unit, key=self.columns.begun.__getitem__):
-            weight, way = _weight(scored.fault, self.columns.units[unit].symptom, by_unit[unit], self.settings)
+        direct: dict[int, int] = {}
+        for unit, by_mode in by_unit.items():
+            weight, way = _weight(scored.fault, self.columns.units[unit].symptom, by_mode, self.settings)
             if way is not None and weight > 0:
-                if factors is not None and not scored.own[unit]:
-                    weight = float(bent(np.array([weight]), factors[:, unit])[0])
-                weights[unit] = weight * self.columns.units[unit].confidence
-                ways[unit] = reached.way(way)
-        self.carried.ways(weights, ways, reached)
-        return {unit: self.paths.moves.names(way) for unit, way in ways.items()}
+                direct[unit] = way
+        found = self.carried.ways(scored.weights, direct, range(len(self.columns)) if wanted is None else wanted)
+        return {unit: self.paths.moves.names(way) for unit, way in found.items()}
 
     def _count_changes(self, scored: Scored) -> None:
         if not scored.fault.changes:
@@ -187,7 +182,11 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
         alone = self._alone(fault)
         left = total = sum(weight for _, weight in explained)
         best = alone, self.seen.onset
+        # No hazard is larger, so that what is left of many symptoms need not be gone through.
+        most = max(1.0, *fault.changes.values()) * max(1.0, self.settings.fitting)
         for unit, weight in explained:
+            if alone + (most - alone) * (left / total) ** 2 <= best[0]:
+                break
             raised = alone + (self._hazard(fault, change, unit) - alone) * (left / total) ** 2
             if raised > best[0]:
                 best = raised, unit.onset
@@ -253,10 +252,15 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True):
         """For each row of own symptoms the log-odds for showing one at the beginning, and which one it is."""
         if len(self.columns) < 2:
             return [(0.0, 0)] * len(own)
-        lags = [max(0.0, (unit.onset - self.seen.onset).total_seconds()) for unit in self.columns.units]
-        early = self.settings.first * self.columns.confidence * np.exp(-np.array(lags) / self.settings.first_within_s)
-        found = own * early
+        found = own * self._early
         return list(zip(found.max(axis=1).tolist(), found.argmax(axis=1).tolist(), strict=True))
+
+    @cached_property
+    def _early(self) -> Floats:
+        """For each unit the log-odds for showing it, the more the sooner it began."""
+        lags = [max(0.0, (unit.onset - self.seen.onset).total_seconds()) for unit in self.columns.units]
+        found: Floats = self.settings.first * self.columns.confidence
+        return found * np.exp(-np.array(lags) / self.settings.first_within_s)
 
     def _count_first(self, scored: Scored, weight: float, column: int) -> None:
         scored.prior += weight

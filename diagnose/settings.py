@@ -77,6 +77,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Below this probability of the best hypothesis the answer is: not enough evidence."""
     most_causes: int = 5
     most_hypotheses: int = 20
+    most_told: int = 100
+    """For so many of the signals that a hypothesis explains, the first ones, way and weight are told."""
     looked_at_closely: int = 24
     """For how many of the best entities the missing symptoms are counted."""
     for_each_signal: int = 3

@@ -25,8 +25,8 @@ COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 DOWN = frozenset({"node_not_ready", "node_unreachable"})
 MISSING = "replicas_mismatch"
-Shown = Mapping[int, tuple[float, str]]
-"""Number of an entity → (how surely it shows anything, its surest symptom that is watched for)."""
+Shown = Sequence[tuple[float, int, str]]
+"""(how surely it shows anything, number of an entity, its surest symptom that is watched for), the surest first."""
 Loss = tuple[float, str, str]
 """(log-odds lost, entity, what is missed: a symptom, or words)"""
 
@@ -74,7 +74,7 @@ class Silence:
         """How many things should complain, each as surely as it should, and do not."""
         expected: dict[int, float] = {}
         for mode, effect in fault.effects.items():
-            for number, (share, symptom) in shown[mode].items():
+            for share, number, symptom in shown[mode]:
                 watched, silent = self._silence_of(number, symptom)
                 expected[number] = max(expected.get(number, 0.0), effect * share * watched * silent)
         return sum(expected.values())
@@ -114,11 +114,12 @@ class Silence:
         expected: dict[int, tuple[float, str]] = {}
         for mode, effect in scored.fault.effects.items():
             least = settings.expected / effect
-            for number, (share, symptom) in shown[mode].items():
-                if share > least:
-                    known = expected.get(number)
-                    if known is None or effect * share > known[0]:
-                        expected[number] = effect * share, symptom
+            for share, number, symptom in shown[mode]:
+                if share <= least:
+                    break
+                known = expected.get(number)
+                if known is None or effect * share > known[0]:
+                    expected[number] = effect * share, symptom
         own_shown = max((unit.confidence for unit in own), default=0.0)
         learned = self._weighing.shown
         at = learned.disturbed(scored.entity.id) if learned else ""
@@ -219,7 +220,7 @@ class Silence:
                 known = found.get(number)
                 if known is None or strength * share > known[0]:
                     found[number] = strength * share, symptom
-        return found
+        return sorted(((share, number, symptom) for number, (share, symptom) in found.items()), reverse=True)
 
     def _shown_by(self, number: int) -> list[tuple[float, str]] | None:
         """For each mode the symptom that an entity shows most surely in it; None if alerts about it are not usual."""

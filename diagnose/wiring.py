@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -20,6 +21,8 @@ MOST_PARTS = 50
 """Of more parts than this, only the parts of the first are looked at."""
 MOST_TAKEN = 400
 """Of more effects of one kind than this, only the first are looked at."""
+
+PARTS_OF_RELATION = attrgetter("source", "target", "kind")
 
 Others = dict[str, list[str]]
 """Kind of relation → the entities at its other end."""
@@ -37,6 +40,19 @@ class Steps(msgspec.Struct, frozen=True):
     count: int = 1
 
 
+class Compiled(dict[str, Rule | None]):
+    """Kind of relation → what comes from this end of it; None where nothing does."""
+
+    def __init__(self, ontology: Ontology, end: End) -> None:
+        super().__init__()
+        self._ontology, self._end = ontology, end
+
+    def __missing__(self, kind: str) -> Rule | None:
+        relation = self._ontology.relation(kind)
+        found = self[kind] = compiled(relation, self._end) if self._end in relation.carries else None
+        return found
+
+
 class Wiring:
     """`causes(entity)` and `effects(entity)`: the steps by which sickness comes to it and goes from it."""
 
@@ -44,14 +60,13 @@ class Wiring:
         self._ontology, self._entities = ontology, piece.entities
         self._from: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self._to: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for each in piece.relations:
-            source, target, kind = each.source, each.target, each.kind
+        for source, target, kind in map(PARTS_OF_RELATION, piece.relations):
             if source != target:
                 self._from[source].append((kind, target))
                 self._to[target].append((source, kind))
         self._out: dict[str, Others] = {}
         self._in: dict[str, Others] = {}
-        self._rules: dict[tuple[str, End], Rule | None] = {}
+        self._rules = {end: Compiled(ontology, end) for end in ENDS}
         self._chained: dict[str, Rule | None] = {}
         self._behind: dict[str, tuple[Steps, ...]] = {}
         self._fronts: dict[str, bool] = {}
@@ -73,7 +88,8 @@ class Wiring:
         found = self._out.get(entity)
         if found is None:
             found = self._out[entity] = {}
-            for kind, other in sorted(set(self._from.get(entity, ()))):
+            pairs = self._from.get(entity, [])
+            for kind, other in sorted(set(pairs)) if len(pairs) > 1 else pairs:
                 found.setdefault(kind, []).append(other)
         return found
 
@@ -82,7 +98,8 @@ class Wiring:
         found = self._in.get(entity)
         if found is None:
             found = self._in[entity] = {}
-            for other, kind in sorted(set(self._to.get(entity, ()))):
+            pairs = self._to.get(entity, [])
+            for other, kind in sorted(set(pairs)) if len(pairs) > 1 else pairs:
                 found.setdefault(kind, []).append(other)
         return found
 
@@ -117,11 +134,11 @@ class Wiring:
     def causes(self, entity: str) -> Iterable[Steps]:
         """Where sickness of this entity may come from."""
         for kind, others in self.out(entity).items():
-            rule = self._rule(kind, "target")
+            rule = self._rules["target"][kind]
             if rule is not None:
                 yield Steps(rule, others, count=len(others))
         for kind, others in self.into(entity).items():
-            rule = self._rule(kind, "source")
+            rule = self._rules["source"][kind]
             if rule is not None:
                 yield Steps(rule, others, count=len(others))
         yield from self._behind_of(entity)
@@ -132,7 +149,7 @@ class Wiring:
         """Where sickness of this entity may go to."""
         for end in reversed(ENDS):
             for kind, others in (self.into(entity) if end == "target" else self.out(entity)).items():
-                rule = self._rule(kind, end)
+                rule = self._rules[end][kind]
                 if rule is None:
                     continue
                 shares = {}
@@ -148,16 +165,9 @@ class Wiring:
             yield from self._names_from(sorted(asking)[:MOST_TAKEN])
 
     def _names_from(self, others: list[str]) -> Iterable[Steps]:
-        rule = self._rule("RESOLVES_BY", "target")
+        rule = self._rules["target"]["RESOLVES_BY"]
         if rule is not None:
             yield Steps(rule, others)
-
-    def _rule(self, kind: str, end: End) -> Rule | None:
-        """What comes from this end of a relation; None where nothing does."""
-        if (kind, end) not in self._rules:
-            relation = self._ontology.relation(kind)
-            self._rules[kind, end] = compiled(relation, end) if end in relation.carries else None
-        return self._rules[kind, end]
 
     def _behind_of(self, service: str) -> tuple[Steps, ...]:
         """Steps to a Service from the owners and the nodes of the pods that it selects, each with its share of them."""
@@ -167,7 +177,7 @@ class Wiring:
 
     def _find_behind(self, service: str) -> Iterable[Steps]:
         for kind, pods in self.out(service).items():
-            above = self._rule(kind, "target")
+            above = self._rules["target"][kind]
             if not self._fronting(kind) or len(pods) < 2 or above is None:
                 continue
             owners: dict[str, list[tuple[str, ...]]] = defaultdict(list)
@@ -186,7 +196,7 @@ class Wiring:
     def _from_nodes(self, kind: str, above: Rule) -> Rule | None:
         """What comes to a Service from the nodes of the pods that it selects by a relation of this kind."""
         if kind not in self._chained:
-            below = self._rule("RUNS_ON", "target")
+            below = self._rules["target"]["RUNS_ON"]
             self._chained[kind] = chained(below, above) if below is not None else None
         return self._chained[kind]
 

@@ -153,7 +153,8 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     explains: tuple[str, ...] = ()
     """Fingerprints of the signals that it explains."""
     paths: tuple[tuple[str, ...], ...] = ()
-    """One causal path for each explained signal: entity ids from the cause to where the symptom was seen."""
+    """One causal path for each explained signal, in storms for the first of them: entity ids from the cause to where
+    the symptom was seen."""
     evidence_for: tuple[Evidence, ...] = ()
     evidence_against: tuple[Evidence, ...] = ()
     change: Change | None = None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,8 @@ UNKNOWN_AS = "DEPENDS_ON"
 """A relation kind nobody declared is treated as this one."""
 ANY = "any"
 """The group of what a thing shows for kinds that stand in no group."""
+MOST_NAMES = 50_000
+"""Names whose role is kept."""
 CLASSES = frozenset({"availability", "latency", "errors", "saturation", "throughput", "correctness"})
 
 Table = Mapping[str, Mapping[str, float]]
@@ -105,6 +107,14 @@ class Ontology(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def role(self, name: str) -> str | None:
         """What a workload or service of this name is for; None if its name does not tell."""
+        return self._role_of(name)
+
+    @cached_property
+    def _role_of(self) -> Callable[[str], str | None]:
+        # One cluster's names are asked for again and again.
+        return lru_cache(MOST_NAMES)(self._find_role)
+
+    def _find_role(self, name: str) -> str | None:
         found = self._role_pattern.search(name.lower())
         return self._role_words[found.group(1)] if found else None
 

@@ -2,63 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeAlias
-
-import networkx as nx
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from graph_schema.model import Change, Relation
 
 FaultFrom = Callable[[str], frozenset[str]]
 """Relation kind → the ends (source, target) that faults come from."""
-Graph: TypeAlias = "nx.MultiDiGraph[str]"
-
-
-class _From(dict[str, bool]):
-    """Relation kind → whether faults come from this end of it; each kind is asked for once."""
-
-    def __init__(self, fault_from: FaultFrom, end: str) -> None:
-        super().__init__()
-        self._fault_from, self._end = fault_from, end
-
-    def __missing__(self, kind: str) -> bool:
-        self[kind] = self._end in self._fault_from(kind)
-        return self[kind]
-
-
 Beside = Mapping[str, Mapping[str, Iterable[str]]]
 """Entity → the entities at the other end → kinds of relation."""
 
 
-def _step(around: Iterable[str], ways: Sequence[tuple[Beside, _From]]) -> set[str]:
-    """What is one step from any of these, along relations from whose ends faults come."""
-    found: set[str] = set()
-    for beside, passes in ways:
-        for entity in around:
-            for other, kinds in beside.get(entity, {}).items():
-                if other not in found:
-                    for kind in kinds:
-                        if passes[kind]:
-                            found.add(other)
-                            break
-    return found
+class Around:
+    """What stands around each entity of a graph: found out when it is first asked for, kept until it is forgotten."""
+
+    def __init__(self, to: Beside, come: Beside, fault_from: FaultFrom) -> None:
+        """`to`: source → targets, `come`: target → sources; both may change later."""
+        self._to, self._come, self._fault_from = to, come, fault_from
+        self._passes: dict[str, tuple[bool, bool]] = {}
+        self._beside: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._relations: dict[str, tuple[Relation, ...]] = {}
+
+    def forget(self, entity: str) -> None:
+        """Its relations changed; the other ends need to be forgotten, too."""
+        self._beside.pop(entity, None)
+        self._relations.pop(entity, None)
+
+    def causes(self, entity: str) -> tuple[str, ...]:
+        """What may have made it sick."""
+        return (self._beside.get(entity) or self._look(entity))[0]
+
+    def effects(self, entity: str) -> tuple[str, ...]:
+        """What it may make sick."""
+        return (self._beside.get(entity) or self._look(entity))[1]
+
+    def relations(self, source: str) -> tuple[Relation, ...]:
+        """The relations that leave it, in order of target and kind."""
+        found = self._relations.get(source)
+        if found is None:
+            others = self._to.get(source, {})
+            found = self._relations[source] = tuple(
+                [Relation(source, target, kind) for target in sorted(others) for kind in sorted(others[target])]
+            )
+        return found
+
+    def _look(self, entity: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        causes: dict[str, None] = {}
+        effects: dict[str, None] = {}
+        for others, end in ((self._to, 0), (self._come, 1)):
+            for other, kinds in others.get(entity, {}).items():
+                for kind in kinds:
+                    passes = self._passes.get(kind)
+                    if passes is None:
+                        ends = self._fault_from(kind)
+                        passes = self._passes[kind] = "target" in ends, "source" in ends
+                    if passes[end]:
+                        causes[other] = None
+                    if passes[1 - end]:
+                        effects[other] = None
+        found = self._beside[entity] = tuple(causes), tuple(effects)
+        return found
 
 
-def _below(graph: Graph) -> tuple[Beside, Beside]:
-    """(source → targets, target → sources): what networkx's views stand before; they take four times as long."""
-    return graph._succ, graph._pred  # type: ignore[attr-defined]  # the stubs leave them out
-
-
-def relations_among(graph: Graph, entities: Collection[str]) -> tuple[Relation, ...]:
+def relations_among(around: Around, entities: Collection[str]) -> tuple[Relation, ...]:
     """The relations that join these entities, in order of source, target and kind."""
-    to, _ = _below(graph)
     return tuple(
-        Relation(source, target, kind)
-        for source in sorted(entities)
-        if source in to
-        for target in sorted(to[source])
-        if target in entities
-        for kind in sorted(to[source][target])
+        [each for source in sorted(entities) for each in around.relations(source) if each.target in entities]
     )
 
 
@@ -70,24 +78,30 @@ def ended(once: Mapping[Relation, str], changes: Iterable[Change]) -> tuple[Rela
 
 
 def walk(
-    graph: Graph, seeds: Iterable[str], known: Callable[[str], bool], fault_from: FaultFrom, *, hops: int, limit: int
-) -> list[str]:
-    """Entities within `hops` steps of the seeds, then what those would make sick: nearest first, then by id."""
-    to, come = _below(graph)
-    by_target, by_source = _From(fault_from, "target"), _From(fault_from, "source")
-    causes, effects = ((to, by_target), (come, by_source)), ((come, by_target), (to, by_source))
+    around: Around, seeds: Iterable[str], known: Callable[[str], bool], *, hops: int, limit: int,
+    look: Callable[[Iterable[str]], None] | None = None,
+) -> list[str]:  # fmt: skip
+    """Entities within `hops` steps of the seeds, then what those would make sick: nearest first, then by id.
+
+    `look` is told what is walked from next, before it is.
+    """
     front = sorted({seed for seed in seeds if known(seed)})[:limit]
     order, seen = list(front), set(front)
 
-    def widen(ways: Sequence[tuple[Beside, _From]], around: list[str]) -> list[str]:
-        new = [each for each in sorted(_step(around, ways) - seen) if known(each)][: limit - len(order)]
+    def widen(beside: Callable[[str], tuple[str, ...]], near: list[str]) -> list[str]:
+        if len(order) == limit:
+            return []
+        if look is not None:
+            look(near)
+        found = set[str]().union(*map(beside, near)) - seen
+        new = [each for each in sorted(found) if known(each)][: limit - len(order)]
         seen.update(new)
         order.extend(new)
         return new
 
     for _ in range(hops):
-        front = widen(causes, front)
+        front = widen(around.causes, front)
         if not front:
             break
-    widen(effects, list(order))
+    widen(around.effects, list(order))
     return order

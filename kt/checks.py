@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -11,6 +11,7 @@ import msgspec
 from kt.incident.log import DEAD_S, SWEEP
 from kt.runtime import Runtime
 from kt.views.words import span
+from remediate.rights import DELETE, EVICT, lacking
 
 SERIES = {
     "kt:requests_per_second": "load in experiments",
@@ -26,6 +27,7 @@ SERIES = {
 PING_S = 1.0
 MOST_NAMESPACES = 5
 MOST_WORDS = 300
+MOST_LISTED = 4
 Right = tuple[str, str, str]
 
 
@@ -100,29 +102,42 @@ def kubernetes(runtime: Runtime) -> Finding:
 
 
 def rights(runtime: Runtime) -> Finding:
-    """Which verb on which resource this account lacks, asked of the API server itself."""
+    """Which verb on which resource this account lacks, asked of the API server itself: everything for the cluster and
+    the first namespaces opted in, of the others what a migration of their pods takes."""
     from kt import rbac
     from remediate.guard import OPT_IN
 
     asked = [("", right) for right in rbac.watched()]
+    spaces: list[str] = []
     if runtime.settings.guard.enabled:
         actions = rbac.used(runtime.playbooks.values())
         asked += [("", right) for right in rbac.acted(actions, of_the_cluster=True)]
-        spaces = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")[:MOST_NAMESPACES]
+        opted_in = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
+        spaces = sorted(each["metadata"]["name"] for each in opted_in)
         needed = rbac.acted(actions, of_the_cluster=False)
-        asked += [(space["metadata"]["name"], right) for space in spaces for right in needed]
-    missing: list[str] = []
+        asked += [(space, right) for space in spaces[:MOST_NAMESPACES] for right in needed]
+    missing: dict[str, list[str]] = {}
     for namespace, (group, resource, verb) in _single(asked):
         allowed = runtime.cluster.allowed(verb, group, resource, namespace)
         if allowed is None:
             return Finding(detail="this API server cannot be asked about rights (no SelfSubjectAccessReview)")
         if not allowed:
-            place = f" in {namespace}" if namespace else ""
-            missing.append(f"{verb} {resource}{f'.{group}' if group else ''}{place}")
+            missing.setdefault(namespace, []).append(f"{verb} {resource}{f'.{group}' if group else ''}")
+    others = lacking(runtime.cluster, (EVICT, DELETE), spaces[MOST_NAMESPACES:])
+    missing |= {space: rights.split(", ") for space, rights in others.items()}
     if not missing:
         return Finding(detail="all that KT needs here is granted")
+    told = ", ".join(_listed(rights) + (f" in {space}" if space else "") for space, rights in sorted(missing.items()))
+    without = [space for space in missing if space]
+    aside = f"; what runs in {_listed(without)} stays where it is when a node is emptied" if without else ""
     fix = "`kt rbac | kubectl apply -f -`, `kt rbac --act …` and `kt rbac --namespace NAME …` grant them"
-    return Finding(state="ill", detail=_short(f"not allowed: {', '.join(missing)}"), fix=fix)
+    return Finding(state="ill", detail=_short(f"not allowed: {told}{aside}"), fix=fix)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """The first few."""
+    more = f" and {len(words) - MOST_LISTED} more" if len(words) > MOST_LISTED else ""
+    return ", ".join(words[:MOST_LISTED]) + more
 
 
 def prometheus(runtime: Runtime) -> Finding:

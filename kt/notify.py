@@ -62,7 +62,7 @@ def messages(records: Sequence[Record], state: State) -> Iterator[Message]:
             case UndoAsked() if event.approvals_needed:
                 body = f"{event.by} asks for it: {event.why or 'no reason given'}.\nFor {summary(state)}."
                 yield _message("proposed", "KT asks: take a remedy back", body, state, event.digest)
-            case Escalated():
+            case Escalated() if not state.told_before:
                 kind: Kind = "expired" if event.why in lapsed else "escalated"
                 yield _message(kind, f"KT needs you: {summary(state)}", event.why, state)
             case Healed() if state.actions:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from remediate.actions import ACTIONS
+from remediate.actions.evict import BUDGETS
 from remediate.cluster import CLUSTER_WIDE, PATHS
 from remediate.playbook import Playbook, load_playbooks
 from sense.kubernetes import events, follower
@@ -49,8 +50,8 @@ def acted(actions: Iterable[str], *, of_the_cluster: bool) -> list[Right]:
 
 
 def watching() -> list[dict[str, Any]]:
-    """Reading all that the graph is made of, and events (`diagnose.events`)."""
-    role = _role("kt-watch", [*watched(), *events.RIGHTS])
+    """Reading all that the graph is made of, events (`diagnose.events`), and what holds evictions back."""
+    role = _role("kt-watch", [*watched(), *events.RIGHTS, BUDGETS])
     return [role, _binding("kt-watch", ACCOUNTS)]
 
 

@@ -295,6 +295,9 @@ class Pipeline(Section, frozen=True):
     """How long an incident whose cause is not certain enough waits for more evidence before a person is asked."""
     guard_patience_s: Seconds = 600.0
     """How long a plan waits for what passes (a cooldown, a budget, a maintenance window) before a person is asked."""
+    reopen_s: Seconds = 1800.0
+    """How long after an incident was given to a person the same alerts reopen it instead of opening another one: it is
+    looked at anew, what was tried is not tried again, and a person is told again only if the cause is another one."""
     retry_s: Positive = 5.0
     """How long to wait before what was postponed, or failed for want of a server, is tried again."""
     lease_ttl_s: Positive = 10.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -36,6 +37,11 @@ PATHS = {
 }
 CLUSTER_WIDE = frozenset({"Node", "Namespace", "StorageClass"})
 CHUNK = 1 << 20
+T = TypeVar("T")
+
+
+class _Items(msgspec.Struct, Generic[T]):
+    items: list[T]
 
 
 class ClusterError(Exception):
@@ -58,21 +64,30 @@ class Cluster:
     def __init__(self, api_client: Any, timeout_s: float) -> None:
         self._client, self._timeout_s = api_client, timeout_s
         self.latency = Latency()
+        self._granted: dict[tuple[str, str, str, str], float] = {}
+        """(verb, group, resource, namespace) that were allowed → when, by the monotonic clock."""
 
     def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """The object, or None when there is none. Raises `ClusterError`."""
         try:
-            return self._ask("GET", _path(kind, name, namespace))
+            found: Object = self._ask("GET", _path(kind, name, namespace))
         except ClusterError as error:
             if error.code == 404:
                 return None
             raise
+        return found
 
     def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
         """All objects of a kind, of one namespace or of all. Raises `ClusterError`."""
         query = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
         answer = self._ask("GET", _path(kind, "", namespace), query=query)
         return [{"kind": kind, **each} for each in answer.get("items", [])]
+
+    def list_as(self, kind: str, shape: type[T]) -> Sequence[T]:
+        """All objects of a kind, and of each no more than `shape` has: most of what a node weighs is images. Raises
+        `ClusterError`."""
+        answer: _Items[T] = self._ask("GET", _path(kind, "", ""), into=_Items[shape])  # type: ignore[valid-type]  # no type
+        return answer.items
 
     def patch(
         self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False, subresource: str = ""
@@ -81,13 +96,15 @@ class Cluster:
 
         `dry` lets the API server try it without keeping it. Raises `ClusterError`."""
         path = _path(kind, name, namespace) + (f"/{subresource}" if subresource else "")
-        return self._ask("PATCH", path, query=_query(dry), body=change)
+        after: Object = self._ask("PATCH", path, query=_query(dry), body=change)
+        return after
 
     def create(self, kind: str, namespace: str, thing: Object, *, dry: bool = False) -> Object:
         """Make an object. Raises `ClusterError`, of code 409 when one of its name is there."""
         prefix, _ = PATHS[kind]
         body = {"apiVersion": prefix.partition("/")[2], "kind": kind, **thing}
-        return self._ask("POST", _path(kind, "", namespace), query=_query(dry), body=body)
+        made: Object = self._ask("POST", _path(kind, "", namespace), query=_query(dry), body=body)
+        return made
 
     def evict(self, name: str, namespace: str, *, uid: str, dry: bool = False) -> None:
         """Ask for an eviction; 429 (as `ClusterError`) when a disruption budget forbids it now."""
@@ -111,8 +128,14 @@ class Cluster:
             if error.code not in (404, 409):
                 raise
 
-    def allowed(self, verb: str, group: str, resource: str, namespace: str = "") -> bool | None:
-        """Whether this account may; None when the API server cannot be asked. `resource` may be `pods/eviction`."""
+    def allowed(
+        self, verb: str, group: str, resource: str, namespace: str = "", *, known_s: float = 0.0
+    ) -> bool | None:
+        """Whether this account may; None when the API server cannot be asked. `resource` may be `pods/eviction`; no
+        namespace: in all of them; `known_s`: how old a yes may be, a no is always asked for anew."""
+        key, now = (verb, group, resource, namespace), time.monotonic()
+        if now - self._granted.get(key, -known_s) < known_s:
+            return True
         name, _, subresource = resource.partition("/")
         about = {"verb": verb, "group": group, "resource": name, "subresource": subresource, "namespace": namespace}
         body = {
@@ -126,7 +149,10 @@ class Cluster:
             if error.code in (403, 404, 405):
                 return None
             raise
-        return bool(answer.get("status", {}).get("allowed"))
+        allowed = bool(answer.get("status", {}).get("allowed"))
+        if allowed:
+            self._granted[key] = now
+        return allowed
 
     def _ask(
         self,
@@ -135,7 +161,9 @@ class Cluster:
         *,
         query: dict[str, str] | None = None,
         body: Patch | None = None,
-    ) -> Object:
+        into: Any = Object,
+    ) -> Any:
+        """The answer, decoded as `into`. Raises `ClusterError`."""
         from kubernetes.client.exceptions import ApiException  # slow to import, and only workers need it
         from urllib3.exceptions import HTTPError, NewConnectionError
         from urllib3.exceptions import TimeoutError as TookTooLong
@@ -160,8 +188,8 @@ class Cluster:
         if status >= 300:
             raise ClusterError(f"{method} {path}: {_reason(data)}", status)
         try:
-            return msgspec.json.decode(data, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+            return msgspec.json.decode(data, type=into)
+        except msgspec.MsgspecError as error:
             raise ClusterError(f"{method} {path}: what answered is no Kubernetes API ({error})") from error
 
     def _answer(
@@ -187,12 +215,12 @@ class Cluster:
 
 class OneLook(Cluster):
     """The same cluster for as long as one look at it takes: what is asked for again is not asked again. For gathering
-    facts; who is about to write looks anew."""
+    facts and trying dry; who is about to write looks anew."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster._client, cluster._timeout_s)
-        self.latency, self._cluster = cluster.latency, cluster
-        self._seen: dict[tuple[str, str], Object] = {}
+        self.latency, self._cluster, self._granted = cluster.latency, cluster, cluster._granted
+        self._seen: dict[tuple[str, str, Any], Any] = {}
 
     def _ask(
         self,
@@ -201,12 +229,18 @@ class OneLook(Cluster):
         *,
         query: dict[str, str] | None = None,
         body: Patch | None = None,
-    ) -> Object:
+        into: Any = Object,
+    ) -> Any:
         if method != "GET":
-            return self._cluster._ask(method, path, query=query, body=body)
-        key = path, urlencode(sorted((query or {}).items()))
+            try:
+                return self._cluster._ask(method, path, query=query, body=body, into=into)
+            except ClusterError:
+                # It may be another world by now: who tries again looks anew.
+                self._seen.clear()
+                raise
+        key = path, urlencode(sorted((query or {}).items())), into
         if key not in self._seen:
-            self._seen[key] = self._cluster._ask(method, path, query=query)
+            self._seen[key] = self._cluster._ask(method, path, query=query, into=into)
         return self._seen[key]
 
 

@@ -15,18 +15,20 @@ from remediate.actions.pods import controller_of, serving, siblings_of, workload
 from remediate.brakes import Brakes, Spent, Trip
 from remediate.breaker import reason_to_open
 from remediate.cluster import Cluster, Object, OneLook
-from remediate.conditions import ready
 from remediate.limits import Limits
 from remediate.ownership import declared_by
 from remediate.plan import Step, Target
 from remediate.rules import DAY, HOUR, OPT_IN, Disturbance, Facts, Finding, NodeFact, over_cap, over_rate, review
+from remediate.shapes import NodeSeen
 
 __all__ = ["OPT_IN", "Guard"]
 
 
 KNOWN_S = 5.0
 ONE_BY_ONE = 4
-"""More namespaces than that are asked for at once."""
+"""More namespaces, or owners of pods, than that are asked for at once."""
+LABELLED = ("Deployment", "StatefulSet", "DaemonSet")
+"""Kinds that bear the label of a tier."""
 
 
 class Guard:
@@ -74,13 +76,19 @@ class Guard:
         return trip
 
     def review(
-        self, playbook: str, steps: Sequence[Step], objects: Iterable[Object], *, aside: frozenset[str] = frozenset()
+        self,
+        playbook: str,
+        steps: Sequence[Step],
+        objects: Iterable[Object],
+        *,
+        aside: frozenset[str] = frozenset(),
+        look: OneLook | None = None,
     ) -> list[Finding]:
         """What every rule says of a plan. `objects`: the targets of the steps as they are now; `aside`: actions that
-        start no cooldown, since it is they that are taken back.
+        start no cooldown, since it is they that are taken back; `look`: the one that the plan was just made by.
 
         Raises `ClusterError`, and the store's error when it cannot tell what was done lately."""
-        return review(self.facts(playbook, steps, objects, aside), self.limits)
+        return review(self.facts(playbook, steps, objects, aside, look), self.limits)
 
     def spend(self, action: str, playbook: str, step: Step) -> tuple[str, bool]:
         """Count an action that is about to begin; why it must not, when that would be one too many, and whether asking
@@ -100,12 +108,17 @@ class Guard:
         return why, bool(why) and soon
 
     def facts(
-        self, playbook: str, steps: Sequence[Step], objects: Iterable[Object], aside: frozenset[str] = frozenset()
+        self,
+        playbook: str,
+        steps: Sequence[Step],
+        objects: Iterable[Object],
+        aside: frozenset[str] = frozenset(),
+        look: OneLook | None = None,
     ) -> Facts:
         things = {(each["kind"], each["metadata"]["name"]): each for each in objects}
-        cluster = OneLook(self._cluster)
+        cluster = look or OneLook(self._cluster)
         on_nodes = any(step.target.kind == "Node" for step in steps)
-        nodes = cluster.list("Node") if on_nodes else []
+        nodes = cluster.list_as("Node", NodeSeen) if on_nodes else []
         moved = {space for step in steps for space in _spaces(step)}
         opted_in = _opted_in(cluster, moved)
         spaces = [opted_in[space] for space in sorted(moved & set(opted_in))]
@@ -118,9 +131,9 @@ class Guard:
             node_targets=tuple(dict.fromkeys(step.target.name for step in steps if step.target.kind == "Node")),
             nodes=tuple(
                 NodeFact(
-                    name=node["metadata"]["name"],
-                    ready=ready(node),
-                    unschedulable=bool(node["spec"].get("unschedulable")),
+                    name=node.metadata.name,
+                    ready=node.ready,
+                    unschedulable=node.spec.unschedulable,
                     groups=tuple(self._groups(node)),
                 )
                 for node in nodes
@@ -145,8 +158,8 @@ class Guard:
             api_s=self._cluster.latency.p90_s,
         )
 
-    def _groups(self, node: Object) -> Iterator[str]:
-        labels = node["metadata"].get("labels") or {}
+    def _groups(self, node: NodeSeen) -> Iterator[str]:
+        labels = node.metadata.labels
         for label in self.limits.node_groups:
             if label in labels:
                 yield f"{label.rpartition('/')[2]} {labels[label]}"
@@ -164,7 +177,7 @@ class Guard:
             at = step.target
             named = [f"{at.namespace}/{at.name}"] if at.kind == "Pod" else []
             pods = [*named, *step.parameters.get("pods", ())]
-            touched += _workloads(cluster, pods, node=at.name if at.kind == "Node" else "")
+            touched += _workloads(cluster, pods, self.limits.tier_label, node=at.name if at.kind == "Node" else "")
         for each in touched:
             if (tier := tier_of(each["metadata"].get("labels") or {}, self.limits.tier_label)) is not None:
                 yield _name(each), tier
@@ -194,14 +207,14 @@ def counts_for(cluster: Cluster, step: Step) -> str:
     return key_of(target)
 
 
-def _workloads(cluster: Cluster, pods: Sequence[str], node: str) -> Iterator[Object]:
+def _workloads(cluster: Cluster, pods: Collection[str], label: str, node: str) -> Iterator[Object]:
     """The pods of these names (namespace/name), and what they belong to, each owner once. `node`: where they are, if
-    they are on one; its pods are then asked for at once."""
-    seen: set[str] = set()
+    they are on one; its pods are then asked for at once. Of many owners only those that bear the label are told."""
     there = {}
     if node and pods:
         on_it = cluster.list("Pod", fields=f"spec.nodeName={node}")
         there = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": each for each in on_it}
+    owned: dict[str, Object] = {}
     for name in pods:
         namespace, _, short = name.partition("/")
         pod = there.get(name) or cluster.get("Pod", short, namespace)
@@ -209,11 +222,27 @@ def _workloads(cluster: Cluster, pods: Sequence[str], node: str) -> Iterator[Obj
             continue
         yield {**pod, "kind": "Pod"}
         owner = controller_of(pod)
-        if owner is not None and owner["uid"] not in seen:
-            seen.add(owner["uid"])
-            workload = workload_of(cluster, pod)
-            if workload is not None:
-                yield workload
+        if owner is not None:
+            owned.setdefault(owner["uid"], pod)
+    named = {_owner(pod): pod for pod in owned.values()}
+    if len(named) > ONE_BY_ONE:  # a node has pods of many, and two questions for each would be most of a plan's time
+        kinds = sorted({name.partition("/")[0] for name in named} & set(LABELLED))
+        labelled = {_name(each): each for kind in kinds for each in cluster.list(kind, labels=label)}
+        yield from (labelled[name] for name in named if name in labelled)
+        named = {name: pod for name, pod in named.items() if name.partition("/")[0] not in LABELLED}
+    for pod in named.values():
+        if (workload := workload_of(cluster, pod)) is not None:
+            yield workload
+
+
+def _owner(pod: Object) -> str:
+    """What a pod belongs to, as `Kind/namespace/name`: a Deployment by how it names its ReplicaSets."""
+    owner, meta = controller_of(pod) or {}, pod["metadata"]
+    kind, name = owner.get("kind", ""), owner.get("name", "")
+    made_by, _, hashed = name.rpartition("-")
+    if kind == "ReplicaSet" and made_by and hashed == (meta.get("labels") or {}).get("pod-template-hash"):
+        kind, name = "Deployment", made_by
+    return _key(kind, meta["namespace"], name)
 
 
 def _disturbed(

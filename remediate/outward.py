@@ -7,20 +7,23 @@ something else a moment later (DNS rebinding) leads nowhere.
 
 from __future__ import annotations
 
-import socket
-import time
+import contextlib
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import msgspec
+
 from remediate.actions.base import CannotAct, Outcome
 
 if TYPE_CHECKING:
+    import httpcore
     import httpx
 
 TIMEOUT_S = 10.0
 MOST_SHOWN = 200
+REDIRECTS = (301, 302, 303, 307, 308)
 NEVER = ("link-local", "no host")
 """Link-local addresses are where clouds tell machines their secrets; no name leads there by right."""
 
@@ -44,48 +47,63 @@ def scope_of(url: str) -> str:
     return _looked_up(url)[0]
 
 
-def post(url: str, scope: str, key: str, body: Mapping[str, Any]) -> Outcome:
-    """POST with `Idempotency-Key`. `scope`: where the name led when somebody agreed to it. Raises `CannotAct`."""
-    import httpx  # slow to import, and few use it
+def post(url: str, scope: str, key: str, body: Mapping[str, Any], within_s: float = TIMEOUT_S) -> Outcome:
+    """POST with `Idempotency-Key`. `scope`: where the name led when somebody agreed to it; `within_s`: for all of it,
+    from the connection to the end of the answer. Raises `CannotAct`."""
+    import httpcore
+    import httpx  # slow to import, and few use them
+
+    from remediate.bounded import Until
 
     now, addresses = _looked_up(url)
     if now != scope:
         raise CannotAct(f"{url} leads to a {now} address now ({addresses[0]}); it led to a {scope} one")
-    at = httpx.URL(url)
+    at, content, until = httpx.URL(url), msgspec.json.encode(body), Until(within_s)
     # A certificate authority of one's own is named to httpx by SSL_CERT_FILE; nothing else of the environment counts.
-    verify = httpx.create_ssl_context() if at.scheme == "https" else True
+    context = httpx.create_ssl_context() if at.scheme == "https" else None
     name = {"sni_hostname": at.host} if at.scheme == "https" else {}
-    headers = {"Host": at.netloc.decode(), "Idempotency-Key": key, "Accept-Encoding": "identity"}
-    with httpx.Client(verify=verify, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client:
+    headers: dict[bytes | str, bytes | str] = {
+        "Host": at.netloc.decode(), "Idempotency-Key": key, "Accept": "*/*", "Accept-Encoding": "identity",
+        "Content-Type": "application/json", "Content-Length": str(len(content)), "User-Agent": "kt",
+    }  # fmt: skip
+    waits = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), within_s)}
+    errors = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
+    with httpcore.ConnectionPool(ssl_context=context, network_backend=until) as pool:
         for last, address in enumerate(addresses, 1 - len(addresses)):
-            there = at.copy_with(host=str(address))
+            there = str(at.copy_with(host=str(address)))
             try:
-                with client.stream("POST", there, json=body, headers=headers, extensions=name) as answer:
+                with pool.stream(
+                    "POST", there, headers=headers, content=content, extensions={**waits, **name}
+                ) as answer:
                     return _outcome(url, answer)
-            except httpx.ConnectError as error:  # nothing was sent: the next address of the same name may answer
+            except httpcore.ConnectError as error:  # nothing was sent: the next address of the same name may answer
                 if not last:
                     return Outcome(ok=False, later=True, detail=f"{url}: {error}")
-            except httpx.HTTPError as error:
-                return Outcome(ok=False, later=True, detail=f"{url}: {str(error) or type(error).__name__}")
+            except errors as error:
+                why = f"no answer within {within_s:g} s" if until.left(None) <= 0 else str(error)
+                return Outcome(ok=False, later=True, detail=f"{url}: {why or type(error).__name__}")
     raise AssertionError("unreachable")
 
 
-def _outcome(url: str, answer: httpx.Response) -> Outcome:
-    if answer.has_redirect_location:
-        to = answer.headers["Location"][:MOST_SHOWN]
-        return Outcome(
-            ok=False, detail=f"{url} answered {answer.status_code} and sent on to {to}: that is not followed"
-        )
-    text, until = b"", time.monotonic() + TIMEOUT_S
-    for part in answer.iter_raw():
-        text += part
-        if len(text) >= MOST_SHOWN or time.monotonic() > until:
-            break
+def _outcome(url: str, answer: httpcore.Response) -> Outcome:
+    """By its status: what is said besides counts as far as it came in time."""
+    import httpcore
+
+    said_at = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
+    to = said_at.get(b"location", "")[:MOST_SHOWN]
+    if answer.status in REDIRECTS and to:
+        return Outcome(ok=False, detail=f"{url} answered {answer.status} and sent on to {to}: that is not followed")
+    text = b""
+    with contextlib.suppress(httpcore.TimeoutException):
+        for part in answer.iter_stream():
+            text += part
+            if len(text) >= MOST_SHOWN:
+                break
     said = text[:MOST_SHOWN].decode(errors="replace").strip()
-    detail = f"{url} answered {answer.status_code}: {said or 'nothing'}"
-    if answer.is_success:
+    detail = f"{url} answered {answer.status}: {said or 'nothing'}"
+    if 200 <= answer.status < 300:
         return Outcome(ok=True, detail=detail)
-    return Outcome(ok=False, later=answer.status_code == 429 or answer.status_code >= 500, detail=detail)
+    return Outcome(ok=False, later=answer.status == 429 or answer.status >= 500, detail=detail)
 
 
 def _parsed(url: str) -> httpx.URL | None:
@@ -104,13 +122,15 @@ def _parsed(url: str) -> httpx.URL | None:
 def _looked_up(url: str) -> tuple[str, list[IPv4Address | IPv6Address]]:
     import httpx
 
+    from remediate.bounded import look_up
+
     at = httpx.URL(url)
     port = at.port or (443 if at.scheme == "https" else 80)
     try:
-        found = socket.getaddrinfo(at.host, port, type=socket.SOCK_STREAM)
+        found = look_up(at.host, port, TIMEOUT_S)
     except OSError as error:
-        raise CannotAct(f"{at.host} is not known: {error}", later=True) from error
-    addresses = list(dict.fromkeys(ip_address(str(each[4][0]).partition("%")[0]) for each in found))
+        raise CannotAct(f"{at.host} is not known: {str(error) or 'no answer in time'}", later=True) from error
+    addresses = [ip_address(each.partition("%")[0]) for each in found]
     scopes = {_scope(each) for each in addresses}
     literal = at.host in {str(each) for each in addresses}
     if len(scopes) > 1:

@@ -20,6 +20,11 @@ _MANAGERS = {
     "kustomize-controller": "Flux",
     "helm-controller": "Flux",
 }
+_MAKERS = frozenset({
+    ("apps/v1", "ReplicaSet"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("batch/v1", "Job"),
+    ("v1", "ReplicationController"),
+})  # fmt: skip
+"""Kubernetes' own, which make pods anew and leave those that are there as they were changed."""
 
 
 def declared_by(thing: Object) -> str:
@@ -42,7 +47,9 @@ def _by_annotation(meta: Object) -> str:
 
 def _by_controller(meta: Object) -> str:
     owner = next((each for each in meta.get("ownerReferences") or [] if each.get("controller")), None)
-    return f"{owner['kind']} {owner['name']}" if owner else ""
+    if owner is None or (owner.get("apiVersion", ""), owner["kind"]) in _MAKERS:
+        return ""
+    return f"{owner['kind']} {owner['name']}"
 
 
 def _by_manager(meta: Object) -> str:

@@ -89,6 +89,7 @@ TAKES: dict[str, type[Parameters]] = {
     "evict-pods": Waves,
     "terminate-pod": Siblings,
     "terminate-invalid": Invalid,
+    "move-busy": Invalid,
     "run-job": Job,
     "call-webhook": Webhook,
 }

@@ -13,13 +13,13 @@ from graph_schema.model import Hypothesis
 from remediate.actions import ACTIONS, CannotAct, Mark, Outcome
 from remediate.actions.base import HeldToPolicy, target_of
 from remediate.choosing import Choice, asks, expected, ranked
-from remediate.cluster import PATHS, Cluster, ClusterError, Object
+from remediate.cluster import PATHS, Cluster, ClusterError, Object, OneLook
 from remediate.guard import Guard, key_of
 from remediate.parameters import together
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
 from remediate.revisions import History
-from remediate.rules import Finding, Verdict, against, in_words, verdict_of
+from remediate.rules import Finding, Verdict, against, in_words, until_of, verdict_of
 from remediate.trials import Trial
 from remediate.whatif import Lately, look_ahead
 
@@ -28,10 +28,11 @@ Attempts = frozenset[tuple[str, str, str]]
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """No plan can be made now, and why; `later`: asking again can help."""
+    """No plan can be made now, and why; `later`: asking again can help; `until`: not before then."""
 
     why: str
     later: bool = False
+    until: datetime | None = None
 
 
 class Rehearsal(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +70,7 @@ class Remediator:
         do; else why there is none."""
         reasons: list[str] = []
         for_a_person: Plan | None = None
-        later = False
+        waits: list[datetime | None] = []
         for hypothesis in hypotheses:
             choices = self.choices(hypothesis)
             if not choices:
@@ -89,10 +90,16 @@ class Remediator:
                     for_a_person = for_a_person or answer
                     continue
                 reasons.append(f"{name} of {hypothesis.entity}: {answer.why}")
-                later = later or answer.later
-        if for_a_person is not None and not later:
+                if answer.later:
+                    waits.append(answer.until)
+        if for_a_person is not None and not waits:
             return for_a_person
-        return Refusal(why="; ".join(reasons) or "nothing is known that would help", later=later)
+        known = [each for each in waits if each is not None]
+        return Refusal(
+            why="; ".join(reasons) or "nothing is known that would help",
+            later=bool(waits),
+            until=min(known) if known and len(known) == len(waits) else None,
+        )
 
     def choices(self, hypothesis: Hypothesis) -> list[Choice]:
         """The remedies of a hypothesis, the best first."""
@@ -104,15 +111,16 @@ class Remediator:
         """What a playbook would do to an entity now, whether or not the guard would let it; nothing is changed.
 
         Raises `CannotAct` when it does not fit, and `ClusterError`."""
-        playbook, target = self._playbooks[name], self._object(entity)
+        look = OneLook(self._cluster)
+        playbook, target = self._playbooks[name], _object(look, entity)
         if target is None:
             raise CannotAct(f"{entity} is not in the cluster")
         if target["kind"] not in playbook.targets:
             raise CannotAct(f"{name} is not made for a {target['kind']}; it is for {', '.join(playbook.targets)}")
-        steps = self._prepared(target, playbook)
-        prepared = self._prepared_on(target, steps)
-        findings = self.guard.review(name, steps, prepared)
-        ahead = look_ahead(self._cluster, steps, prepared, self._lately)
+        steps = self._prepared(look, target, playbook)
+        prepared = _prepared_on(look, target, steps)
+        findings = self.guard.review(name, steps, prepared, look=look)
+        ahead = look_ahead(look, steps, prepared, self._lately)
         return Rehearsal(steps=steps, forecast=ahead.lines, findings=tuple(findings))
 
     def approvals(self, plan: Plan) -> int:
@@ -139,7 +147,9 @@ class Remediator:
             return Refusal(why=f"the policy is another one now ({now}); the plan was made under {plan.policy}")
         asked = bool(plan.ask) or self._risks()[plan.risk] > 0
         left = [each for each in findings if each.verdict > (Verdict.ASK if asked else Verdict.ALLOW)]
-        return Refusal(why=against(left), later=verdict_of(left) is Verdict.LATER) if left else None
+        if not left:
+            return None
+        return Refusal(why=against(left), later=verdict_of(left) is Verdict.LATER, until=until_of(left))
 
     def explain(self, plan: Plan) -> tuple[str, list[Finding]]:
         """What has changed since the plan was made, if anything, and what every rule says of it now.
@@ -202,24 +212,24 @@ class Remediator:
 
     def _plan(self, hypothesis: Hypothesis, playbook: Playbook, chosen: Choice) -> Plan | Refusal:
         """Raises `ClusterError` when the API server does not answer at all."""
-        policy = self.guard.policy
+        policy, look = self.guard.policy, OneLook(self._cluster)
         try:
-            target = self._object(hypothesis.entity)
+            target = _object(look, hypothesis.entity)
             if target is None:
                 return Refusal(why="it is not in the cluster")
             if target["kind"] not in playbook.targets:
                 return Refusal(why=f"{playbook.name} is not made for a {target['kind']}")
-            steps = self._prepared(target, playbook)
-            prepared = self._prepared_on(target, steps)
-            findings = self.guard.review(playbook.name, steps, prepared)
-            ahead = look_ahead(self._cluster, steps, prepared, self._lately)
+            steps = self._prepared(look, target, playbook)
+            prepared = _prepared_on(look, target, steps)
+            findings = self.guard.review(playbook.name, steps, prepared, look=look)
+            ahead = look_ahead(look, steps, prepared, self._lately)
         except (CannotAct, ClusterError) as error:
             if isinstance(error, ClusterError) and not error.code:
                 raise
             return Refusal(why=str(error), later=error.later)
         verdict, why = verdict_of(findings), against(findings)
         if verdict in (Verdict.LATER, Verdict.REFUSE):
-            return Refusal(why=why, later=verdict is Verdict.LATER)
+            return Refusal(why=why, later=verdict is Verdict.LATER, until=until_of(findings))
         if ahead.short:
             return Refusal(why=f"it would not help: {ahead.short}")
         return Plan(
@@ -239,7 +249,7 @@ class Remediator:
             guard=in_words(findings),
         )
 
-    def _prepared(self, target: Object, playbook: Playbook) -> tuple[Step, ...]:
+    def _prepared(self, look: OneLook, target: Object, playbook: Playbook) -> tuple[Step, ...]:
         limits = self.guard.limits
         fixed = {
             "max_replicas": limits.max_replicas,
@@ -254,30 +264,32 @@ class Remediator:
         }
         steps: list[Step] = []
         for each in playbook.steps:
-            step = ACTIONS[each.action].prepare(self._cluster, target, together(fixed, each.parameters))
+            step = ACTIONS[each.action].prepare(look, target, together(fixed, each.parameters))
             if any(key_of(earlier.target) == key_of(step.target) for earlier in steps):
                 # The step before changes the object on purpose: it will be of another generation by then.
                 step = msgspec.structs.replace(step, target=msgspec.structs.replace(step.target, generation=0))
             steps.append(step)
         return tuple(steps)
 
-    def _prepared_on(self, target: Object, steps: Sequence[Step]) -> list[Object]:
-        """The objects that the steps were made for: the plan's target as it was just read, others as they are now."""
-        key, read = key_of(target_of(target)), target["metadata"].get("resourceVersion")
-        return [
-            target
-            if key_of(step.target) == key and step.target.resource_version == read
-            else self._object(key_of(step.target)) or target
-            for step in steps
-        ]
 
-    def _object(self, entity: str) -> Object | None:
-        kind, _, rest = entity.partition("/")
-        if kind not in PATHS:
-            return None
-        namespace, _, name = rest.rpartition("/")
-        found = self._cluster.get(kind, name, namespace)
-        return {**found, "kind": kind} if found else None
+def _prepared_on(look: OneLook, target: Object, steps: Sequence[Step]) -> list[Object]:
+    """The objects that the steps were made for: the plan's target as it was just read, others as they are now."""
+    key, read = key_of(target_of(target)), target["metadata"].get("resourceVersion")
+    return [
+        target
+        if key_of(step.target) == key and step.target.resource_version == read
+        else _object(look, key_of(step.target)) or target
+        for step in steps
+    ]
+
+
+def _object(look: OneLook, entity: str) -> Object | None:
+    kind, _, rest = entity.partition("/")
+    if kind not in PATHS:
+        return None
+    namespace, _, name = rest.rpartition("/")
+    found = look.get(kind, name, namespace)
+    return {**found, "kind": kind} if found else None
 
 
 def _not_done(error: CannotAct | ClusterError) -> Outcome:

@@ -45,6 +45,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     limit: str
     verdict: Verdict = Verdict.ALLOW
     why: str = ""
+    until: datetime | None = None
+    """When it stops objecting by itself, where that is known."""
 
 
 class NodeFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +112,13 @@ def against(findings: Sequence[Finding]) -> str:
     return "; ".join(each.why for each in hard)
 
 
+def until_of(findings: Sequence[Finding]) -> datetime | None:
+    """When the last of those that say later lets go; None where one of them does not know."""
+    waits = [each.until for each in findings if each.verdict is Verdict.LATER]
+    known = [each for each in waits if each is not None]
+    return max(known) if known and len(known) == len(waits) else None
+
+
 def in_words(findings: Sequence[Finding]) -> tuple[RuleSaid, ...]:
     """As a plan keeps them."""
     return tuple(
@@ -156,7 +165,7 @@ def maintenance(facts: Facts, limits: Limits) -> Finding:
         until = each.until(facts.now)
         if until is not None and _concerns(each.namespaces, facts):
             why = f"maintenance until {until:%H:%M %Z}" + (f": {each.why}" if each.why else "")
-            return msgspec.structs.replace(made, value="window open", verdict=Verdict.LATER, why=why)
+            return msgspec.structs.replace(made, value="window open", verdict=Verdict.LATER, why=why, until=until)
     return made
 
 
@@ -170,9 +179,9 @@ def cooldown(facts: Facts, limits: Limits) -> Finding:
     for target in sorted(facts.acted_at):
         age = (facts.now - facts.acted_at[target]).total_seconds()
         if 0 <= age < limits.cooldown_s:
-            left = limits.cooldown_s - age
-            why = f"KT acted on {target} {age:.0f} s ago; it is left alone for another {left:.0f} s"
-            return msgspec.structs.replace(made, value=f"{age:.0f} s ago", verdict=Verdict.LATER, why=why)
+            at, until = facts.acted_at[target], facts.acted_at[target] + timedelta(seconds=limits.cooldown_s)
+            why = f"KT acted on {target} at {at:%H:%M:%S} UTC; it is left alone until {until:%H:%M:%S}"
+            return msgspec.structs.replace(made, value=f"{age:.0f} s ago", verdict=Verdict.LATER, why=why, until=until)
         if age >= 0:
             made = msgspec.structs.replace(made, value=f"{age:.0f} s ago")
     return made
@@ -316,9 +325,9 @@ def ineffective(facts: Facts, limits: Limits) -> Finding:
         return msgspec.structs.replace(made, verdict=Verdict.REFUSE, why=why)
     pause = timedelta(seconds=limits.cooldown_s * 2 ** len(failed))
     if facts.now < failed[-1].at + pause:
-        left = (failed[-1].at + pause - facts.now).total_seconds()
-        why = f"{facts.playbook} did not help {failed[-1].target}; it is not tried again for another {left:.0f} s"
-        return msgspec.structs.replace(made, verdict=Verdict.LATER, why=why)
+        until = failed[-1].at + pause
+        why = f"{facts.playbook} did not help {failed[-1].target}; it is not tried again until {until:%H:%M:%S} UTC"
+        return msgspec.structs.replace(made, verdict=Verdict.LATER, why=why, until=until)
     return made
 
 

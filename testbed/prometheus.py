@@ -178,14 +178,17 @@ def recorded() -> list[str]:
     return sorted({rule["record"] for group in groups for rule in group["rules"] if "record" in rule})
 
 
-def wait_until_quiet(seconds: float = 90) -> None:
+def wait_until_quiet(seconds: float = 90, *, firing: bool = False) -> None:
     """Return when no alert has fired or been about to for `CALM`: by what was measured the trouble before is over.
 
-    Raises `TestbedError` when one goes on for that long."""
+    `firing`: one that is only about to, as on a busy machine, does not matter. Raises `TestbedError` when one goes on
+    for that long."""
     base = server.load("prometheus").variables["KT_TEST_PROMETHEUS_URL"]
+    wanted = '{alertstate="firing"}' if firing else ""
 
     def quiet() -> bool:
-        response = httpx.get(f"{base}/api/v1/query", params={"query": f"count_over_time(ALERTS[{CALM}])"}, timeout=5)
+        query = f"count_over_time(ALERTS{wanted}[{CALM}])"
+        response = httpx.get(f"{base}/api/v1/query", params={"query": query}, timeout=5)
         return bool(response.json()["data"]["result"] == [])
 
     processes.wait("no alert fires", quiet, seconds=seconds, of="prometheus")

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 from twin import errors, shop
 from twin.api import deletion
-from twin.api.backend import ProxyAnswer
+from twin.api.backend import ProxyAnswer, Right
 from twin.metrics import Metrics
 from twin.objects import Object, Store
-from twin.simulation import batch, controllers, kubelets, revisions, volumes
+from twin.simulation import batch, controllers, disruption, kubelets, revisions, volumes
 from twin.simulation.traffic import Traffic
 
 STEP_S = 0.5
@@ -31,6 +31,7 @@ class Cluster:
         self._now = start
         self._speed = speed
         self.token = token
+        self.denied: set[Right] = set()
         self.lock = threading.RLock()
         self.closing = threading.Event()
         self.store = Store(self.now, self._rng)
@@ -56,6 +57,7 @@ class Cluster:
             kubelets.schedule(self.store, self._now)
             kubelets.run(self.store, self._heartbeats, self._stopped, self._now)
             controllers.nodes(self.store, self._heartbeats, self._now)
+            disruption.tell(self.store)
             deletion.collect_garbage(self.store)
             deletion.empty_namespaces(self.store)
             self.traffic.step(self.store, STEP_S, self._stopped, self._now)

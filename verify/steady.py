@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from graph_schema.model import Signal
 from verify.prometheus import PrometheusUnavailable, instant, selector
@@ -17,12 +17,27 @@ def alert_selector(signal: Signal) -> str:
     return selector("ALERTS", {"alertname": signal.name, "alertstate": "firing", **about})
 
 
-def watched(signals: Iterable[Signal], steady_state: Iterable[str], cause: str) -> list[Signal]:
-    """The signals that must end for the fix to count. `cause`: the entity that was diagnosed."""
+def watched(
+    signals: Iterable[Signal], steady_state: Iterable[str], cause: str, within: Collection[str] | None = None
+) -> list[Signal]:
+    """The signals that must end for the fix to count. `cause`: the entity that was diagnosed; `within`: the namespaces
+    in which the remedy acts, for one that acts in some and leaves others as they are."""
     states = set(steady_state)
     if "symptoms-gone" in states:
         return list(signals)
-    return [signal for signal in signals if signal.entity != cause] if "dependants-gone" in states else []
+    if "dependants-gone" not in states:
+        return []
+    return [
+        signal
+        for signal in signals
+        if signal.entity != cause and (within is None or namespace_of(signal.entity) in ("", *within))
+    ]
+
+
+def namespace_of(entity: str) -> str:
+    """`shop` of `Pod/shop/cart-1`; empty for what stands in none, such as `Node/kt-node-1`."""
+    parts = entity.split("/")
+    return parts[1] if len(parts) == 3 else ""
 
 
 class SymptomCheck:

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import msgspec
 import neo4j
-import networkx as nx
 
 from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
 from graph_schema.stores.moments import from_micros, to_micros
+from graph_schema.stores.neo4j_reading import Reading, bodies, changes_since
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
-from graph_schema.walk import FaultFrom, Graph, ended, walk
+from graph_schema.walk import FaultFrom
 
 T = TypeVar("T")
 Tx = neo4j.ManagedTransaction
@@ -74,9 +74,7 @@ class Neo4jGraphStore:
 
     def get(self, ids: Iterable[str]) -> dict[str, Entity]:
         wanted = list(ids)
-        query = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN n.id AS id, n.body AS body"
-        found = self._read(lambda tx: rows(tx, query, ids=wanted))
-        return {each["id"]: _entity(each["body"]) for each in found}
+        return self._read(lambda tx: bodies(tx, wanted))
 
     def find(
         self,
@@ -93,12 +91,11 @@ class Neo4jGraphStore:
 
     def neighbourhood(self, seeds: Iterable[str], *, hops: int, limit: int = 20_000) -> Subgraph:
         starts = sorted(set(seeds))
-        return self._read(lambda tx: self._look(tx, starts, hops, limit))
+        return self._read(lambda tx: Reading(tx, self._fault_from).neighbourhood(starts, hops, limit))
 
     def changes_since(self, at: datetime, entities: Collection[str] | None = None) -> list[Change]:
         wanted = None if entities is None else sorted(entities)
-        found = self._read(lambda tx: rows(tx, _CHANGES, at=to_micros(at), entities=wanted))
-        return [msgspec.json.decode(each["body"], type=Change) for each in found]
+        return self._read(lambda tx: changes_since(tx, to_micros(at), wanted))
 
     def history(self, entity: str) -> list[HistoryEntry]:
         query = "MATCH (v:KtVersion {entity: $entity}) RETURN v.at AS at, v.body AS body ORDER BY v.at"
@@ -110,53 +107,6 @@ class Neo4jGraphStore:
 
     def close(self) -> None:
         self._session.close()
-
-    def _look(self, tx: Tx, seeds: list[str], hops: int, limit: int) -> Subgraph:
-        """Fetch ring by ring what is around, then walk it with the same code as every other store."""
-        graph: Graph = nx.MultiDiGraph()
-        bodies: dict[str, str] = {}
-        once: dict[Relation, str] = {}
-        front, looked_at = seeds, set[str]()
-        for each in rows(tx, _BODIES, ids=seeds):
-            bodies[each["id"]] = each["body"]
-        for _ in range(hops + 1):
-            new: set[str] = set()
-            looked_at.update(front)
-            for each in rows(tx, _AROUND, ids=front):
-                source, target = (each["id"], each["other"]) if each["out"] else (each["other"], each["id"])
-                if each["gone"]:
-                    once[Relation(source, target, each["kind"])] = each["other"]
-                    continue
-                graph.add_edge(source, target, key=each["kind"])
-                if each["other"] not in bodies and each["body"] is not None and self._leads(each):
-                    bodies[each["other"]] = each["body"]
-                    new.add(each["other"])
-            front = sorted(new)
-            if not front or len(bodies) > 4 * limit:
-                break
-        ids = walk(graph, seeds, bodies.__contains__, self._fault_from, hops=hops, limit=limit)
-        inside = set(ids)
-        relations = tuple(
-            Relation(source, target, kind)
-            for source, target, kind in sorted(graph.edges(keys=True))
-            if source in inside and target in inside
-        )
-        for each in rows(tx, _GONE, ids=sorted(inside - looked_at)):
-            source, target = (each["id"], each["other"]) if each["out"] else (each["other"], each["id"])
-            once[Relation(source, target, each["kind"])] = each["other"]
-        once = {relation: other for relation, other in once.items() if other not in bodies}
-        about = [*ids, *sorted(set(once.values()))]
-        changes = [
-            msgspec.json.decode(each["body"], type=Change) for each in rows(tx, _CHANGES, at=None, entities=about)
-        ]
-        changes.sort(key=lambda change: (change.at, change.entity, change.kind, change.id))
-        entities = {each: _entity(bodies[each]) for each in ids}
-        inner = {relation: other for relation, other in once.items() if {relation.source, relation.target} & inside}
-        return Subgraph(entities, relations, tuple(changes), ended(inner, changes))
-
-    def _leads(self, each: Any) -> bool:
-        """Whether the other end is a cause or an effect of this one: then it may belong to the piece."""
-        return bool(self._fault_from(each["kind"]))
 
     def _read(self, work: Callable[[Tx], T]) -> T:
         try:
@@ -240,18 +190,4 @@ MATCH (n:KtEntity)
 WHERE n.body IS NOT NULL AND ($kind IS NULL OR n.kind = $kind) AND ($namespace IS NULL OR n.namespace = $namespace)
   AND ($name IS NULL OR n.name = $name)
 RETURN n.body AS body ORDER BY n.id
-"""
-_BODIES = "MATCH (n:KtEntity) WHERE n.id IN $ids AND n.body IS NOT NULL RETURN n.id AS id, n.body AS body"
-_AROUND = """
-MATCH (n:KtEntity)-[r:KT_RELATION]-(m:KtEntity) WHERE n.id IN $ids
-RETURN n.id AS id, m.id AS other, m.body AS body, r.kind AS kind, r.gone AS gone, startNode(r) = n AS out
-"""
-_GONE = """
-MATCH (n:KtEntity)-[r:KT_RELATION {gone: true}]-(m:KtEntity) WHERE n.id IN $ids
-RETURN n.id AS id, m.id AS other, r.kind AS kind, startNode(r) = n AS out
-"""
-_CHANGES = """
-MATCH (c:KtChange)
-WHERE ($at IS NULL OR c.at >= $at) AND ($entities IS NULL OR c.entity IN $entities)
-RETURN c.body AS body ORDER BY c.at, c.id
 """

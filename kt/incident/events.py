@@ -32,6 +32,8 @@ class AlertsReceived(Happened, frozen=True):
     """When the notification came in; `at` is when it was looked at."""
     chaos_runs: tuple[str, ...] = ()
     """The runs of scheduled chaos that were on when they were raised, and may have raised them."""
+    reopens: bool = False
+    """The incident was given to a person shortly before, and the same comes again: it is looked at anew."""
 
 
 class Probed(Happened, frozen=True):
@@ -181,6 +183,11 @@ class Postponed(Happened, frozen=True):
 
     until: datetime
     why: str
+    causes: tuple[tuple[str, str], ...] | None = None
+    """For which causes (entity, fault) nothing can be done until then: news that leave them as they are change nothing.
+    Empty: whatever the causes. None: any news is a reason to look at once."""
+    least: float = 0.0
+    """The probability from which on a cause counts among them."""
 
 
 class Healed(Happened, frozen=True):

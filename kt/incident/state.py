@@ -55,6 +55,8 @@ STAGE_OF_PHASE: dict[str, Stage] = {
     "verifying": "verify",
 }
 ENDED = frozenset({"healed", "escalated", "undone"})
+NEWS = (AlertsReceived, Probed, Diagnosed, Confirmed)
+"""What can come in while a step waits for its time."""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +124,26 @@ class State(msgspec.Struct, kw_only=True):
     undo: Undoing | None = None
     """While somebody's wish to have the state before back is open: approvals are about that."""
     ended_why: str = ""
+    postponed: Postponed | None = None
+    """What its next step waits for, while nothing but news has come since."""
+    escalated_at: datetime | None = None
+    given_up: tuple[str, str] | None = None
+    """The likeliest cause (entity, fault) when it was given to a person last; empty words where none was."""
+    reopened_at: datetime | None = None
+    reopened: int = 0
+    """How often it came back after it was given to a person."""
+    told_before: bool = False
+    """It was given to a person again for the same cause: nobody is told twice."""
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when it has been looked at: patience counts from there."""
+        return self.reopened_at or self.opened_at
+
+    @property
+    def reopenable(self) -> bool:
+        """It is with a person, and nothing of KT's doing is left in the cluster."""
+        return self.phase == "escalated" and self.undo is None and not any(each.undoable for each in self.actions)
 
     @property
     def digest(self) -> str:
@@ -164,10 +186,29 @@ def fold(incident: str, events: Iterable[Event]) -> State:
         state.updated_at = event.at
         if not isinstance(event, Confirmed):
             state.due_at = event.at
+        if not isinstance(event, NEWS):
+            state.postponed = None
         _apply(state, event)
+        if _holds(state, event.at) and state.postponed:
+            state.due_at = state.postponed.until
         if state.ended:
             state.due_at = None
     return state
+
+
+def _holds(state: State, now: datetime) -> bool:
+    """Whether what was postponed stays so, whatever came in since."""
+    wait = state.postponed
+    if wait is None or wait.causes is None or now >= wait.until or not state.firing:
+        return False
+    if state.phase != "diagnosed":
+        return state.phase == "awaiting approval" and not wait.causes
+    return not wait.causes or (state.diagnosis is not None and likely(state.diagnosis, wait.least) == wait.causes)
+
+
+def likely(diagnosis: Diagnosis, least: float) -> tuple[tuple[str, str], ...]:
+    """The causes (entity, fault) that are as probable as that, in order."""
+    return tuple((each.entity, each.fault) for each in diagnosis.selected() if each.probability >= least)
 
 
 def describe(records: Sequence[Record]) -> Entry:
@@ -188,11 +229,12 @@ def describe(records: Sequence[Record]) -> Entry:
 def summary(state: State) -> str:
     """One line for a list: the cause when it is known, else what was seen."""
     cause = next(iter(state.diagnosis.selected()), None) if state.diagnosis else None
+    back = f", came back {'once' if state.reopened == 1 else f'{state.reopened} times'}" if state.reopened else ""
     if cause:
-        return f"{cause.fault} of {cause.entity} ({cause.probability:.0%})"
+        return f"{cause.fault} of {cause.entity} ({cause.probability:.0%}){back}"
     seen = sorted({f"{signal.name} on {signal.entity}" for signal in state.signals.values()})
     more = f" and {len(seen) - 1} more" if len(seen) > 1 else ""
-    return seen[0] + more if seen else "no signal"
+    return seen[0] + more + back if seen else "no signal"
 
 
 def _apply(state: State, event: Event) -> None:
@@ -221,14 +263,20 @@ def _apply(state: State, event: Event) -> None:
             if event.verdict.outcome == "regressed":
                 state.phase = "undoing"
         case Postponed():
-            state.due_at = event.until
-        case Healed() | Escalated():
-            state.phase = "healed" if isinstance(event, Healed) else "escalated"
-            state.ended_why = event.why
+            state.due_at, state.postponed = event.until, event
+        case Healed():
+            state.phase, state.ended_why = "healed", event.why
+        case Escalated():
+            state.phase, state.ended_why, state.escalated_at = "escalated", event.why, event.at
+            cause = next(iter(likely(state.diagnosis, 0.0)), ("", "")) if state.diagnosis else ("", "")
+            state.told_before = state.reopened > 0 and cause == state.given_up
+            state.given_up = cause
 
 
 def _receive(state: State, event: AlertsReceived) -> None:
     due, news = state.due_at, False
+    if event.reopens and state.phase == "escalated":
+        _reopen(state, event)
     if not state.signals:
         state.chaos_runs = event.chaos_runs
     for signal in event.signals:
@@ -244,6 +292,14 @@ def _receive(state: State, event: AlertsReceived) -> None:
         state.phase = "new"
     if state.ended:
         state.due_at = due
+
+
+def _reopen(state: State, event: AlertsReceived) -> None:
+    """As new, but for what was tried: that is not tried again."""
+    state.phase, state.reopened, state.reopened_at = "new", state.reopened + 1, event.at
+    state.plan, state.approvals, state.approvals_needed, state.expires_at = None, (), 0, None
+    state.verification, state.verifications, state.verdict, state.acted_at = None, 0, None, None
+    state.answers, state.chaos_runs, state.ended_why = (), event.chaos_runs, ""
 
 
 def _decide(state: State, event: PlanProposed | Approved | Rejected | Revoked | PlanDropped) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 from graph_schema.model import Signal, entity_id
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
+from remediate.actions.evict import moved
 from remediate.cluster import Object
 from remediate.plan import Plan
+from remediate.rights import DELETE, lacking
 from verify.experiments import ExperimentRequest, experiment_for
 from verify.passive import Watch, watch_for
 from verify.prometheus import PrometheusUnavailable, instant, selector
@@ -89,19 +91,24 @@ def _peers(runtime: Runtime, namespace: str, service: str) -> tuple[str, ...]:
 
 
 def _workload(runtime: Runtime, plan: Plan) -> Object | None:
-    """What was acted on, or, for a node, a workload whose pods were moved."""
+    """What was acted on, or, for a node, a workload whose pods were moved and a pod of which may be ended."""
     target = plan.steps[0].target
     if target.kind in WORKLOADS:
         found = runtime.cluster.get(target.kind, target.name, target.namespace)
         return {"kind": target.kind, **found} if found else None
-    moved = sorted({pod.partition("/")[0] for step in plan.steps for pod in step.parameters.get("pods", ())})
-    for namespace in [target.namespace] if target.namespace else moved:
-        deployments = runtime.cluster.list("Deployment", namespace)
-        # The largest one: a pod of it can be ended with the least harm.
-        deployments.sort(key=lambda each: (-int(each["spec"].get("replicas", 1)), each["metadata"]["name"]))
-        if deployments:
-            return deployments[0]
+    if target.namespace:
+        there = runtime.cluster.list("Deployment", target.namespace)
+    else:
+        there = [each for step in plan.steps for each in moved(runtime.cluster, step)]
+    for each in sorted(there, key=_harm):
+        if not lacking(runtime.cluster, (DELETE,), [each["metadata"]["namespace"]]):
+            return each
     return None
+
+
+def _harm(workload: Object) -> tuple[bool, int, str]:
+    """Of the largest Deployment a pod can be ended with the least harm."""
+    return workload["kind"] != "Deployment", -int(workload["spec"].get("replicas", 1)), workload["metadata"]["name"]
 
 
 def _service(runtime: Runtime, namespace: str, labels: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from diagnose import hops_around
 from diagnose.learning import usable
 from diagnose.propagation import near
 from graph_schema.model import Signal
@@ -33,7 +34,7 @@ class Gathered(NamedTuple):
 def gather(runtime: Runtime, signals: Sequence[Signal]) -> Gathered:
     """What is known on the graph as it stands now, and beside it."""
     seeds = sorted({signal.entity for signal in signals if signal.mapped})
-    piece = runtime.graph.neighbourhood(seeds, hops=runtime.settings.diagnose.hops)
+    piece = runtime.graph.neighbourhood(seeds, hops=hops_around(len(signals), runtime.settings.diagnose.hops))
     more = beside(runtime, piece, signals)
     known = usable(runtime.learned.counts(), runtime.settings.diagnose.learning)
     basis = Basis(

@@ -57,7 +57,8 @@ def event_words(event: e.Event) -> str:
         case e.AlertsReceived():
             left_out = f"; {event.truncated} more were left out by Alertmanager" if event.truncated else ""
             during = f" (raised while chaos run {', '.join(event.chaos_runs)} was on)" if event.chaos_runs else ""
-            return ", ".join(_signal_words(each) for each in event.signals) + left_out + during
+            again = "again: " if event.reopens else ""
+            return again + ", ".join(_signal_words(each) for each in event.signals) + left_out + during
         case e.Diagnosed():
             return diagnosis_words(event.diagnosis)
         case e.Probed():
@@ -106,8 +107,7 @@ def waiting(state: State, records: Sequence[Record], now: datetime) -> str:
         lapses = f", lapses in {span((state.expires_at - now).total_seconds())}" if state.expires_at else ""
         return f"for {_people(state.approvals_needed - given)} to agree{lapses}"
     if state.due_at and state.due_at > now:
-        last = records[-1].event if records else None
-        why = f": {last.why}" if isinstance(last, e.Postponed) else ""
+        why = f": {state.postponed.why}" if state.postponed else ""
         return f"looks again in {span((state.due_at - now).total_seconds())}{why}"
     late = (now - state.due_at).total_seconds() if state.due_at else 0.0
     if late > OVERDUE_S and state.phase != "verifying":

@@ -11,6 +11,7 @@ from remediate.actions.evict import EvictPods
 from remediate.actions.hibernate import Hibernate, Wake
 from remediate.actions.hpa import RaiseHpaMaximum
 from remediate.actions.invalid import TerminateInvalid
+from remediate.actions.move import MoveBusy
 from remediate.actions.own_job import RunJob
 from remediate.actions.own_webhook import CallWebhook
 from remediate.actions.pause import PauseRollout, ResumeRollout
@@ -34,6 +35,7 @@ ALL: tuple[Action, ...] = (
     Restart(),
     TerminatePod(),
     TerminateInvalid(),
+    MoveBusy(),
     RestoreConfig(),
     RestartUsers(),
     Cordon(),

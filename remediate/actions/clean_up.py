@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, fetch, target_of
+from remediate.actions.base import CannotAct, Left, Mark, Outcome, called, fenced, fetch, target_of
 from remediate.actions.pods import chosen_left, controller_of
 from remediate.actions.terminate import may_be_forced, overdue
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
+from remediate.rights import DELETE, in_words, lacking
 
 ENDED = ("Failed", "Succeeded")
 MIN_AGE_S = 600.0
+NOTHING = "pods that had ended are gone; there is nothing to go back to"
 MOST = 50
 """Pods of one plan; the next one takes the rest."""
 
@@ -42,6 +44,11 @@ class CleanUpPods:
                 held.append(f"{pod['metadata']['name']}: {why}")
         if not chosen:
             raise CannotAct("; ".join(held) or "no pod of it has ended or is stuck")
+        without = lacking(cluster, (DELETE,), {pod["metadata"]["namespace"] for pod in chosen})
+        chosen = [pod for pod in chosen if pod["metadata"]["namespace"] not in without]
+        if not chosen:
+            raise CannotAct(f"KT lacks rights: {in_words(without)}")
+        held += [f"all in {space}: KT lacks {rights} there" for space, rights in sorted(without.items())]
         chosen.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         pods = {_key(pod): {"uid": pod["metadata"]["uid"], "force": _stuck(pod)} for pod in chosen[:MOST]}
         return Step(
@@ -76,8 +83,11 @@ class CleanUpPods:
         left = [key for key, _ in chosen_left(cluster, step.parameters["pods"])]
         return f"still there: {', '.join(left)}" if left else ""
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        return Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        return Outcome(ok=True, detail="pods that had ended are gone; there is nothing to go back to")
+        return Outcome(ok=True, detail=NOTHING)
 
 
 def _looked_at(cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> list[Object]:

@@ -35,6 +35,8 @@ from remediate.plan import Difference, Step
 BEFORE = "kt.io/before"
 """Annotation, as JSON: what `FieldChange.remember` keeps of the values before, and a digest of those that were set."""
 ROLLED = ("Deployment", "StatefulSet", "DaemonSet")
+ACTION_AT = f"/metadata/annotations/{ACTION.replace('/', '~1')}"
+"""Where the mark of an action is, as a JSON pointer."""
 SET = "set"
 """In what an undo is told: the values that the action set, so that days later each that differs can be named."""
 MOST_TRIES = 6
@@ -187,8 +189,7 @@ class FieldChange(ABC):
         there = values_of(now, self.pointers)
         found: list[Difference] = []
         if marks.get(ACTION) != action_id:
-            at = f"/metadata/annotations/{ACTION.replace('/', '~1')}"
-            found.append(Difference(target=called(step.target), field=at, left=action_id, now=marks.get(ACTION)))
+            found.append(Difference(target=called(step.target), field=ACTION_AT, left=action_id, now=marks.get(ACTION)))
         if found or self.digest(there) != _kept(now).get("set"):
             found += self._differences(cluster, step, now, there, undo.get(SET))
         return Left(differences=tuple(found))

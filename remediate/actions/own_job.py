@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from remediate.actions.base import ACTION, CannotAct, Mark, Outcome, called, diff, fenced, fetch, marks_of, target_of
+from remediate.actions.pods import must_be_allowed
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.plan import Step
 
@@ -34,6 +35,7 @@ class RunJob:
             raise CannotAct("the playbook gives no `job` with a `template`")
         if not at.namespace:
             raise CannotAct(f"a Job runs in a namespace; {called(at)} has none")
+        must_be_allowed(cluster, ("batch", "jobs", "delete"), at.namespace)  # to take it back
         step = Step(action=self.name, target=at, parameters={"job": _complete(spec, target)})
         tried = cluster.create("Job", at.namespace, _job(step, Mark(action="dry", fencing=0, at="")), dry=True)
         images = ", ".join(each["image"] for each in tried["spec"]["template"]["spec"]["containers"])

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 
-from remediate.actions.base import CannotAct, Mark, Outcome, called, fenced, fetch, target_of
+from remediate.actions.base import CannotAct, Left, Mark, Outcome, called, fenced, fetch, target_of
 from remediate.cluster import Cluster, Object
 from remediate.limits import Limits
 from remediate.outward import allowed, post, scope_of
 from remediate.plan import Step
+
+NOTHING = "the playbook names no address that would take it back"
 
 
 class CallWebhook:
@@ -61,10 +63,13 @@ class CallWebhook:
         fetch(cluster, step)
         return ""
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        return Left() if step.parameters["undo_url"] else Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         url = step.parameters["undo_url"]
         if not url:
-            return Outcome(ok=True, detail="the playbook names no address that would take it back")
+            return Outcome(ok=True, detail=NOTHING)
         return _send(step, url, f"{action_id}-undo", "undo")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from remediate.actions.base import CannotAct
 from remediate.cluster import PATHS, Cluster, Object
 from remediate.conditions import ready
+from remediate.rights import Right, in_words, lacking
 
 MIRROR = "kubernetes.io/config.mirror"
 
@@ -59,3 +60,9 @@ def chosen_left(cluster: Cluster, chosen: Mapping[str, Mapping[str, Any]]) -> It
 def gone(pod: Object | None, uid: str) -> bool:
     """Whether the pod of this uid is not there any more, or on its way out."""
     return pod is None or pod["metadata"]["uid"] != uid or "deletionTimestamp" in pod["metadata"]
+
+
+def must_be_allowed(cluster: Cluster, right: Right, namespace: str) -> None:
+    """Raises `CannotAct` when KT lacks the right there: told when the plan is made, not in the middle of it."""
+    if without := lacking(cluster, (right,), [namespace]):
+        raise CannotAct(f"KT lacks rights: {in_words(without)}; `kt rbac --namespace {namespace}` grants them")

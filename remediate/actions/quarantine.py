@@ -7,7 +7,7 @@ from typing import Any
 
 from remediate.actions.base import ACTION, CannotAct, Mark, Outcome, called, diff, fenced, fetch, marks_of
 from remediate.actions.field import FieldChange, Values, Wish
-from remediate.actions.pods import MIRROR, controller_of, gone
+from remediate.actions.pods import MIRROR, controller_of, gone, must_be_allowed
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.plan import Step
 
@@ -63,6 +63,9 @@ class Quarantine(FieldChange):
 
     def prepare(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Step:
         step = super().prepare(cluster, target, parameters)
+        must_be_allowed(
+            cluster, ("networking.k8s.io", "networkpolicies", "delete"), step.target.namespace
+        )  # to go back
         mark = Mark(action="dry", fencing=0, at="")
         tried = cluster.create("NetworkPolicy", step.target.namespace, _policy(step, mark), dry=True)
         empty: Object = {"metadata": {}, "spec": {}}

@@ -11,6 +11,7 @@ from remediate.actions.base import (
     ACTION,
     UNDONE,
     CannotAct,
+    Left,
     Mark,
     Outcome,
     called,
@@ -20,16 +21,17 @@ from remediate.actions.base import (
     marks_of,
     target_of,
 )
-from remediate.actions.field import BEFORE, FieldChange, Values, Wish, patch, written
-from remediate.actions.pods import controller_of
+from remediate.actions.field import ACTION_AT, BEFORE, FieldChange, Values, Wish, leaves, patch, written
+from remediate.actions.pods import controller_of, must_be_allowed
 from remediate.cluster import Cluster, ClusterError, Object
-from remediate.plan import Step
+from remediate.plan import Difference, Step
 from remediate.quantities import plain, raised, same
 
 CONTAINERS = "/spec/template/spec/containers"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 MOST = {"cpu": "4", "memory": "8Gi"}
 """No container is given more than this."""
+GONE = "the pod is gone, and its successors are of the old size"
 Amounts = dict[str, dict[str, dict[str, str]]]
 """Container → limits and requests → resource → amount."""
 
@@ -54,6 +56,7 @@ class ScaleUp(FieldChange):
         containers = target["spec"]["containers"]
         wanted = _raised(containers, parameters)
         at = target_of(target)
+        must_be_allowed(cluster, ("", "pods", "patch"), at.namespace)  # for the marks
         resize = _resize(target, wanted)
         tried = cluster.patch(at.kind, at.name, at.namespace, resize, dry=True, subresource="resize")
         return Step(
@@ -131,6 +134,28 @@ class ScaleUp(FieldChange):
             return None
         return Outcome(ok=True, detail="found done after an interruption", undo={"before": step.parameters["was"]})
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        if step.target.kind != "Pod":
+            return super().left(cluster, step, action_id, undo)
+        try:
+            now = fetch(cluster, step)
+        except CannotAct:
+            return Left(nothing=GONE)
+        marks, name = marks_of(now), called(step.target)
+        if marks.get(UNDONE) == action_id and ACTION not in marks:
+            return Left(undone=True)
+        found = []
+        if marks.get(ACTION) != action_id:
+            found.append(Difference(target=name, field=ACTION_AT, left=action_id, now=marks.get(ACTION)))
+        if not any(_same(now["spec"]["containers"], step.parameters[amounts]) for amounts in ("to", "was")):
+            was, there = _fields(step.parameters["to"]), _fields(amounts_of(now["spec"]["containers"]))
+            found += [
+                Difference(target=name, field=field, left=was.get(field), now=there.get(field))
+                for field in sorted({*was, *there})
+                if was.get(field) != there.get(field)
+            ]
+        return Left(differences=tuple(found))
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
         if step.target.kind != "Pod":
             return super().undo(cluster, step, action_id, undo)
@@ -147,6 +172,11 @@ class ScaleUp(FieldChange):
             return patch(now, {}, marks), Outcome(ok=True, detail=f"back to {_said(was)}")
 
         return written(cluster, step, unmark)
+
+
+def _fields(amounts: Amounts) -> dict[str, Any]:
+    """Of a pod, by where they are."""
+    return leaves({f"/spec/containers/{name}/resources": each for name, each in amounts.items()})
 
 
 def kept_of(thing: Object) -> Any:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from remediate.actions.base import CannotAct, Left, Mark, Outcome, called, fenced, target_of
-from remediate.actions.pods import MIRROR, controller_of, serving, siblings_of
+from remediate.actions.pods import MIRROR, controller_of, must_be_allowed, serving, siblings_of
 from remediate.cluster import Cluster, Object
 from remediate.conditions import ready
 from remediate.plan import Step
+from remediate.rights import DELETE
 
 OVERDUE_S = 30.0
 """How long after the end of its grace a pod that should be gone counts as stuck."""
@@ -46,6 +47,7 @@ class TerminatePod:
         force = overdue(target, now)
         if force:
             may_be_forced(cluster, target)
+        must_be_allowed(cluster, DELETE, at.namespace)
         how = "force out" if force else "end"
         return Step(
             action=self.name,

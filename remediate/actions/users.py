@@ -20,8 +20,9 @@ from remediate.actions.base import (
     target_of,
 )
 from remediate.actions.field import patch, written
+from remediate.actions.pods import must_be_allowed
 from remediate.actions.restart import NOTHING, RESTARTED, WORKLOADS
-from remediate.cluster import Cluster, Object
+from remediate.cluster import PATHS, Cluster, Object
 from remediate.plan import Step
 
 
@@ -43,6 +44,8 @@ class RestartUsers:
             for thing in cluster.list(kind, at.namespace)
             if at.name in set(_read(thing)) and not thing["spec"].get("paused")
         ]
+        for kind in sorted({user.partition("/")[0] for user in users}):
+            must_be_allowed(cluster, ("apps", PATHS[kind][1], "patch"), at.namespace)
         return Step(
             action=self.name,
             target=at,

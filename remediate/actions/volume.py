@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from remediate.actions.base import CannotAct, Outcome, fetch
+from remediate.actions.base import CannotAct, Left, Outcome, fetch
 from remediate.actions.field import FieldChange, Values, Wish
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
@@ -13,6 +13,7 @@ from remediate.quantities import parse, plain, raised
 
 REQUEST = "/spec/resources/requests/storage"
 MOST = "100Gi"
+NOTHING = "a volume cannot be made smaller again; it stays as large as it is"
 
 
 class ExpandVolume(FieldChange):
@@ -53,5 +54,8 @@ class ExpandVolume(FieldChange):
         wanted = step.parameters["to"]
         return "" if parse(there) >= parse(wanted) else f"the volume of {step.target.name} has {there} of {wanted}"
 
+    def left(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Left:
+        return Left(nothing=NOTHING)
+
     def undo(self, cluster: Cluster, step: Step, action_id: str, undo: Mapping[str, object]) -> Outcome:
-        return Outcome(ok=True, detail="a volume cannot be made smaller again; it stays as large as it is")
+        return Outcome(ok=True, detail=NOTHING)

@@ -238,6 +238,8 @@ def to_the_hook(place: Place) -> dict[str, Any]:
 
 
 VERSIONS = [ConfigVersion(version="1", at=NOW, data=OLD)]
+BUSY = {"utilisation": -1.0, "imbalance": -1.0, "move": -1.0}
+"""A policy by which whatever runs is busy, and every node fuller than others: not every cluster has metrics."""
 SCALED = {"spec": {"replicas": 1}}
 OLDER = {"spec": {"revisionHistoryLimit": 9}}
 ANOTHER_FIELD = ("roll-back", "scale-up", "leave-zone")
@@ -274,6 +276,7 @@ CASES = {
                            meddle={"spec": {"schedule": "5 0 1 1 *"}}),
     "terminate-invalid": Case("terminate-invalid", failing, {"policy": {"patience_s": 0.0}}, goes_back=False,
                               elsewhere=True, meddle=None),
+    "move-busy": Case("move-busy", web, {"policy": BUSY}, goes_back=False, elsewhere=True),
     "run-job": Case("run-job", web, of_place=of_a_job, goes_back=False, elsewhere=True),
     "call-webhook": Case("call-webhook", web, of_place=to_the_hook, goes_back=False, elsewhere=True, seen=False),
 }  # fmt: skip
@@ -295,3 +298,19 @@ def state(thing: Object) -> Object:
         "spec": spec | ({"taints": taints} if taints else {}),
         "data": thing.get("data") or {},
     }
+
+
+def plain(thing: Object) -> Object:
+    """An object reduced to its state, so that a diff shows nothing else."""
+    meta = {"name": thing["metadata"]["name"], "labels": state(thing)["labels"]}
+    shown = state(thing)
+    return {"metadata": {**meta, "annotations": shown["annotations"]}, "spec": shown["spec"], "data": shown["data"]}
+
+
+def changed(text: str) -> list[str]:
+    """The lines of a diff that tell of a value; the heading of a part that is empty on one side is none."""
+    return [line for line in text.splitlines()[2:] if line[0] in "+-" and line[1:] not in ("spec:", "data:")]
+
+
+def seen(thing: Object) -> bool:
+    return bool(thing["status"].get("observedGeneration") == thing["metadata"]["generation"])

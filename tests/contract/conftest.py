@@ -24,15 +24,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _one_of_many(item: pytest.Item) -> bool:
     given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    real = "real" in (given.get("place"), given.get("planted"))
-    return real and given.get("case") not in FEW
+    real, mark = "real" in (given.get("place"), given.get("planted")), item.get_closest_marker("few_real")
+    return real and given.get("case") not in (mark.args if mark and mark.args else FEW)
 
 
 @pytest.fixture(scope="session")
-def twin_kubeconfig() -> Iterator[str]:
+def the_twin() -> Iterator[Twin]:
     twin = Twin(speed=20).start()
-    yield str(twin.kubeconfig)
+    yield twin
     twin.stop()
+
+
+@pytest.fixture(scope="session")
+def twin_kubeconfig(the_twin: Twin) -> str:
+    return str(the_twin.kubeconfig)
 
 
 @pytest.fixture(params=["twin", pytest.param("real", marks=pytest.mark.real("kubernetes"))])

@@ -1,4 +1,6 @@
-"""What every action promises, on the twin and on a real cluster: what it says it does, once, and it goes back."""
+"""What every action promises, on the twin and on a real cluster: what it says it does, once, and it goes back.
+
+On the real cluster the stories of the playbooks (test_playbooks.py) tell the same of nearly all of them."""
 
 from __future__ import annotations
 
@@ -10,9 +12,12 @@ from remediate.actions.base import FENCING, diff
 from remediate.actions.field import ROLLED
 from remediate.cluster import Object
 from remediate.plan import Step
-from tests.contract.action_cases import ANOTHER_FIELD, CASES, MARK, Case, state
+from tests.contract.action_cases import ANOTHER_FIELD, CASES, MARK, Case, changed, plain, seen, state
 from tests.contract.clusters import Place, until
 from tests.contract.webhooks import hook
+
+OWN = ("run-job", "call-webhook")
+"""Of what the stories of playbooks tell on the real cluster as well only these, of which no playbook is made."""
 
 
 @pytest.fixture
@@ -41,19 +46,13 @@ def now(place: Place, step: Step) -> Object:
     return place.get(step.target.kind, step.target.name)
 
 
-def plain(thing: Object) -> Object:
-    """An object reduced to its state, so that a diff shows nothing else."""
-    meta = {"name": thing["metadata"]["name"], "labels": state(thing)["labels"]}
-    shown = state(thing)
-    return {"metadata": {**meta, "annotations": shown["annotations"]}, "spec": shown["spec"], "data": shown["data"]}
-
-
 def go_on(place: Place, step: Step, mark: Mark = MARK) -> Outcome:
     """What the pipeline does with a step that was begun: look first, act only when it was not done."""
     action = ACTIONS[step.action]
     return action.observe(place.cluster, step, mark.action) or action.apply(place.cluster, step, mark)
 
 
+@pytest.mark.few_real(*OWN)
 def test_preparing_changes_nothing_and_its_diff_is_the_effect(place: Place, case: Case) -> None:
     before, step = prepared(place, case)
     if step.target.kind == "Pod":
@@ -71,11 +70,6 @@ def test_preparing_changes_nothing_and_its_diff_is_the_effect(place: Place, case
     assert changed(step.diff) == changed(done)
 
 
-def changed(text: str) -> list[str]:
-    """The lines of a diff that tell of a value; the heading of a part that is empty on one side is none."""
-    return [line for line in text.splitlines()[2:] if line[0] in "+-" and line[1:] not in ("spec:", "data:")]
-
-
 @pytest.mark.few_real
 def test_killed_before_the_effect_it_is_seen_as_not_done_and_done_then(place: Place, case: Case) -> None:
     _, step = prepared(place, case)
@@ -83,6 +77,7 @@ def test_killed_before_the_effect_it_is_seen_as_not_done_and_done_then(place: Pl
     assert go_on(place, step).ok
 
 
+@pytest.mark.few_real(*OWN)
 def test_killed_after_the_effect_it_is_seen_as_done_and_nothing_is_done_twice(place: Place, case: Case) -> None:
     _, step = prepared(place, case)
     action = ACTIONS[step.action]
@@ -107,7 +102,7 @@ def test_killed_after_the_effect_it_is_seen_as_done_and_nothing_is_done_twice(pl
     "remembered",
     [
         pytest.param(True, id="with the outcome logged", marks=pytest.mark.few_real),
-        pytest.param(False, id="killed before it was logged"),
+        pytest.param(False, id="killed before it was logged", marks=pytest.mark.few_real(*OWN)),
     ],
 )
 def test_undone_it_is_as_before_field_by_field(place: Place, case: Case, remembered: bool) -> None:
@@ -124,10 +119,6 @@ def test_undone_it_is_as_before_field_by_field(place: Place, case: Case, remembe
     assert action.undo(place.cluster, step, MARK.action, outcome.undo if remembered else {}).ok
     until(lambda: state(now(place, step)) == state(before), "the state before")
     assert action.observe(place.cluster, step, MARK.action) is None
-
-
-def seen(thing: Object) -> bool:
-    return bool(thing["status"].get("observedGeneration") == thing["metadata"]["generation"])
 
 
 @pytest.mark.few_real

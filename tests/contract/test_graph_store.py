@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -105,6 +106,54 @@ def test_the_walk_is_bounded_and_repeatable(store: GraphStore) -> None:
     assert "Service/front" in piece.entities
     assert piece == store.neighbourhood(["Service/front"], hops=6, limit=3)
     assert store.neighbourhood(["nobody"], hops=3).entities == {}
+
+
+def plainly(there: set[str], relations: set[Relation], seeds: list[str], hops: int, limit: int) -> list[str]:
+    """The walk as the port tells of it, over all relations at each step."""
+    fault_from = load_ontology().fault_from
+    order = sorted(set(seeds) & there)[:limit]
+
+    def widen(front: list[str], causes: bool) -> list[str]:
+        beside = set()
+        for each in relations:
+            ends = fault_from(each.kind)
+            for here, other, end in ((each.source, each.target, "target"), (each.target, each.source, "source")):
+                if here in front and (end if causes else {"target": "source", "source": "target"}[end]) in ends:
+                    beside.add(other)
+        new = sorted((beside & there) - set(order))[: limit - len(order)]
+        order.extend(new)
+        return new
+
+    front = list(order)
+    for _ in range(hops):
+        front = widen(front, causes=True)
+    widen(list(order), causes=False)
+    return order
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_walk_finds_what_a_plain_one_finds_also_after_changes(store: GraphStore, seed: int) -> None:
+    chance = random.Random(seed)
+    kinds = ("CALLS", "SELECTS", "RUNS_ON", "OWNS", "MOUNTS", "DEPENDS_ON")
+    names = [f"Pod/{number}" for number in range(40)]
+    there, relations = set(names), set[Relation]()
+    store.upsert([thing("Pod", name.removeprefix("Pod/")) for name in names], at=T0)
+    for turn in range(1, 5):
+        ends = [chance.sample(names, 2) for _ in range(25)]
+        new = {Relation(source, target, chance.choice(kinds)) for source, target in ends}
+        store.upsert([], new, at=at(turn))
+        relations |= new
+        gone = set(chance.sample(sorted(there), 3))
+        store.delete(gone, at=at(turn + 0.5))
+        there -= gone
+        relations = {each for each in relations if not {each.source, each.target} & gone}
+        names = sorted(there)
+        for hops, limit in ((1, 1000), (3, 1000), (3, 12)):
+            seeds = chance.sample(names, 3)
+            piece = store.neighbourhood(seeds, hops=hops, limit=limit)
+            assert list(piece.entities) == plainly(there, relations, seeds, hops, limit)
+            among = {each for each in relations if {each.source, each.target} <= set(piece.entities)}
+            assert list(piece.relations) == sorted(among, key=lambda each: (each.source, each.target, each.kind))
 
 
 def test_a_relation_waits_for_its_ends(store: GraphStore) -> None:

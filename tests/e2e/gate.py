@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 import uvicorn
 import yaml
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from kt import rbac
@@ -17,6 +18,7 @@ from twin.api.app import create_app
 from twin.server import Twin
 
 Right = tuple[str, str, str]
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -51,6 +53,10 @@ class Gate:
         self._thread.start()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == REVIEWS:
+            body = await Request(scope, receive).json()
+            await JSONResponse(self._review(body), 201)(scope, receive, send)
+            return
         asked = read(scope["path"], scope["method"], scope["query_string"].decode())
         if asked is None or self._may(*asked):
             await self._app(scope, receive, send)
@@ -58,6 +64,14 @@ class Gate:
         self.refused.append(f"{asked[1]} in “{asked[0]}”")
         status = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "forbidden", "code": 403}
         await JSONResponse(status, 403)(scope, receive, send)
+
+    def _review(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What everybody may ask: whether they may do something."""
+        about = body["spec"]["resourceAttributes"]
+        resource = about["resource"] + (f"/{about['subresource']}" if "subresource" in about else "")
+        right = (about.get("group", ""), resource, about["verb"])
+        inside = about.get("namespace", "") == self._namespace and right in self.inside
+        return {**body, "status": {"allowed": right in self.everywhere or inside}}
 
     def _may(self, namespace: str, right: Right) -> bool:
         self.used.add(right)

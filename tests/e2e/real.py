@@ -74,10 +74,10 @@ def _first(journey: Journey) -> str:
     return cause.entity if cause else ""
 
 
-def grant() -> None:
-    """Give the user `kt` exactly the rights that `kt rbac` prints, those of a namespace in the shop's alone."""
+def grant(namespace: str = shop.NAMESPACE) -> None:
+    """Give the user `kt` exactly the rights that `kt rbac` prints, those of a namespace in this one alone."""
     user = [{"kind": "User", "name": "kt", "apiGroup": "rbac.authorization.k8s.io"}]
-    manifests = [*rbac.watching(), *rbac.acting(), *rbac.verifying(), *rbac.granted(shop.NAMESPACE)]
+    manifests = [*rbac.watching(), *rbac.acting(), *rbac.verifying(), *rbac.granted(namespace)]
     with cluster.Api(cluster.kubeconfig("admin")) as api:
         for manifest in manifests:
             # Under names of their own: the manifests of an installation may be tried on the same cluster.

@@ -34,7 +34,7 @@ KINDS = {
     "missing-image-front": ["roll-back"],
     "probe-wrong-cart": ["roll-back"],
     "pod-stands-still-catalogue": ["restart"],
-    "config-wrong-store": ["restore-config", "restart-users"],
+    "slow-revision-front": ["roll-back"],
     "scaled-to-zero-cart": ["scale-out"],
     "limit-too-low-catalogue": ["scale-up"],
     "scaled-down-catalogue": ["scale-out"],
@@ -140,8 +140,9 @@ def prepare(fault: Injection, kt: OnRealCluster, api: cluster.Api) -> None:
         fault.prepare(api)
         until(lambda: shop.ready(api), "the shop is ready")
         # A rollout in the very second of the fault would be as good a suspect.
-        prometheus.wait_until_quiet()
+        prometheus.wait_until_quiet(firing=True)
         until(lambda: all(kt.knows(entity) for entity in fault.truth.entities), "KT knows what is there")
+        kt.turn_the_page()
 
 
 def assert_repaired(journey: Journey, wanted: list[str]) -> None:

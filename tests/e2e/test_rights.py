@@ -12,6 +12,7 @@ import pytest
 from remediate.actions import ACTIONS, CannotAct, Mark
 from remediate.actions.hibernate import HIBERNATED
 from remediate.cluster import Cluster, ClusterError, Object
+from tests.contract.action_cases import BUSY
 from tests.contract.webhooks import hook
 from tests.e2e.gate import Gate
 from tests.e2e.installation import until
@@ -34,7 +35,7 @@ NOT_IN_THE_SHOP = {
 JOB = {"template": {"spec": {"containers": [{"name": "own", "image": "shop:v1"}]}}}
 PARAMETERS: dict[str, Any] = {
     "max_replicas": 20, "namespaces": ["shop"], "min_age_s": 0, "zone": "a", "job": JOB,
-    "policy": {"patience_s": 0},
+    "policy": {"patience_s": 0, **BUSY},
 }  # fmt: skip
 AMOUNTS = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}}
 CLAIM = {"storageClassName": "disk", "resources": {"requests": {"storage": "1Gi"}}}

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from twin import errors
-from twin.api import asked, discovery, resources, subresources, watching
+from twin.api import asked, discovery, resources, rights, subresources, usage, watching
 from twin.api.asked import Asked
 from twin.api.backend import Backend
 
@@ -54,6 +54,10 @@ class _Api:
         try:
             self._authenticate(request)
             parts = [part for part in request.url.path.split("/") if part]
+            if parts == rights.REVIEWS and request.method == "POST":
+                return _json(201, rights.review(self._backend, await asked.body(request)))
+            if parts[:3] == usage.GROUP and len(parts) > 3 and request.method == "GET":
+                return _json(200, usage.answer(self._backend, parts))
             if len(parts) <= (2 if parts[0] == "api" else 3):
                 return _json(200, discovery.answer(parts, request.url.netloc))
             return await self._resource(request, asked.read(parts))
@@ -69,6 +73,7 @@ class _Api:
             raise errors.unauthorized()
 
     async def _resource(self, request: Request, what: Asked) -> Response:
+        rights.check(self._backend, request.method, what, watch=asked.flag(request, "watch"))
         if what.subresource == "proxy":
             return await self._proxy(what)
         if request.method == "GET" and not what.subresource and (not what.name or asked.flag(request, "watch")):

@@ -11,6 +11,9 @@ import msgspec
 
 from twin.objects import Store
 
+Right = tuple[str, str, str, str]
+"""(namespace, API group, resource, verb); the resource may be `pods/eviction`."""
+
 
 class ProxyAnswer(msgspec.Struct, frozen=True):
     """What a service answered to a request that went through the API server's proxy."""
@@ -31,6 +34,11 @@ class Backend(Protocol):
 
     @property
     def token(self) -> str: ...
+
+    @property
+    def denied(self) -> set[Right]:
+        """What whoever holds the token may not do; everything else it may."""
+        ...
 
     @property
     def closing(self) -> threading.Event:

@@ -75,4 +75,4 @@ def waits(runtime: Runtime, state: State) -> bool:
 
 def settled_at(runtime: Runtime, state: State) -> datetime:
     """When the first burst of an incident's alerts counts as being in."""
-    return (state.opened_at or runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.settle_s)
+    return (state.since or runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.settle_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import structlog
@@ -21,7 +21,7 @@ from kt.incident.events import (
     RolledBack,
     UndoStarted,
 )
-from kt.incident.state import Action, State
+from kt.incident.state import Action, State, likely
 from kt.pipeline.dependants import dependants
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.learning import learn
@@ -73,9 +73,13 @@ def stopped(runtime: Runtime, journey: Journey) -> bool:
 
 def wait_for(runtime: Runtime, journey: Journey, why: str, *, patient: bool = True) -> None:
     """Look again in a while; with patience, what lasts is looked at less often, so that it does not fill the log."""
-    now, waited = runtime.clock(), min(_waited(journey), MOST_PATIENT - 1) if patient else 0
-    pause = timedelta(seconds=runtime.settings.pipeline.retry_s * (1 + waited))
-    journey.append(Postponed(at=now, until=now + pause, why=why))
+    now = runtime.clock()
+    journey.append(Postponed(at=now, until=now + _pause(runtime, journey, patient=patient), why=why))
+
+
+def _pause(runtime: Runtime, journey: Journey, *, patient: bool = True) -> timedelta:
+    waited = min(_waited(journey), MOST_PATIENT - 1) if patient else 0
+    return timedelta(seconds=runtime.settings.pipeline.retry_s * (1 + waited))
 
 
 def _waited(journey: Journey, why: str = "") -> int:
@@ -105,16 +109,16 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
         return
     if _left_to_chaos(runtime, journey):
         return
-    likely = [
+    selected = [
         hypothesis
         for hypothesis in (state.diagnosis.selected() if state.diagnosis else ())
         if hypothesis.probability >= settings.diagnose.min_probability
     ]
-    if not likely:
+    if not selected:
         _wait_for_evidence(runtime, journey)
         return
     look_at_breaker(runtime)
-    answer = runtime.remediator.propose(likely, tried=frozenset(state.attempts))
+    answer = runtime.remediator.propose(selected, tried=frozenset(state.attempts))
     if isinstance(answer, Refusal):
         if not _looked_anew(runtime, journey, answer):
             _refused(runtime, journey, answer)
@@ -160,9 +164,9 @@ def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
             journey.append(again)
             return
     patience = timedelta(seconds=options.pipeline.evidence_s)
-    if state.opened_at and now < state.opened_at + patience:
+    if state.since and now < state.since + patience:
         pause = min(options.pipeline.retry_s, SOON_S * 2 ** _waited(journey, NOT_YET))
-        until = min(now + timedelta(seconds=pause), state.opened_at + patience)
+        until = min(now + timedelta(seconds=pause), state.since + patience)
         journey.append(Postponed(at=now, until=until, why=NOT_YET))
         return
     found = next(iter(state.diagnosis.selected()), None) if state.diagnosis else None
@@ -172,11 +176,14 @@ def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
 
 def _refused(runtime: Runtime, journey: Journey, refusal: Refusal) -> None:
     state, now, options = journey.state, runtime.clock(), runtime.settings.pipeline
-    waited_since = state.opened_at or now
-    if refusal.later and now < waited_since + timedelta(seconds=options.guard_patience_s):
-        journey.append(Postponed(at=now, until=now + timedelta(seconds=options.retry_s), why=refusal.why))
+    given_up = (state.since or now) + timedelta(seconds=options.guard_patience_s)
+    if not refusal.later or now >= given_up:
+        journey.append(Escalated(at=now, why=refusal.why))
         return
-    journey.append(Escalated(at=now, why=refusal.why))
+    # Once for each reason and end: news that leave the causes as they are do not make it ask again before.
+    until, least = refusal.until or now + _pause(runtime, journey), runtime.settings.diagnose.min_probability
+    causes = likely(state.diagnosis, least) if state.diagnosis else ()
+    journey.append(Postponed(at=now, until=min(until, given_up), why=refusal.why, causes=causes, least=least))
 
 
 def _looked_anew(runtime: Runtime, journey: Journey, refusal: Refusal) -> bool:
@@ -211,7 +218,7 @@ def _left_to_chaos(runtime: Runtime, journey: Journey) -> bool:
     over = max((run.ended_at or now) + aftermath for run in found)
     if now < over:
         why = f"Raised while chaos run {names} was on; no remedy is proposed for what it disturbs."
-        journey.append(Postponed(at=now, until=over, why=why))
+        journey.append(Postponed(at=now, until=over, why=why, causes=()))
         return True
     why = f"Raised while chaos run {names} was on, and still there {options.chaos.aftermath_s:.0f} s after it ended"
     journey.append(Escalated(at=now, why=f"{why}: it did not recover by itself, or the run was not the cause."))
@@ -241,7 +248,10 @@ def _consented(runtime: Runtime, journey: Journey) -> bool:
     refusal = runtime.remediator.current(state.plan)
     if refusal is not None and refusal.later:
         # What was agreed to stays so: it is not for this that people would have to be asked again.
-        wait_for(runtime, journey, refusal.why)
+        until = min(
+            refusal.until or now + _pause(runtime, journey), state.expires_at or datetime.max.replace(tzinfo=UTC)
+        )
+        journey.append(Postponed(at=now, until=until, why=refusal.why, causes=()))
         return False
     if refusal is not None:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=refusal.why))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -23,6 +23,8 @@ AT_ONCE = 256
 """Notifications looked at in one go."""
 MOST_OPEN = 500
 """Open incidents that a signal may join."""
+MOST_ENDED = 100
+"""The latest incidents among which one is looked for that comes back."""
 _log = structlog.get_logger(__name__)
 
 
@@ -51,6 +53,7 @@ class _Known:
     def __init__(self, runtime: Runtime) -> None:
         self._log = runtime.log
         self._states: dict[str, State] = {}
+        self._ended: dict[str, State] = {}
 
     def open(self) -> list[State]:
         entries = self._log.entries(open_only=True, limit=MOST_OPEN)
@@ -62,6 +65,17 @@ class _Known:
             self._states[entry.incident] = state
         # What comes while something is taken back is news of its own.
         return [state for state in self._states.values() if state.undo is None]
+
+    def given_up(self, since: datetime) -> Iterator[State]:
+        """Those that were given to a person since then, the latest opened first."""
+        for entry in self._log.entries(limit=MOST_ENDED):
+            if entry.phase != "escalated" or entry.updated_at < since:
+                continue
+            state = self._ended.get(entry.incident)
+            if state is None or state.version != entry.version:
+                state = self._ended[entry.incident] = Journey(self._log, entry.incident).state
+            if state.escalated_at is not None and state.escalated_at > since:
+                yield state
 
 
 class _Lot(msgspec.Struct, kw_only=True):
@@ -121,6 +135,10 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
         lambda some, others: _near(runtime, some, others),
         window=timedelta(seconds=runtime.settings.pipeline.group_window_s),
     )
+    back = _came_back(runtime, assigned.get(NEW, ()), known)
+    if back is not None:
+        assigned[back.id] = [*assigned.get(back.id, ()), *assigned.pop(NEW)]
+        open_.append(back)
     runs = _on_now(runtime, signals)
     versions = {state.id: state.version for state in open_} | {NEW: 0}
     appends, keys = [], []
@@ -133,12 +151,37 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
             truncated=lot.truncated,
             received_at=lot.received_at,
             chaos_runs=tuple(run.id for run in runs if any(_may_have_raised(run, signal) for signal in theirs)),
+            reopens=back is not None and place == back.id,
         )
         expected = versions[place] if place in versions else Journey(runtime.log, incident).state.version
         appends.append(Append(incident=incident, expected=expected, events=(event,)))
         keys += [(signal.key, incident) for signal in theirs]
     runtime.log.commit(appends, settle=lot.notifications, keys=keys)
     return [append.incident for append in appends]
+
+
+def _came_back(runtime: Runtime, signals: Sequence[Signal], known: _Known) -> State | None:
+    """The incident that was given to a person lately and whose alerts these are again; None when there is none, or when
+    something that KT did for it is still in place: what comes then is looked at by itself.
+
+    An alert that flaps would open an incident each time, and call a person each time."""
+    within = timedelta(seconds=runtime.settings.pipeline.reopen_s)
+    if not signals or not within:
+        return None
+    for state in known.given_up(since=runtime.clock() - within):
+        if state.reopenable and any(_again(runtime, signal, state) for signal in signals):
+            return state
+    return None
+
+
+def _again(runtime: Runtime, signal: Signal, state: State) -> bool:
+    """Whether it is an alert of the incident: the same, or one of its name on the cause that was found or near it, as
+    that of a pod that was made anew."""
+    if signal.fingerprint in state.signals:
+        return True
+    cause = state.given_up[0] if state.given_up else ""
+    named = any(each.name == signal.name for each in state.signals.values())
+    return bool(cause) and named and signal.mapped and _near(runtime, frozenset({signal.entity}), frozenset({cause}))
 
 
 def _on_now(runtime: Runtime, signals: Sequence[Signal]) -> list[Run]:

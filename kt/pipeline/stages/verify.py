@@ -16,10 +16,11 @@ from kt.pipeline.learning import learn
 from kt.pipeline.stages.remediate import stopped
 from kt.pipeline.watching import begun_at, go_on_watching, watch_of
 from kt.runtime import Runtime
+from remediate.plan import Plan
 from verify import runner
 from verify.experiments import attacks
 from verify.judge import judge
-from verify.steady import watched
+from verify.steady import namespace_of, watched
 from verify.verdict import Verdict
 
 LOOK_EVERY_S = 0.2
@@ -74,14 +75,25 @@ def _not_yet(runtime: Runtime, journey: Journey, lease: Held) -> str:
 def must_end(journey: Journey) -> list[Signal]:
     """The signals that have to end for the plan that was carried out to count."""
     plan = journey.state.plan
-    return watched(journey.signals, plan.steady_state, plan.hypothesis.entity) if plan else []
+    return watched(journey.signals, plan.steady_state, plan.hypothesis.entity, acted_within(plan)) if plan else []
 
 
-def _left(journey: Journey) -> str:
-    """What a person has to look at all the same: the cause, where the remedy only moved others out of its way."""
-    watched_now = must_end(journey)
-    left = [f"{signal.name} on {signal.entity}" for signal in journey.state.firing if signal not in watched_now]
-    return f". Still there, for a person to look at: {', '.join(left)}" if left else ""
+def acted_within(plan: Plan) -> frozenset[str] | None:
+    """The namespaces in which a plan for a node may act; what others have there it leaves where it is. None for a plan
+    that is not for a node."""
+    if not any(step.target.kind == "Node" for step in plan.steps):
+        return None
+    return frozenset(space for step in plan.steps for space in step.parameters.get("namespaces", ()))
+
+
+def _left(journey: Journey) -> tuple[list[str], bool]:
+    """What still fires after all, and whether some of it is where KT may not act: those who suffer there are not
+    healed."""
+    plan, ended = journey.state.plan, must_end(journey)
+    left = [signal for signal in journey.state.firing if signal not in ended]
+    within = acted_within(plan) if plan else None
+    outside = within is not None and any(namespace_of(signal.entity) not in ("", *within) for signal in left)
+    return [f"{signal.name} on {signal.entity}" for signal in left], outside
 
 
 def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str, watched_since: datetime | None) -> None:
@@ -120,8 +132,12 @@ def _attack(runtime: Runtime, journey: Journey, lease: Held) -> None:
         told = compared(journey.state.actions[-1].plan, effect_s(journey.records, journey.state))
         more = f" ({told})" if told else ""
         how = "attacked" if attacks(experiment) else "watched"
-        why = f"The fix was {how} and held: {verdict.why}{_left(journey)}{more}"
-        journey.append(Healed(at=runtime.clock(), why=why))
+        left, outside = _left(journey)
+        rest = f". Still there, for a person to look at: {', '.join(left)}" if left else ""
+        why = f"The fix was {how} and held: {verdict.why}{rest}{more}"
+        if outside:
+            why = f"{why}. That is where KT may not act: it is not opted in there, or lacks rights."
+        journey.append((Escalated if outside else Healed)(at=runtime.clock(), why=why))
 
 
 def _news(journey: Journey, looked_at: Sequence[Signal]) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagnose import Settings
+from diagnose import Settings, diagnose
+from diagnose.bounds import bounds
+from diagnose.candidates import faults_of, log_sum
+from diagnose.carried import LEAST_MORE, Carried
 from diagnose.engine import consider
 from diagnose.evidence import Unit
+from diagnose.facts import Facts
 from diagnose.paths import Paths
 from diagnose.reached import Columns
 from diagnose.wiring import Wiring
@@ -69,22 +74,65 @@ def test_what_is_found_for_one_signal_does_not_depend_on_what_was_asked_before()
     assert alone.to("Service/0", "errors").strengths[-1] < 0.1
 
 
-@settings(max_examples=25)
+def one_by_one(carried: Carried, row: list[float], explained: float) -> dict[int, float]:
+    """What is carried on, one step after the other along everything that may lead to something."""
+    weights = {unit: weight for unit, weight in enumerate(row) if weight > 0}
+    waiting = list(weights)
+    onward: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for first, then, share in zip(carried.first.tolist(), carried.then.tolist(), carried.share.tolist(), strict=True):
+        onward[first].append((then, share))
+    while waiting:
+        known = min(1.0, weights[earlier := waiting.pop()] / explained)
+        for unit, share in onward[earlier]:
+            if share * known > weights.get(unit, 0.0) + LEAST_MORE:
+                weights[unit] = share * known
+                waiting.append(unit)
+    return weights
+
+
+@settings(max_examples=50)
 @given(storms(), st.data())
 def test_what_is_carried_on_is_the_same_for_many_causes_at_once_as_for_one(
     storm: tuple[Subgraph, list[Signal]], data: st.DataObject
 ) -> None:
     weighing = consider(*storm, CATALOGUE, ONTOLOGY, now=T0).weighing
+    carried, explained = weighing.carried, weighing.settings.explained
     size = len(weighing.columns)
     share = st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.12, 0.4, 0.9])
-    rows = np.array(data.draw(st.lists(st.lists(share, min_size=size, max_size=size), min_size=1, max_size=4)))
-    each_alone = [{unit: weight for unit, weight in enumerate(row) if weight > 0} for row in rows.tolist()]
-    weighing.carried.on(rows)
-    for row, alone in zip(rows, each_alone, strict=True):
-        ways: dict[int, tuple[int, ...]] = {unit: (unit,) for unit in alone}
-        weighing.carried.ways(alone, ways, weighing.reached)
+    given_rows = data.draw(st.lists(st.lists(share, min_size=size, max_size=size), min_size=1, max_size=4))
+    rows = np.array(given_rows)
+    carried.on(rows)
+    for row, before in zip(rows, given_rows, strict=True):
+        alone = one_by_one(carried, before, explained)
         np.testing.assert_allclose(row, [alone.get(unit, 0.0) for unit in range(size)], atol=1e-6)
+        ways = carried.ways(row, {unit: 0 for unit, weight in enumerate(before) if weight > 0}, range(size))
         assert ways.keys() == alone.keys()
+        entities = {weighing.columns.entity[unit] for unit in alone}
+        downstream = [carried.downstream[unit] for unit, weight in enumerate(before) if weight > 0]
+        packed = np.bitwise_or.reduce(downstream, axis=0) if downstream else np.zeros(0, np.uint8)
+        assert entities == set(np.flatnonzero(np.unpackbits(packed)).tolist())
+
+
+@settings(max_examples=50)
+@given(storms())
+def test_no_fault_is_likelier_or_explains_more_than_its_bound(storm: tuple[Subgraph, list[Signal]]) -> None:
+    weighing = consider(*storm, CATALOGUE, ONTOLOGY, now=T0).weighing
+    reached, columns = weighing.reached, weighing.columns
+    entities = weighing.piece.entities
+    able = [
+        (row, faults)
+        for row, name in enumerate(reached.names)
+        if (faults := faults_of(entities[name], CATALOGUE, ONTOLOGY, weighing.wiring))
+    ]
+    known = {fault.name: fault for _, faults in able for fault in faults}
+    facts = Facts(known.values(), columns, reached, weighing.paths.moves.mode, weighing.settings, None)
+    limits, explains = bounds(weighing, facts, [row for row, _ in able], [faults for _, faults in able])
+    for place, scored in enumerate(weighing.weigh(able, facts)):
+        if scored:
+            assert log_sum([each.log_odds for each in scored]) <= limits[place] + 1e-9
+        may = np.unpackbits(explains[place])
+        for each in scored:
+            assert may[columns.entity[each.weights >= weighing.settings.explained]].all()
 
 
 @settings(max_examples=25)
@@ -96,6 +144,19 @@ def test_there_is_a_way_to_everything_that_a_hypothesis_explains(storm: tuple[Su
         assert sorted(ways) == np.flatnonzero(scored.weights).tolist()
         for unit, way in ways.items():
             assert (way[0], way[-1]) == (scored.entity.id, found.weighing.columns.units[unit].entity)
+
+
+@settings(max_examples=25)
+@given(storms())
+def test_of_many_signals_the_first_are_told_and_all_are_named(storm: tuple[Subgraph, list[Signal]]) -> None:
+    whole = diagnose(*storm, CATALOGUE, ONTOLOGY, now=T0).hypotheses
+    short = diagnose(*storm, CATALOGUE, ONTOLOGY, now=T0, settings=Settings(most_told=2)).hypotheses
+    assert [(each.entity, each.probability, each.explains) for each in short] == [
+        (each.entity, each.probability, each.explains) for each in whole
+    ]
+    for one, other in zip(short, whole, strict=True):
+        assert one.paths == other.paths[:2]
+        assert {each.fingerprint for each in one.evidence_for} - {""} == set(one.explains[:2])
 
 
 @given(

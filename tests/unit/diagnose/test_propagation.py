@@ -211,7 +211,9 @@ def test_what_is_learned_leaves_the_most_that_faults_can_do_no_less_than_what_ea
     weights, own = facts(found).weights(*each)
     before, own_before = facts(usual).weights(*each)
     asked = [row for row in rows if able[row]]
-    ((_, most),) = facts(found).most(asked, [able[row] for row in asked])
+    most = np.zeros((len(asked), len(found.columns)))
+    for place, unit, weight in facts(found).most(asked, [able[row] for row in asked]):
+        most[place, unit] = weight
     assert (most[[asked.index(row) for row, _ in pairs]] >= weights).all()
     assert (weights > before).any()
     assert (weights < before).any()

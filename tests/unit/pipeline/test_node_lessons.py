@@ -118,3 +118,51 @@ def test_a_drain_acts_in_no_namespace_that_is_not_opted_in_by_then(desk: Desk, o
     refusal = desk.runtime.remediator.current(plan)
     assert refusal is not None
     assert "namespace shop is not opted in" in refusal.why
+
+
+def many(desk: Desk, count: int) -> None:
+    """So many workloads of one pod, all on the first node."""
+    for number in range(count):
+        labels = {"app": f"one{number}"}
+        container = {"name": "a", "image": "shop:v1"}
+        selector = {"kubernetes.io/hostname": name(1)}
+        desk.runtime.cluster.create("Deployment", "shop", {
+            "metadata": {"name": f"one{number}"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels},
+                     "template": {"metadata": {"labels": labels},
+                                  "spec": {"containers": [container], "nodeSelector": selector}}},
+        })  # fmt: skip
+    wait(lambda: sum(1 for pod in on_first(desk) if pod.startswith("one")) == count)
+
+
+def on_first(desk: Desk) -> list[str]:
+    found = desk.runtime.cluster.list("Pod", fields=f"spec.nodeName={name(1)}")
+    return [pod["metadata"]["name"] for pod in found]
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_one_workload_of_tier_0_among_few_or_many_on_a_node_is_not_moved_without_a_word(desk: Desk, count: int) -> None:
+    many(desk, count)
+    with desk.twin.cluster.lock:
+        store = desk.twin.cluster.store
+        store.edit("Deployment", "one0", "shop", lambda draft: draft["metadata"].update(labels={"kt.io/tier": "0"}))
+    desk.open(f"Node/{name(1)}", "Node.MemoryPressure")
+    state = desk.visit().state
+    assert state.phase == "awaiting approval"
+    assert state.plan is not None
+    assert "Deployment/shop/one0 is of tier 0" in state.plan.ask
+
+
+def test_what_a_budget_holds_back_now_is_told_in_the_plan(desk: Desk) -> None:
+    many(desk, 2)
+    for app in ("one0", "one1"):
+        budget = {"metadata": {"name": app, "namespace": "shop"},
+                  "spec": {"minAvailable": int(app[-1]), "selector": {"matchLabels": {"app": app}}}}  # fmt: skip
+        with desk.twin.cluster.lock:
+            desk.twin.cluster.store.create("PodDisruptionBudget", budget)
+
+    def told() -> str:
+        return desk.runtime.remediator.rehearse("migrate", f"Node/{name(1)}").steps[1].summary
+
+    wait(lambda: "disruption budgets hold back now: shop/one1-" in told())
+    assert "shop/one0-" not in told().partition("hold back now")[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from graph_schema.model import Change, Entity, Hypothesis, Signal
 from kt.incident.events import (
@@ -28,12 +29,14 @@ from kt.pipeline.journey import Journey
 from kt.pipeline.targets import reserve
 from kt.runtime import Runtime
 from kt.settings import Approval
+from remediate.actions.pods import serving
 from remediate.brakes import Stop
 from remediate.cluster import ClusterError, Object
 from remediate.limits import Window
+from remediate.plan import Plan
 from remediate.remediator import Refusal
 from remediate.trials import Trial
-from tests.unit.pipeline.desk import CART, T0, Desk
+from tests.unit.pipeline.desk import CART, T0, Desk, wait
 from verify.verdict import Verdict
 
 
@@ -385,3 +388,32 @@ def until_phase(desk: Desk, phase: str) -> None:
         ended.wait(0.05)
         desk.clock.forward(6)
     raise AssertionError(f"never {phase}; it is {desk.journey().state.phase}")
+
+
+@pytest.mark.parametrize("playbook", ["quarantine", "resize-pod"])
+def test_a_pod_that_a_replica_set_made_is_changed_by_kt_itself(desk: Desk, playbook: str) -> None:
+    """What makes pods does not undo what is changed of one, unlike an operator that declares it."""
+    amounts = {"requests": {"cpu": "50m"}, "limits": {"cpu": "100m"}}
+    container = {"name": "cart", "image": "shop:v1", "resources": amounts}
+    desk.edit({"spec": {"template": {"spec": {"containers": [container]}}}})
+
+    def rolled() -> list[Object]:
+        pods = desk.runtime.cluster.list("Pod", "shop", labels="app=cart")
+        return [pod for pod in pods if pod["spec"]["containers"][0].get("resources") and serving(pod)]
+
+    wait(lambda: len(rolled()) == 2)
+    name = rolled()[0]["metadata"]["name"]
+    fault = {"quarantine": "Pod.Stuck", "resize-pod": "Pod.OOMKilled"}[playbook]
+    cause = Hypothesis(entity=f"Pod/shop/{name}", fault=fault, probability=0.9)
+    others = {(cause.entity, fault, each) for each in desk.runtime.catalogue.faults[fault].remedies if each != playbook}
+    plan = desk.runtime.remediator.propose([cause], tried=frozenset(others))
+    assert isinstance(plan, Plan), plan.why
+    assert (plan.playbook, plan.propose_only) == (playbook, "")
+    assert desk.runtime.remediator.apply(plan, 0, "a", 1).ok
+    pod = desk.runtime.cluster.get("Pod", name, "shop")
+    assert pod is not None
+    if playbook == "quarantine":
+        assert "app" not in pod["metadata"]["labels"]
+        wait(lambda: len(rolled()) == 2)
+    else:
+        assert pod["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "150m"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,31 @@ def test_one_look_asks_for_nothing_twice_and_writes_each_time(tmp_path: Path) ->
         for _ in range(2):
             look.patch("Deployment", "cart", "shop", {})
         assert len(well.asked) == 7
+
+
+def test_after_a_write_that_was_refused_one_look_looks_anew(tmp_path: Path) -> None:
+    def talk(one: socket.socket) -> None:
+        answer(409 if served.asked[-1].startswith("PATCH") else 200, '{"metadata": {"name": "cart"}}')(one)
+
+    with listening(talk) as served:
+        look = OneLook(cluster_at(served, tmp_path, 10.0))
+        look.get("Deployment", "cart", "shop")
+        with pytest.raises(ClusterError):
+            look.patch("Deployment", "cart", "shop", {}, dry=True)
+        look.get("Deployment", "cart", "shop")
+        assert [line.partition(" ")[0] for line in served.asked] == ["GET", "PATCH", "GET"]
+
+
+@pytest.mark.parametrize(("allowed", "asked"), [("true", 3), ("false", 5)])
+def test_a_yes_may_be_remembered_for_a_while_and_a_no_never(tmp_path: Path, allowed: str, asked: int) -> None:
+    with listening(answer(201, f'{{"status": {{"allowed": {allowed}}}}}')) as server:
+        cluster = cluster_at(server, tmp_path, 10.0)
+        for known_s in (0.0, 60.0):
+            assert cluster.allowed("create", "", "pods", "shop", known_s=known_s) is (allowed == "true")
+        assert OneLook(cluster).allowed("create", "", "pods", "shop", known_s=60.0) is (allowed == "true")
+        cluster.allowed("create", "", "pods", "other", known_s=60.0)
+        cluster.allowed("create", "", "pods", "shop")
+        assert len(server.asked) == asked
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from remediate.actions import CannotAct, Outcome
+from remediate.bounded import within
 from remediate.outward import allowed, post, scope_of
 from tests.contract.webhooks import Hook
+from tests.unit.remediate.sockets import Talk, listening
 
 KEY = "a1"
 
@@ -140,3 +144,47 @@ def test_a_name_that_nobody_knows_may_be_known_later() -> None:
     with pytest.raises(CannotAct) as error:
         scope_of("http://kt-does-not-exist.invalid/do")
     assert error.value.later
+
+
+def trickle(head: bytes, part: bytes) -> Callable[[socket.socket], None]:
+    """An answer that comes byte by byte and never ends, each soon enough for a client that counts from the last one."""
+
+    def talk(one: socket.socket) -> None:
+        one.sendall(head)
+        pause = threading.Event()
+        while True:
+            one.sendall(part)
+            pause.wait(0.02)
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("talk", "ok", "said"),
+    [
+        pytest.param(trickle(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"), False, "no answer within 0.3 s", id="headers"),
+        pytest.param(trickle(b"HTTP/1.1 ", b"2"), False, "", id="a status that does not end"),
+        pytest.param(
+            trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;x=y\r\n.\r\n"),
+            True, "answered 200: .", id="a body",
+        ),
+        pytest.param(None, False, "no answer within 0.3 s", id="nothing at all"),
+    ],
+)  # fmt: skip
+def test_a_whole_call_ends_in_time_however_slowly_the_answer_comes(talk: Talk | None, ok: bool, said: str) -> None:
+    with listening(talk) as server:
+        done: list[Outcome] = []
+        url = f"http://127.0.0.1:{server.port}/do"
+        call = threading.Thread(target=lambda: done.append(post(url, "loopback", KEY, {}, within_s=0.3)), daemon=True)
+        call.start()
+        call.join(30)  # a call that is not bounded would never come back
+        (outcome,) = done
+    assert (outcome.ok, outcome.later) == (ok, not ok)
+    assert said in outcome.detail
+
+
+def test_a_name_whose_look_up_hangs_is_given_up() -> None:
+    hangs = threading.Event()
+    with pytest.raises(TimeoutError):
+        within(0.05, lambda: hangs.wait(30))
+    hangs.set()

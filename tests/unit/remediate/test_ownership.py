@@ -21,6 +21,8 @@ def managed(manager: str, fields: dict[str, Any]) -> dict[str, Any]:
     (thing(labels={"kustomize.toolkit.fluxcd.io/name": "apps"}), "Flux (apps)"),
     (thing(labels={"helm.toolkit.fluxcd.io/name": "cart"}), "Flux (cart)"),
     (thing(ownerReferences=[{"kind": "Shop", "name": "main", "controller": True}]), "Shop main"),
+    (thing(ownerReferences=[{"apiVersion": "apps.kruise.io/v1alpha1", "kind": "StatefulSet", "name": "cart",
+                             "controller": True}]), "StatefulSet cart"),
     (managed("kustomize-controller", {"f:spec": {"f:replicas": {}}}), "Flux"),
     (managed("argocd-controller", {"f:data": {}}), "Argo CD"),
 ])  # fmt: skip
@@ -32,6 +34,7 @@ def test_lesson_gitops_and_operators_are_recognised(given: dict[str, Any], who: 
     thing(),
     thing(labels={"app.kubernetes.io/managed-by": "Helm"}),
     thing(ownerReferences=[{"kind": "Shop", "name": "main"}]),
+    thing(ownerReferences=[{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "cart-1", "controller": True}]),
     managed("kustomize-controller", {"f:status": {}}),
     managed("kubectl-client-side-apply", {"f:spec": {}}),
 ])  # fmt: skip

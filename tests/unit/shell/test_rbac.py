@@ -43,7 +43,7 @@ def test_watching_reads_every_kind_that_is_followed_and_changes_nothing() -> Non
     rights = allowed(rbac.watching()[0])
     assert {verb for _, _, verb in rights} == {"get", "list", "watch"}
     followed = {path.rsplit("/", 1)[1] for path in PATHS.values()}
-    assert {resource for _, resource, _ in rights} == followed | {"events"}
+    assert {resource for _, resource, _ in rights} == followed | {"events", "poddisruptionbudgets"}
 
 
 def test_acting_is_what_the_actions_of_the_playbooks_declare_and_no_more() -> None:
