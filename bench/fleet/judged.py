@@ -6,11 +6,11 @@ import csv
 import json
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import networkx as nx
 
 from bench.alert_rankers import RANKINGS, near
 from bench.fleet.incident import Told, moment
@@ -18,7 +18,7 @@ from bench.fleet.noise import Noise, hear
 from graph_schema.catalogue import Catalogue, load_catalogue
 from graph_schema.model import Diagnosis, Signal, Subgraph
 from graph_schema.ontology import Ontology, load_ontology
-from graph_schema.walk import ended, relations_among, walk
+from graph_schema.walk import Around, ended, relations_among, walk
 from kt.offline import Files, Gathered, gather, judge
 from sense.alertmanager import parse
 from sense.index import Index
@@ -30,6 +30,10 @@ HOPS = 6
 LIMIT = 20_000
 """As the stores have it."""
 NEAR = 60
+
+
+Beside = defaultdict[str, defaultdict[str, list[str]]]
+"""Entity → the entities at the other end → kinds of relation."""
 
 
 class Row(msgspec.Struct):
@@ -67,18 +71,21 @@ class Judge:
         heard = hear(told, noise)
         body = json.dumps({"version": "4", "alerts": heard.alerts}).encode()
         signals = self.mapping.signals(parse(body).alerts, Index(told.entities.values()).lookup)
-        graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
+        to: Beside = defaultdict(lambda: defaultdict(list))
+        come: Beside = defaultdict(lambda: defaultdict(list))
         for each in heard.relations:
-            graph.add_edge(each.source, each.target, key=each.kind)
+            to[each.source][each.target].append(each.kind)
+            come[each.target][each.source].append(each.kind)
+        around = Around(to, come, self.ontology.fault_from)
         seeds = sorted({each.entity for each in signals if each.mapped})
-        ids = walk(graph, seeds, told.entities.__contains__, self.ontology.fault_from, hops=HOPS, limit=LIMIT)
+        ids = walk(around, seeds, told.entities.__contains__, hops=HOPS, limit=LIMIT)
         inside = set(ids)
         once = {each: each.target if each.target not in told.entities else each.source for each in told.ended
                 if each.source in inside or each.target in inside}  # fmt: skip
         beside = inside | set(once.values())
         changes = tuple(each for each in told.changes if each.entity in beside)
         piece = Subgraph(
-            {each: told.entities[each] for each in ids}, relations_among(graph, inside), changes, ended(once, changes)
+            {each: told.entities[each] for each in ids}, relations_among(around, inside), changes, ended(once, changes)
         )
         watched = frozenset(self.mapping.meaning(name, labels).symptom for name, labels in told.rules)
         return piece, signals, watched
