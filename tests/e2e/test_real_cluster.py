@@ -36,7 +36,7 @@ KINDS = {
     "pod-stands-still-catalogue": ["restart"],
     "slow-revision-front": ["roll-back"],
     "scaled-to-zero-cart": ["scale-out"],
-    "limit-too-low-catalogue": ["scale-up"],
+    "limit-too-low-catalogue": ["roll-back"],
     "scaled-down-catalogue": ["scale-out"],
 }
 """Seven more ways to break the shop, and what KT has to do about each. Those after which something has to be taken back
