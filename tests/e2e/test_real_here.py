@@ -15,9 +15,11 @@ from tests.e2e.installation import until
 from verify import actions
 
 pytestmark = pytest.mark.real("kubernetes")
-WRITES = (
-    "while :; do if head -c 65536 /dev/zero >/data/probe; then echo room; else echo full; fi >/said; sleep 0.2; done"
-)
+WRITES = """while :; do
+  if head -c 65536 /dev/zero >/data/next; then echo room; else echo full; fi >/said
+  rm -f /data/next
+  sleep 0.2
+done"""
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +89,7 @@ def _root_of(uid: str) -> Path | None:
         try:
             if (
                 uid.replace("-", "_") in (entry / "cgroup").read_text().replace("-", "_")
-                and b"probe" in (entry / "cmdline").read_bytes()
+                and b"/data/next" in (entry / "cmdline").read_bytes()
             ):
                 return entry / "root"
         except OSError:
