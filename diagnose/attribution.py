@@ -109,13 +109,16 @@ def attribute(
     by_symptom: dict[str, dict[str, Burden]] = defaultdict(dict)
     for burden in burdens:
         by_symptom[burden.symptom][burden.entity] = burden
-    calls = _calls(relations)
+    calls, showing = _calls(relations), list(showing)
     wanted = {
         (entity, each)
         for entity, symptom in showing
         for each in BALANCES.get(symptom, ("latency", "errors"))
         if entity in by_symptom[each]
     }
+    if showing and not wanted:
+        # What is complained of is not measured: what else moved a little is not its reason.
+        return {}
     weights: dict[str, float] = {}
     shares: dict[str, Blame] = {}
     for symptom, carried in sorted(by_symptom.items()):

@@ -45,9 +45,7 @@ class Facts:
         own.ravel()[cell] = mine
         return weights, own
 
-    def most(
-        self, rows: Sequence[int], groups: Sequence[Sequence[FaultMode]]
-    ) -> Iterator[tuple[Ints, Ints, Floats]]:
+    def most(self, rows: Sequence[int], groups: Sequence[Sequence[FaultMode]]) -> Iterator[tuple[Ints, Ints, Floats]]:
         """(place in `rows`, unit, the most that any fault of the group makes it), row after row and part by part.
 
         `groups` are the faults that the entity of each row can have.

@@ -65,9 +65,7 @@ class Around:
 
 def relations_among(around: Around, entities: Collection[str]) -> tuple[Relation, ...]:
     """The relations that join these entities, in order of source, target and kind."""
-    return tuple(
-        [each for source in sorted(entities) for each in around.relations(source) if each.target in entities]
-    )
+    return tuple([each for source in sorted(entities) for each in around.relations(source) if each.target in entities])
 
 
 def ended(once: Mapping[Relation, str], changes: Iterable[Change]) -> tuple[Relation, ...]:

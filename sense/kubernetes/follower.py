@@ -142,6 +142,7 @@ class TopologyFollower:
                 self._record(objects.changes(before, thing, at))
             else:
                 self._record(objects.newest_rollouts([thing], list(self._known[kind].values())))
+                self._record(objects.made(thing, at))
 
     def observe_calls(self, calls: Iterable[Relation]) -> None:
         """These are all the calls between services that metrics tell of now."""

@@ -256,6 +256,14 @@ def changes(before: Object, after: Object, at: datetime) -> list[Change]:
     return found
 
 
+def made(thing: Object, at: datetime) -> list[Change]:
+    """That something is there which was not: a change where it limits others from the moment on."""
+    if thing["kind"] not in ("NetworkPolicy", "ResourceQuota"):
+        return []
+    version = thing["metadata"].get("resourceVersion", "")
+    return [Change(entity=id_of(thing), at=at, kind="policy", detail="created", id=f"{id_of(thing)}@{version}:policy")]
+
+
 def _unmarked(spec: Object) -> Object:
     """A pod template without its annotations, by which a restart makes new pods of the same."""
     made = dict(spec.get("template") or {})

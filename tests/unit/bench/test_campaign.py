@@ -14,8 +14,8 @@ from bench.campaign.replay import Told, diagnosed
 INCIDENTS = sorted(folder.name for folder in INTO.iterdir())
 NOT_YET = {
     "pod-stands-still-catalogue": "one pod of several that stands still",
-    "quota-full-cart": "the follower did not watch ResourceQuotas when it was recorded",
-    "quota-full-catalogue": "the follower did not watch ResourceQuotas when it was recorded",
+    "quota-full-cart": "that a quota came was no change yet when it was recorded",
+    "quota-full-catalogue": "that a quota came was no change yet when it was recorded",
 }
 """What is named wrongly, and why."""
 

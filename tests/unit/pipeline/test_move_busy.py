@@ -66,7 +66,7 @@ def test_a_busy_pod_on_a_node_fuller_than_others_is_moved_and_comes_back_elsewhe
     assert (proposed.plan.playbook, state.phase) == ("move-busy", "verifying")
     assert f"{FULL} → kt-node-" in proposed.plan.steps[0].summary
     assert [each.detail for each in desk.events(ActionFinished)] == [f"ended shop/{name}"]
-    wait(lambda: len(pods(desk)) == 3)
+    wait(lambda: len(pods(desk)) == 3 and name not in {pod["metadata"]["name"] for pod in pods(desk)})
     assert FULL not in {pod["spec"]["nodeName"] for pod in pods(desk)}
     assert desk.runtime.remediator.settled(proposed.plan) is None
 

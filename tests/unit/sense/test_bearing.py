@@ -125,3 +125,15 @@ def test_that_a_secret_was_written_is_a_change_and_a_new_label_is_none() -> None
     assert [(each.kind, each.detail) for each in objects.changes(labelled, written, T0)] == [
         ("config", "contents were written")
     ]
+
+
+def test_a_policy_or_quota_that_was_not_there_is_a_change_and_one_that_was_listed_is_none(
+    follower: TopologyFollower, store: GraphStore
+) -> None:
+    follower.replace("NetworkPolicy", [policy(matchLabels={"app": "cart"})])
+    assert store.changes_since(T0) == []
+    quota = thing("ResourceQuota", "pods", spec={"hard": {"pods": "1"}})
+    follower.changed("ResourceQuota", quota)
+    follower.changed("Pod", thing("Pod", "cart-1", CART))
+    (change,) = store.changes_since(T0)
+    assert (change.entity, change.kind, change.detail) == ("ResourceQuota/shop/pods", "policy", "created")

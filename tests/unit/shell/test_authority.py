@@ -181,7 +181,7 @@ def test_the_guard_explains_every_rule_with_its_value_and_verdict(desk: Desk) ->
         assert answer["verdict"] == "later"
         assert rules["stop"]["why"] == "ada has stopped KT"
         assert rules["opt-in"] == {"rule": "opt-in", "value": "shop", "limit": "kt.io/remediate=enabled",
-                                   "verdict": "allow", "why": ""}  # fmt: skip
+                                   "verdict": "allow", "why": "", "until": None}  # fmt: skip
         assert "another one" in answer["changed"] or "not the one" in answer["changed"]
         shown = desk.kt("guard", "explain", "i1", KT_KUBERNETES__KUBECONFIG=kubeconfig).output
         assert all(rule in shown for rule in rules)
