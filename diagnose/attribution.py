@@ -116,8 +116,8 @@ def attribute(
         for each in BALANCES.get(symptom, ("latency", "errors"))
         if entity in by_symptom[each]
     }
-    if showing and not wanted:
-        # What is complained of is not measured: what else moved a little is not its reason.
+    if not wanted and any(entity in carried for entity, _ in showing for carried in by_symptom.values()):
+        # They are measured, and what is complained of is not: what else moved a little is not its reason.
         return {}
     weights: dict[str, float] = {}
     shares: dict[str, Blame] = {}
