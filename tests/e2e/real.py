@@ -16,7 +16,7 @@ from kt.incident.log import Entry
 from kt.pipeline.journey import Journey
 from testbed import prometheus, shop
 from testbed.kubernetes import audit, cluster
-from tests.e2e.installation import Installation, until
+from tests.e2e.installation import ENDED, Installation, until
 from verify.experiments import attacks
 
 T = TypeVar("T", bound=Happened)
@@ -57,7 +57,10 @@ class OnRealCluster(Installation):
         self.begun = datetime.now(UTC)
 
     def entries(self) -> list[Entry]:
-        return [each for each in super().entries() if each.incident not in self._over]
+        found = super().entries()
+        # One of before that is open again is about what is going on now.
+        self._over -= {each.incident for each in found if each.phase not in ENDED}
+        return [each for each in found if each.incident not in self._over]
 
     def cause(self, entity: str) -> Journey | None:
         """The incident whose first cause is on this entity, or one whose id begins so; of several the one acted for."""

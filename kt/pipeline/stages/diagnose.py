@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from diagnose.absent import stand_in
-from graph_schema.model import Diagnosis, NextProbe
+from graph_schema.model import Diagnosis, Hypothesis, NextProbe
 from kt.incident.basis import Basis, judge, pack
 from kt.incident.events import Diagnosed, Healed, Probed
 from kt.incident.state import State
@@ -54,10 +54,16 @@ def look_again(runtime: Runtime, journey: Journey, least: float) -> Diagnosed | 
     basis, warnings, _ = gather(runtime, journey.state.firing)
     basis = msgspec.structs.replace(basis, answers=journey.state.answers)
     answer = judge(basis, runtime.catalogue, runtime.ontology)
-    if all(each.probability < least for each in answer.selected()):
+    if not named(runtime, answer, least):
         return None
     told = msgspec.structs.replace(answer, warnings=(*warnings, *answer.warnings))
     return Diagnosed(at=runtime.clock(), diagnosis=told, basis=pack(basis))
+
+
+def named(runtime: Runtime, answer: Diagnosis | None, least: float) -> list[Hypothesis]:
+    """The causes that are as probable as that and of which it is known what is wrong, not only where."""
+    found = answer.selected() if answer else ()
+    return [each for each in found if each.probability >= least and each.fault in runtime.catalogue.faults]
 
 
 def _probe(runtime: Runtime, journey: Journey, basis: Basis, answer: Diagnosis, probe: NextProbe) -> None:

@@ -25,7 +25,7 @@ from kt.incident.state import Action, State, likely
 from kt.pipeline.dependants import dependants
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.learning import learn
-from kt.pipeline.stages.diagnose import look_again
+from kt.pipeline.stages.diagnose import look_again, named
 from kt.pipeline.targets import give_back, reserve
 from kt.runtime import Runtime
 from remediate.actions import Outcome
@@ -109,16 +109,12 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
         return
     if _left_to_chaos(runtime, journey):
         return
-    selected = [
-        hypothesis
-        for hypothesis in (state.diagnosis.selected() if state.diagnosis else ())
-        if hypothesis.probability >= settings.diagnose.min_probability
-    ]
-    if not selected:
+    causes = named(runtime, state.diagnosis, settings.diagnose.min_probability)
+    if not causes:
         _wait_for_evidence(runtime, journey)
         return
     look_at_breaker(runtime)
-    answer = runtime.remediator.propose(selected, tried=frozenset(state.attempts))
+    answer = runtime.remediator.propose(causes, tried=frozenset(state.attempts))
     if isinstance(answer, Refusal):
         if not _looked_anew(runtime, journey, answer):
             _refused(runtime, journey, answer)
@@ -170,6 +166,10 @@ def _wait_for_evidence(runtime: Runtime, journey: Journey) -> None:
         journey.append(Postponed(at=now, until=until, why=NOT_YET))
         return
     found = next(iter(state.diagnosis.selected()), None) if state.diagnosis else None
+    if found and found.fault not in runtime.catalogue.faults:
+        why = f"It arises at {found.entity} ({found.probability:.0%}), but what is wrong there is not known."
+        journey.append(Escalated(at=now, why=why))
+        return
     guess = f"; the best guess is {found.fault} of {found.entity} ({found.probability:.0%})" if found else ""
     journey.append(Escalated(at=now, why=f"No cause is likely enough to act on{guess}."))
 

@@ -18,6 +18,7 @@ from kt.incident.events import (
     AlertsReceived,
     Approved,
     Diagnosed,
+    Escalated,
     Healed,
     PlanDropped,
     PlanProposed,
@@ -45,6 +46,15 @@ def test_a_place_without_a_fault_of_the_catalogue_is_told_and_left_alone(desk: D
     answer = desk.runtime.remediator.propose([where], tried=frozenset())
     assert isinstance(answer, Refusal)
     assert "no safe action is known for Entity.Errors of Deployment/shop/cart" in answer.why
+
+
+def test_where_it_is_known_and_not_what_more_evidence_is_waited_for(desk: Desk) -> None:
+    """The next alerts often tell, a few seconds later; a person who is called at once can do no more than wait, too."""
+    desk.open(CART, "Entity.Errors")
+    assert desk.visit().state.phase == "diagnosed"
+    assert not desk.events(Escalated)
+    (waits,) = desk.events(Postponed)
+    assert waits.why == "No cause is likely enough to act on yet."
 
 
 def test_a_plan_carries_what_is_to_be_expected_of_it(desk: Desk) -> None:
