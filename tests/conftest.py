@@ -61,9 +61,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _servers(item) & shared:
             item.add_marker(pytest.mark.xdist_group("shared"))
-        # Whole systems on a machine that is busy with other tests: what fails twice in a row is broken.
+        # Whole systems on a machine that is busy with other tests: what fails again and again is broken.
         if item.path.is_relative_to(E2E) or _servers(item) & SHARED:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
     if _mode() != "off":
         return
     left_out = [item for item in items if _servers(item)]
