@@ -109,16 +109,13 @@ def attribute(
     by_symptom: dict[str, dict[str, Burden]] = defaultdict(dict)
     for burden in burdens:
         by_symptom[burden.symptom][burden.entity] = burden
-    calls, showing = _calls(relations), list(showing)
+    calls = _calls(relations)
     wanted = {
         (entity, each)
         for entity, symptom in showing
         for each in BALANCES.get(symptom, ("latency", "errors"))
         if entity in by_symptom[each]
     }
-    if not wanted and any(entity in carried for entity, _ in showing for carried in by_symptom.values()):
-        # They are measured, and what is complained of is not: what else moved a little is not its reason.
-        return {}
     weights: dict[str, float] = {}
     shares: dict[str, Blame] = {}
     for symptom, carried in sorted(by_symptom.items()):
