@@ -32,11 +32,11 @@ PATIENT = {"KT_GUARD__COOLDOWN_S": "0", "KT_GUARD__MAX_ACTIONS_PER_HOUR_PER_TARG
 REPLICAS = {name: replicas for name, replicas, *_ in shop.SERVICES}
 KINDS = {
     "missing-image-front": ["roll-back"],
+    "wrong-command-store": ["roll-back"],
     "probe-wrong-cart": ["roll-back"],
     "pod-stands-still-catalogue": ["restart"],
     "slow-revision-front": ["roll-back"],
     "scaled-to-zero-cart": ["scale-out"],
-    "limit-too-low-catalogue": ["roll-back"],
     "scaled-down-catalogue": ["scale-out"],
 }
 """Seven more ways to break the shop, and what KT has to do about each. Those after which something has to be taken back
