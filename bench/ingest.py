@@ -163,10 +163,9 @@ def on_sqlite(options: argparse.Namespace) -> dict[str, Any]:
 def on_neo4j(options: argparse.Namespace) -> dict[str, Any]:
     """On the Neo4j of the testbed, or the one that KT_TEST_NEO4J_URI names. Notifications there are removed."""
     try:
-        testbed.servers.ensure(["neo4j"])
+        uri = testbed.servers.ensure(["neo4j"])["KT_TEST_NEO4J_URI"]
     except testbed.Missing as missing:
         return {"missing": str(missing)}
-    uri = os.environ["KT_TEST_NEO4J_URI"]
     user, password = os.environ.get("KT_TEST_NEO4J_USER", ""), os.environ.get("KT_TEST_NEO4J_PASSWORD", "")
     auth = (user, password) if user else None
     store = {"KT_STORE__KIND": "neo4j", "KT_STORE__URI": uri, "KT_STORE__USER": user, "KT_STORE__PASSWORD": password}
