@@ -109,15 +109,16 @@ def increments(fault: str, entity: str, found: Iterable[Raised]) -> dict[str, in
     """
     counts: dict[str, int] = defaultdict(int)
     for each in found:
-        counts[_key("raised", fault, entity, each.entity, each.symptom)] = 1
-        counts[_key("raised", fault, entity, each.entity, ANY)] = 1
-        counts[_key("delay", fault, entity, each.entity, each.symptom)] = round(each.after_s)
+        counts[count_key("raised", fault, entity, each.entity, each.symptom)] = 1
+        counts[count_key("raised", fault, entity, each.entity, ANY)] = 1
+        counts[count_key("delay", fault, entity, each.entity, each.symptom)] = round(each.after_s)
     if counts:
-        counts[_key("disturbed", fault, entity)] = 1
+        counts[count_key("disturbed", fault, entity)] = 1
     return dict(counts)
 
 
-def _key(*parts: str) -> str:
+def count_key(*parts: str) -> str:
+    """The name of a count: what it counts, the fault mode, and the things."""
     return SEPARATOR.join(part.replace(SEPARATOR, "/") for part in parts)
 
 
@@ -136,7 +137,7 @@ class Path(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """Of the count of runs."""
-        return _key("disturbed", self.fault, self.disturbed)
+        return count_key("disturbed", self.fault, self.disturbed)
 
 
 def paths(known: Mapping[str, int]) -> list[Path]:
@@ -146,8 +147,8 @@ def paths(known: Mapping[str, int]) -> list[Path]:
         what, *parts = key.split(SEPARATOR)
         if what == "raised" and len(parts) == 4 and parts[3] != ANY:
             fault, disturbed, entity, symptom = parts
-            runs = max(count, known.get(_key("disturbed", fault, disturbed), 0))
-            after_s = known.get(_key("delay", *parts), 0) / count
+            runs = max(count, known.get(count_key("disturbed", fault, disturbed), 0))
+            after_s = known.get(count_key("delay", *parts), 0) / count
             found.append(
                 Path(
                     fault=fault, disturbed=disturbed, entity=entity, symptom=symptom,

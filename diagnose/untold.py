@@ -17,8 +17,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from diagnose.attribution import CALLS
 from diagnose.learning import Counts, Use, usable
-from diagnose.propagation import ANY, Raised, face, lasting
+from diagnose.propagation import ANY, SEPARATOR, Raised, count_key, face, lasting
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import FaultMode
 from graph_schema.model import Relation, Subgraph
@@ -31,8 +32,6 @@ LEAST_RUNS = 2
 """What happens beside one run may be chance."""
 FAIR_SHARE = 0.5
 """What calls another thing feels it more often than not; stray alerts come beside one run or another. Not tuned."""
-DEPENDING = frozenset({"CALLS", "DEPENDS_ON", "ROUTES_TO"})
-"""Relations by which the source feels what the target suffers, whoever they are."""
 
 
 class Untold(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +70,9 @@ def increments(
         for each in strangers
         if not any(each in behind[other] and other not in behind[each] for other in strangers - {each})
     }
-    counts = {_key("felt", fault.name, entity, caller): 1 for caller in sorted(felt)}
-    counts |= {_key("felt", fault.name, entity, ANY): 1} if felt else {}
-    return counts | {_key("call", fault.name, entity, caller): 1 for caller in sorted(first)}
+    counts = {count_key("felt", fault.name, entity, caller): 1 for caller in sorted(felt)}
+    counts |= {count_key("felt", fault.name, entity, ANY): 1} if felt else {}
+    return counts | {count_key("call", fault.name, entity, caller): 1 for caller in sorted(first)}
 
 
 def _of(symptom: str, ontology: Ontology) -> str:
@@ -85,15 +84,11 @@ def _is_service(entity: str, piece: Subgraph) -> bool:
     return entity in piece.entities and piece.entities[entity].kind == "Service"
 
 
-def _key(*parts: str) -> str:
-    return "|".join(parts)
-
-
 def untold(known: Mapping[str, int]) -> list[Untold]:
     """The calls that these counts tell of, by name; over all faults that gave one away."""
     counts: dict[str, dict[tuple[str, str], int]] = {"call": defaultdict(int), "felt": defaultdict(int)}
     for key, count in known.items():
-        what, _, *rest = key.split("|")
+        what, _, *rest = key.split(SEPARATOR)
         if what in counts and len(rest) == 2:
             counts[what][rest[0], rest[1]] += count
     return [
@@ -117,7 +112,7 @@ def _callers(piece: Subgraph, wiring: Wiring, ontology: Ontology) -> dict[str, s
     """Service → the Services that depend on it directly."""
     found: dict[str, set[str]] = defaultdict(set)
     for each in piece.relations:
-        if each.kind in DEPENDING:
+        if each.kind in CALLS:
             ends = (face(lasting(end, wiring, piece), wiring, piece, ontology) for end in (each.source, each.target))
             source, target = ends
             found[target].add(source)

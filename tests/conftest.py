@@ -171,6 +171,14 @@ def shop_url(servers: Servers) -> str:
     return servers("shop")["KT_TEST_SHOP_LOAD_URL"]
 
 
+@pytest.fixture
+def own_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes of disturbances here (`verify.actions.noted`) of the test's own; processes that it starts find the same."""
+    (tmp_path / "notes").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "notes"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
 class Place(NamedTuple):
     uri: str
     auth: tuple[str, str] | None

@@ -14,20 +14,12 @@ from tests.contract.clusters import REAL, Api, Place, place_in
 from tests.e2e.installation import until
 from verify import actions
 
-pytestmark = pytest.mark.real("kubernetes")
+pytestmark = [pytest.mark.real("kubernetes"), pytest.mark.usefixtures("own_notes")]
 WRITES = """while :; do
   if head -c 65536 /dev/zero >/data/next; then echo room; else echo full; fi >/said
   rm -f /data/next
   sleep 0.2
 done"""
-
-
-@pytest.fixture(autouse=True)
-def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notes of the test's own; processes that it starts find the same."""
-    (tmp_path / "notes").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "notes"))
-    monkeypatch.setattr("tempfile.tempdir", None)
 
 
 @pytest.fixture

@@ -25,13 +25,7 @@ from verify import actions, plain
 from verify.actions import noted
 from verify.kubernetes import Api
 
-
-@pytest.fixture(autouse=True)
-def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notes of the test's own; processes that it starts find the same."""
-    (tmp_path / "notes").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "notes"))
-    monkeypatch.setattr("tempfile.tempdir", None)
+pytestmark = pytest.mark.usefixtures("own_notes")
 
 
 @pytest.fixture
