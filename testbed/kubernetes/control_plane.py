@@ -16,7 +16,7 @@ NODE_GRACE = "8s"
 
 def start(binaries: Path, ports: dict[str, int]) -> None:
     """Start what does not run, in order, each waiting for the one before."""
-    folder = cluster.folder()
+    folder, authority = cluster.folder(), certificates.ensure().authority
     parts = dict(zip(PARTS, (_etcd, _apiserver, _controller_manager, _scheduler, _proxy), strict=True))
 
     def ensure(name: str) -> None:
@@ -26,7 +26,6 @@ def start(binaries: Path, ports: dict[str, int]) -> None:
 
     for name in PARTS[:2]:
         ensure(name)
-    authority = certificates.ensure().authority
     api = f"https://{cluster.API_ADDRESS}:{ports['api']}/readyz"
     processes.wait("the API server", lambda: _ready(api, authority), seconds=90, of="kube-apiserver")
     if not cluster.kubeconfig("admin").exists():

@@ -3,7 +3,6 @@ the way to the API server, and the API server's certificate."""
 
 from __future__ import annotations
 
-import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,8 +132,7 @@ def refused(kubeconfig: str) -> str:
         with cluster.Api(Path(kubeconfig)) as one:
             one.get("/version")
     except httpx.ConnectError as error:
-        cause = error.__cause__ and error.__cause__.__cause__
-        return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else str(error)
+        return str(error)
     return ""
 
 
@@ -145,7 +143,7 @@ def test_the_api_server_shows_an_expired_certificate_and_then_its_own(kubeconfig
     before = found.served.read_text()
     files = (found.served, found.served_key, found.authority, found.authority_key)
     actions.expire_certificate("api-server", *map(str, files))
-    until(lambda: refused(kubeconfig) == "certificate has expired", "the API server shows the expired certificate")
+    until(lambda: "certificate has expired" in refused(kubeconfig), "the API server shows the expired certificate")
     assert actions.restore_here("api-server")["restored"]
     assert found.served.read_text() == before
     until(lambda: not refused(kubeconfig), "the API server shows its own again")
