@@ -253,6 +253,16 @@ class Chaos(Section, frozen=True):
     freeze: tuple[Window, ...] = ()
     """Times without chaos beside guard.freezes, such as
     `{cron = "0 16 * * FRI", duration_s = 230400, zone = "Europe/Berlin", why = "weekend"}`."""
+    windows: tuple[Window, ...] = ()
+    """Times in which runs may begin, such as `{cron = "0 9 * * MON-THU", duration_s = 25200, zone = "Europe/Berlin"}`;
+    none: at all times."""
+    max_workloads: Annotated[int, msgspec.Meta(ge=1)] = 3
+    """Deployments, StatefulSets and DaemonSets that one run may act on; an action that names none in its namespace acts
+    on all of them there."""
+    min_ready: Annotated[int, msgspec.Meta(ge=0)] = 1
+    """Pods that each of them must have ready before it is disturbed."""
+    min_ready_share: Share = 1.0
+    """The share of its wanted pods that each of them must have ready before."""
     approvals: Literal[0, 1, 2] = 0
     """How many people have to agree to a run that fell due (`kt chaos approve`) before it begins."""
     approvals_risky: Literal[0, 1, 2] = 0
