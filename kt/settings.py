@@ -299,6 +299,9 @@ class Pipeline(Section, frozen=True):
     """The fix of a fault that must not be repeated is watched for three times its onset, but no longer than this."""
     recovery_s: Positive = 180.0
     """How long symptoms may go on after an action before it counts as one that did not help."""
+    doubt_s: Positive = 30.0
+    """How often the cause is thought over while an action does not help and more has come in: when that speaks clearly
+    for another cause, the rest of `recovery_s` is not waited for."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3
     """Experiments per fix before a person is asked."""
     evidence_s: Seconds = 60.0
