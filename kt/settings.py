@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from remediate.limits import Limits, Window
+from remediate.limits import Limits, Window, check_zone
 from verify.stop_when import StopWhen
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -253,6 +253,11 @@ class Chaos(Section, frozen=True):
     freeze: tuple[Window, ...] = ()
     """Times without chaos beside guard.freezes, such as
     `{cron = "0 16 * * FRI", duration_s = 230400, zone = "Europe/Berlin", why = "weekend"}`."""
+    calendars: tuple[str, ...] = ()
+    """Files in the iCalendar format (.ics), such as of holidays or sales: no run begins while one of their events is
+    on, nor while one of the files cannot be read."""
+    calendar_zone: str = "UTC"
+    """The time zone of their days, and of their times that name none."""
     windows: tuple[Window, ...] = ()
     """Times in which runs may begin, such as `{cron = "0 9 * * MON-THU", duration_s = 25200, zone = "Europe/Berlin"}`;
     none: at all times."""
@@ -280,6 +285,9 @@ class Chaos(Section, frozen=True):
     """How long after a run alerts may still come from it."""
     folder: str = ""
     """Where relative paths and modules of experiments are looked up; empty: in a folder of the run."""
+
+    def __post_init__(self) -> None:
+        check_zone(self.calendar_zone)
 
 
 class Pipeline(Section, frozen=True):
