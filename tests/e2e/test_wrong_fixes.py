@@ -19,7 +19,8 @@ from kt.pipeline.doubts import Doubts
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages import remediate, verify
 from kt.runtime import Clock, Runtime, wall_clock
-from kt.settings import Approval, Guard, Kubernetes, Pipeline, Prometheus, Settings
+from kt.sections import Approval, Guard, Kubernetes, Pipeline, Prometheus
+from kt.settings import Settings
 from testbed import prometheus, shop
 from tests.e2e.installation import until
 from tests.e2e.real import HEALED_S, SERVERS, grant

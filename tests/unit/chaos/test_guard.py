@@ -17,7 +17,8 @@ from kt.incident.events import AlertsReceived
 from kt.incident.log import Append
 from kt.policy import policy_of
 from kt.runtime import Runtime
-from kt.settings import Chaos, Kubernetes, Settings
+from kt.sections import Chaos, Kubernetes
+from kt.settings import Settings
 from remediate.limits import Window
 from twin.server import Twin
 from verify.plain import Plain
