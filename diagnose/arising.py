@@ -34,7 +34,7 @@ NAMELESS = 0.02
 NEAR = 0.5
 """From this strength on, what arises at an entity is said to arise at a hypothesis behind it or in front of it."""
 EITHER = 0.5
-"""How far what may be at a callee as well as at its caller counts for who is behind the callee."""
+"""How far what may arise at a callee as well as at its caller counts for who is behind the callee."""
 ROUNDS = 2
 """How often shares are handed out: the second time by what the first one made of the hypotheses, since one cause behind
 all that arises is likelier than one for each place."""
@@ -55,9 +55,9 @@ def refine(
         sources = _sources(paths, entity, symptom)
         for number, each in enumerate(answer.hypotheses):
             arising[number] += share if sources.get(each.entity, 0.0) >= NEAR else 0.0
-        for callee, part in open_.items():
+        for other, part in open_.items():
             # Which of both ends it is, the graph says: by the hypotheses behind them.
-            for source, strength in _sources(paths, callee, symptom).items():
+            for source, strength in _sources(paths, other, symptom).items():
                 sources[source] = max(sources.get(source, 0.0), EITHER * part * strength)
         behind = {
             number: sources[each.entity] for number, each in enumerate(answer.hypotheses) if each.entity in sources

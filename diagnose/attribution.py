@@ -52,7 +52,7 @@ FAULTS = {"latency": "Entity.Latency", "errors": "Entity.Errors"}
 Blame: TypeAlias = dict[str, float]
 """Entity → share in (0, 1]."""
 Open: TypeAlias = Mapping[str, float]
-"""Callee → part of what arises at its caller that may as well be calls that the callee did not answer."""
+"""Callee, or what is behind it → part of what arises at a caller that may as well arise there."""
 
 
 class Share(NamedTuple):
@@ -61,7 +61,7 @@ class Share(NamedTuple):
     share: float
     burden: Burden | None
     open: Open = MappingProxyType({})
-    """Of the share; the rest is surely the entity's own."""
+    """Of the share; the rest is the entity's own."""
 
 
 Shares: TypeAlias = dict[tuple[str, str], Share]
@@ -105,17 +105,6 @@ def blame(
         if not moving:
             break
     return found
-
-
-def undecided(burdens: Mapping[str, Burden], callees: Iterable[str], missing: Mapping[str, float], own: float) -> Open:
-    """Of `own` failing calls that no callee accounts for the parts that may be calls which a callee did not answer.
-
-    A call that is refused or cut off is counted by its caller alone, one that its caller failed to make by nobody
-    else either: whether a callee gets fewer calls because it is sick or because its caller is, no balance can tell.
-    """
-    doubtful = {each: missing[each] for each in callees if missing.get(each, 0.0) > 0 and not burdens[each].lost}
-    whole = max(own, sum(doubtful.values()))
-    return {each: amount / whole for each, amount in doubtful.items()} if own > 0 else {}
 
 
 def attribute(
@@ -174,11 +163,27 @@ def attribute(
 def _open(
     entity: str, carried: Mapping[str, Burden], calls: Mapping[str, Sequence[str]], missing: Mapping[str, float]
 ) -> Open:
+    """What of the failing calls that no callee accounts for may be calls that a callee did not answer.
+
+    A call that is refused or cut off is counted by its caller alone, one that its caller failed to make by nobody
+    else either: whether a callee gets fewer calls because it is sick or because its caller is, no balance can tell.
+    """
     callees = [each for each in calls.get(entity, ()) if each in carried and each != entity]
     if entity not in carried or not missing:
         return {}
     accounted = sum(carried[each].amount * carried[each].strength + carried[each].lost for each in callees)
-    return undecided(carried, callees, missing, carried[entity].amount + carried[entity].lost - accounted)
+    own = carried[entity].amount + carried[entity].lost - accounted
+    doubtful = {each: missing[each] for each in callees if missing[each] > 0 and not carried[each].lost}
+    if own <= 0 or not doubtful:
+        return {}
+    whole = max(own, sum(doubtful.values()))
+    found: dict[str, float] = defaultdict(float)
+    for callee, amount in doubtful.items():
+        # Where it does not answer, what it calls may be why, as for all that it fails.
+        for behind, share in blame(carried, calls, {callee: 1.0}).items():
+            if behind != entity:
+                found[behind] = min(1.0, found[behind] + share * amount / whole)
+    return dict(found)
 
 
 def _missing(burdens: Mapping[str, Burden], calls: Mapping[str, Sequence[str]]) -> dict[str, float]:
