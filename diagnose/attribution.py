@@ -115,7 +115,8 @@ def attribute(
     deserted: Collection[str] = (),
 ) -> Shares:
     """What arises where. `showing`: alerted (entity, symptom), if any; those without a burden of their own say nothing.
-    `troubled`: entities that are known not to take all calls (`unavailable`); a call that did not arrive failed there.
+    `troubled`: entities that are known not to take all calls (`unavailable`), or of which not all is seen (`renewed`);
+    a call that is not seen there may have failed there.
     `deserted`: those of them that take none by now (`deserted`), whatever was measured over the last moments.
 
     With several symptoms the surer one counts more: shares over all of them sum to one at most.
@@ -220,6 +221,12 @@ def _lost(
         elif (each.silent or entity in troubled) and amount > LEAST_LOST * each.calls_before:
             found[entity] = amount
     return found
+
+
+def fewer_seen(burdens: Iterable[Burden], relations: Iterable[Relation], of: Collection[str]) -> set[str]:
+    """Those of these Services that answer fewer calls, as far as one sees, than are made to them."""
+    carried = {each.entity: each for each in burdens if each.symptom == "errors"}
+    return set(of) & _lost(carried, _calls(relations), of, ()).keys()
 
 
 def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], signals: Iterable[Signal]) -> set[str]:

@@ -127,6 +127,8 @@ class Burden(msgspec.Struct, frozen=True, kw_only=True):
     """Calls in a sample that were made to it and that it did not answer, where that is known."""
     silent: bool = False
     """Whether what tells of its calls broke off after the onset: nothing of it could be seen any more."""
+    step_s: float = 0.0
+    """Seconds between two samples of its calls; 0: not known."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,10 +14,12 @@ from diagnose.arising import refine
 from diagnose.attribution import CALLS, FAULTS, WORDS, Shares, attribute, deserted, unavailable, without_catalogue
 from diagnose.engine import consider
 from diagnose.explain import why_not
+from diagnose.renewed import renewed
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Burden, Diagnosis, Entity, Relation, Signal, Subgraph
 from graph_schema.ontology import Ontology
 from sense import rules
+from sense.files import moment
 from sense.mapping import LabelMapping, Lookup
 
 if TYPE_CHECKING:  # numpy is slow to import, and many diagnoses need none of it
@@ -174,6 +176,8 @@ def reasons(entity: str, gathered: Gathered, catalogue: Catalogue, ontology: Ont
 def _shares(gathered: Gathered) -> Shares:
     piece = gathered.piece
     troubled = unavailable(piece.relations, piece.entities, gathered.signals)
+    if gathered.onset is not None:
+        troubled |= renewed(piece, gathered.burdens, moment(gathered.onset)).keys()
     return attribute(gathered.burdens, piece.relations, _showing(gathered), troubled, deserted(piece.entities))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from verify import plain
 from verify.stop_when import extension
@@ -20,24 +20,42 @@ def targets(experiment: Mapping[str, Any], variables: Mapping[str, Any], environ
     named = extension(experiment, "").targets
     if named:
         return tuple(sorted({"/".join(each.split("/")[-2:]) for each in named}))
+    acted_on = {each for each in reach(experiment, variables, environ) if each.name}
+    return tuple(sorted(f"{each.namespace}/{each.name}" for each in acted_on))
+
+
+class Reached(NamedTuple):
+    """What one action acts on: something of this name, or, where it names nothing, whatever is in the namespace."""
+
+    namespace: str
+    name: str
+
+
+def reach(
+    experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[Reached]:
+    """For each action of the method that acts in a namespace, what it acts on there."""
     known = plain.configuration(experiment, variables, environ)
-    found: set[str] = set()
     for activity in experiment.get("method") or ():
         provider = activity.get("provider")
         if activity.get("type") == "action" and isinstance(provider, dict):
             arguments = plain.filled(provider.get("arguments") or {}, known)
-            if isinstance(arguments, dict):
-                found.update(_of(arguments))
-    return tuple(sorted(found))
+            module = str(provider.get("module", ""))
+            if isinstance(arguments, dict) and not module.startswith(plain.CLUSTER_WIDE):
+                yield from _of(arguments, module)
 
 
-def _of(arguments: Mapping[str, Any]) -> Iterator[str]:
-    namespace = next((arguments[key] for key in plain.NAMESPACE_ARGUMENTS if arguments.get(key)), None)
+def _of(arguments: Mapping[str, Any], module: str) -> Iterator[Reached]:
+    otherwise = plain.DEFAULT_NAMESPACE if module.startswith("chaosk8s.") else None
+    namespace = next((arguments[key] for key in plain.NAMESPACE_ARGUMENTS if arguments.get(key)), otherwise)
+    named = [str(arguments[key]) for key in NAMED if arguments.get(key)]
+    others = [each for each in named if not each.startswith(OWN_NAMES)]
+    names = others or [name for key in SELECTORS if (name := _app(arguments.get(key)))]
+    if named and not names:
+        return  # it is about something of KT's own
     for place in namespace if isinstance(namespace, list) else [namespace]:
-        names = [str(arguments[key]) for key in NAMED if arguments.get(key)]
-        names = [each for each in names if not each.startswith(OWN_NAMES)]
-        names = names or [name for key in SELECTORS if (name := _app(arguments.get(key)))]
-        yield from (f"{place}/{name}" for name in names[:1] if place)
+        if place:
+            yield Reached(str(place), names[0] if names else "")
 
 
 def _app(selector: Any) -> str:

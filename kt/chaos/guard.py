@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
+from kt.chaos import bounds, calendars
 from kt.chaos.model import Run
 from kt.pipeline.halted import halted
 from kt.runtime import Runtime
@@ -16,6 +18,7 @@ from remediate.limits import Window
 from verify import plain
 from verify.stop_when import StopWhen, extension
 from verify.stopper import Stopper
+from verify.targets import reach
 
 OPT_IN = "kt.io/chaos"
 
@@ -32,9 +35,18 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     if stopped:
         return f"{stopped}; nothing is disturbed until `kt resume`"
     # A freeze of the guard says that nothing changes: chaos would.
-    frozen = freeze_at((*settings.freeze, *runtime.policy().guard.freezes), runtime.clock())
+    now = runtime.clock()
+    frozen = freeze_at((*settings.freeze, *runtime.policy().guard.freezes), now)
     if frozen:
         return frozen
+    try:
+        for name in settings.calendars:
+            if event := calendars.event_at(Path(name), now, settings.calendar_zone):
+                return event
+    except calendars.BadCalendar as error:
+        return f"{error}; whether chaos may begin cannot be known (chaos.calendars)"
+    if settings.windows and not any(window.until(now) for window in settings.windows):
+        return f"{now:%Y-%m-%d %H:%M %Z} is in none of the windows in which chaos may begin (chaos.windows)"
     others = [each.id for each in runtime.chaos.open_runs() if each.id != run.id and each.phase != "claimed"]
     if len(others) >= settings.max_concurrent:
         return f"{others[0]} is on; at most {settings.max_concurrent} at once (chaos.max_concurrent)"
@@ -72,7 +84,8 @@ def freeze_at(freezes: Iterable[Window], now: datetime) -> str:
 
 def _out_of_bounds(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     environ = plain.surroundings(runtime.experiment_environment())
-    scope = plain.scope(experiment, plain.variables(run.what.variables), environ)
+    variables = plain.variables(run.what.variables)
+    scope = plain.scope(experiment, variables, environ)
     if scope.cluster_wide and not runtime.settings.chaos.cluster_wide:
         what = f"“{scope.cluster_wide[0]}” acts on nodes or on the machine that runs it"
         return f"{what}, which belong to no namespace (chaos.cluster_wide allows it)"
@@ -86,4 +99,9 @@ def _out_of_bounds(runtime: Runtime, run: Run, experiment: plain.Experiment) -> 
         return f"whether namespace {scope.namespaces[0]} is opted in cannot be known: {error}"
     opted_in = {space["metadata"]["name"] for space in spaces}
     out = [namespace for namespace in scope.namespaces if namespace not in opted_in]
-    return f"namespace {out[0]} is not opted in (label it {OPT_IN}=enabled to let chaos act there)" if out else ""
+    if out:
+        return f"namespace {out[0]} is not opted in (label it {OPT_IN}=enabled to let chaos act there)"
+    try:
+        return bounds.objection(runtime.cluster, set(reach(experiment, variables, environ)), runtime.settings.chaos)
+    except ClusterError as error:
+        return f"how well what it disturbs is cannot be known: {error}"

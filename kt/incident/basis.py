@@ -16,6 +16,7 @@ from diagnose.attribution import attribute, deserted, unavailable
 from diagnose.learning import learned
 from diagnose.probes import next_probe
 from diagnose.propagation import Strengths
+from diagnose.renewed import renewed, telling
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Burden, Diagnosis, ProbeAnswer, Signal, Subgraph
 from graph_schema.ontology import Ontology
@@ -50,7 +51,10 @@ def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     """The diagnosis of this basis: the same one for the same catalogue, ontology and version of KT."""
     strengths = Strengths(basis.known, catalogue)
     catalogue = learned(catalogue, basis.known)
-    signals, answers = (*basis.alerts, *basis.beside), (*basis.refuted, *basis.answers)
+    signals = (*basis.alerts, *basis.beside)
+    anew = renewed(basis.piece, basis.burdens, basis.now)
+    refuted = telling(basis.refuted, anew, basis.burdens, basis.piece, catalogue)
+    answers = (*refuted, *basis.answers)
     answer = diagnose(
         basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=answers,
         strengths=strengths,
@@ -58,7 +62,7 @@ def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     if not basis.burdens:
         return answer
     showing = {(each.entity, each.symptom) for each in basis.alerts if each.mapped}
-    troubled = unavailable(basis.piece.relations, basis.piece.entities, signals)
+    troubled = unavailable(basis.piece.relations, basis.piece.entities, signals) | anew.keys()
     shares = attribute(basis.burdens, basis.piece.relations, showing, troubled, deserted(basis.piece.entities))
     answer = refine(answer, shares, basis.piece, catalogue, ontology)
     asked = {(each.question, each.confirms) for each in answers}

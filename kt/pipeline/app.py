@@ -25,6 +25,7 @@ from kt.incident.events import Escalated
 from kt.incident.log import SWEEP, LogUnavailable, VersionConflict
 from kt.incident.state import State
 from kt.learned import learn_from
+from kt.pipeline.doubts import Doubts
 from kt.pipeline.gathering import Ahead
 from kt.pipeline.journey import Held, Journey, held
 from kt.pipeline.stages import diagnose, remediate, sense, undo, verify
@@ -90,6 +91,7 @@ class Pipeline:
         self._app = app
         self._start = uuid.uuid4().hex[:8]
         self._ahead = Ahead()
+        self._doubts = Doubts()
         self._failed: dict[str, int] = {}
         """Incident → visits in a row that ended with a defect, in this process."""
 
@@ -123,7 +125,7 @@ class Pipeline:
         stage(self.runtime, journey, lease)
 
     def verify(self, incident: str) -> None:
-        self._step("verify", incident, lambda journey, lease: verify.run(self.runtime, journey, lease))
+        self._step("verify", incident, lambda journey, lease: verify.run(self.runtime, journey, lease, self._doubts))
 
     def sweep(self) -> None:
         """Ask for every step that is due, whatever became of the task that should have taken it."""

@@ -138,16 +138,19 @@ def burdens(table: Table, quiet: Table, span: Span, rules: MetricRules) -> Itera
             known = _burden(entity, failing, roles, quiet.get(entity, {}), span)
         if failing or answered.silent:
             yield msgspec.structs.replace(
-                known, calls_before=answered.before, calls_after=answered.after, silent=answered.silent
-            )
+                known, calls_before=answered.before, calls_after=answered.after, silent=answered.silent,
+                step_s=answered.step_s,
+            )  # fmt: skip
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """Calls in a usual sample before the onset and at the end of what was seen; whether nothing was seen at the end."""
+    """Calls in a usual sample before the onset and at the end of what was seen; whether nothing was seen at the end;
+    seconds between samples."""
 
     before: float = 0.0
     after: float = 0.0
     silent: bool = False
+    step_s: float = 0.0
 
 
 def _answered(calls: Series, span: Span, end: float) -> Answered:
@@ -160,7 +163,7 @@ def _answered(calls: Series, span: Span, end: float) -> Answered:
     values = calls.between(half, end + step).values
     after = float(values.sum()) / max(1.0, round((end - half) / step) + 1)
     silent = bool(calls.times[-1] < end - GONE_STEPS * step)
-    return Answered(float(np.mean(before.values)), 0.0 if silent else after, silent)
+    return Answered(float(np.mean(before.values)), 0.0 if silent else after, silent, step)
 
 
 Roles = dict[Role, tuple[str, Meaning, Series]]

@@ -97,12 +97,12 @@ def write_tokens() -> Path:
     return path
 
 
-def write_kubeconfigs(api_port: int, certificate: Path) -> None:
-    """A kubeconfig for each user (JSON is YAML)."""
-    authority = base64.b64encode(certificate.read_bytes()).decode()
+def write_kubeconfigs(api_port: int, authority: Path) -> None:
+    """A kubeconfig for each user (JSON is YAML); `authority`: who signed the API server's certificate (PEM)."""
+    trusted = base64.b64encode(authority.read_bytes()).decode()
     for user in USERS:
         token = (folder() / f"{user}.token").read_text()
-        where = {"server": f"https://{API_ADDRESS}:{api_port}", "certificate-authority-data": authority}
+        where = {"server": f"https://{API_ADDRESS}:{api_port}", "certificate-authority-data": trusted}
         config = {
             "apiVersion": "v1",
             "kind": "Config",

@@ -6,7 +6,7 @@ import httpx
 
 from testbed import processes
 from testbed.errors import TestbedError
-from testbed.kubernetes import audit, cluster
+from testbed.kubernetes import audit, certificates, cluster
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 PORTS = ("api", "etcd", "etcd-peer", "scheduler", "proxy-health", "proxy-metrics")
@@ -16,7 +16,7 @@ NODE_GRACE = "8s"
 
 def start(binaries: Path, ports: dict[str, int]) -> None:
     """Start what does not run, in order, each waiting for the one before."""
-    folder = cluster.folder()
+    folder, authority = cluster.folder(), certificates.ensure().authority
     parts = dict(zip(PARTS, (_etcd, _apiserver, _controller_manager, _scheduler, _proxy), strict=True))
 
     def ensure(name: str) -> None:
@@ -26,11 +26,10 @@ def start(binaries: Path, ports: dict[str, int]) -> None:
 
     for name in PARTS[:2]:
         ensure(name)
-    certificate = folder / "certificates" / "apiserver.crt"
     api = f"https://{cluster.API_ADDRESS}:{ports['api']}/readyz"
-    processes.wait("the API server", lambda: _ready(api, certificate), seconds=90, of="kube-apiserver")
+    processes.wait("the API server", lambda: _ready(api, authority), seconds=90, of="kube-apiserver")
     if not cluster.kubeconfig("admin").exists():
-        cluster.write_kubeconfigs(ports["api"], certificate)
+        cluster.write_kubeconfigs(ports["api"], authority)
     for name in PARTS[2:]:
         ensure(name)
 
@@ -41,11 +40,11 @@ def wait_for_proxy(ports: dict[str, int]) -> None:
     processes.wait("kube-proxy", lambda: processes.answers(health), seconds=60, of="kube-proxy")
 
 
-def _ready(url: str, certificate: Path) -> bool:
+def _ready(url: str, authority: Path) -> bool:
     import ssl
 
     try:
-        context = ssl.create_default_context(cafile=str(certificate))
+        context = ssl.create_default_context(cafile=str(authority))
         token = (cluster.folder() / "admin.token").read_text()
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.get(url, verify=context, headers=headers, timeout=2).status_code == 200
@@ -78,7 +77,8 @@ def _apiserver(binaries: Path, ports: dict[str, int], folder: Path) -> list[str]
         f"--bind-address={cluster.API_ADDRESS}",
         f"--advertise-address={cluster.API_ADDRESS}",
         f"--secure-port={ports['api']}",
-        f"--cert-dir={folder / 'certificates'}",
+        f"--tls-cert-file={certificates.places().served}",
+        f"--tls-private-key-file={certificates.places().served_key}",
         f"--token-auth-file={folder / 'tokens.csv'}",
         "--authorization-mode=Node,RBAC",
         f"--service-account-key-file={key}",
@@ -102,7 +102,7 @@ def _controller_manager(binaries: Path, ports: dict[str, int], folder: Path) -> 
         f"--node-monitor-grace-period={NODE_GRACE}",
         "--node-monitor-period=1s",
         f"--service-account-private-key-file={folder / 'service-accounts.key'}",
-        f"--root-ca-file={folder / 'certificates' / 'apiserver.crt'}",
+        f"--root-ca-file={certificates.places().authority}",
         "--secure-port=0",
         "--kube-api-qps=200",
         "--kube-api-burst=400",

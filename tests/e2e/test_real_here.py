@@ -1,5 +1,5 @@
-"""Disturbances of the machine of a run, done to what really runs on a node of the cluster: a claim's volume, a pod's
-resolver, the way to the API server."""
+"""Disturbances of the machine of a run, done to what really runs in the cluster: a claim's volume, a pod's resolver,
+the way to the API server, and the API server's certificate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from testbed.kubernetes import certificates, cluster
 from testbed.kubernetes.images import BUSYBOX
+from tests.conftest import missing
 from tests.contract.clusters import REAL, Api, Place, place_in
 from tests.e2e.installation import until
 from verify import actions
@@ -121,3 +124,27 @@ def test_a_real_api_server_answers_through_the_slow_way_and_directly_again(kubec
     assert slow.must("GET", "/version")["gitVersion"]
     actions.restore_here("api")
     assert file.read_text() == before
+
+
+def refused(kubeconfig: str) -> str:
+    """Why a new client does not trust the API server; nothing when it does."""
+    try:
+        with cluster.Api(Path(kubeconfig)) as one:
+            one.get("/version")
+    except httpx.ConnectError as error:
+        return str(error)
+    return ""
+
+
+def test_the_api_server_shows_an_expired_certificate_and_then_its_own(kubeconfig: str) -> None:
+    found = certificates.places()
+    if Path(kubeconfig).resolve().parent != cluster.folder().resolve() or not found.authority_key.exists():
+        missing("a cluster of the testbed's own: of another one the authority's key is not known")
+    before = found.served.read_text()
+    actions.expire_certificate(
+        "api-server", str(found.served), str(found.served_key), str(found.authority), str(found.authority_key)
+    )
+    until(lambda: "certificate has expired" in refused(kubeconfig), "the API server shows the expired certificate")
+    assert actions.restore_here("api-server")["restored"]
+    assert found.served.read_text() == before
+    until(lambda: not refused(kubeconfig), "the API server shows its own again")

@@ -10,6 +10,7 @@ from graph_schema.model import Signal
 from kt.incident.events import Escalated, Healed, VerificationStarted, Verified
 from kt.incident.outcome import compared, effect_s
 from kt.pipeline.attack import experiment_of
+from kt.pipeline.doubts import Doubts
 from kt.pipeline.halted import Halt
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.learning import learn
@@ -27,7 +28,7 @@ LOOK_EVERY_S = 0.2
 KEPT_OF_JOURNAL = ("status", "deviated", "steady_states", "run", "rollbacks", "start", "end", "duration")
 
 
-def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
+def run(runtime: Runtime, journey: Journey, lease: Held, doubts: Doubts) -> None:
     """Take an acted incident as far as it goes now; what is not there yet is looked for again by the sweep."""
     state = journey.state
     if state.phase != "verifying" or state.plan is None or state.acted_at is None:
@@ -36,7 +37,8 @@ def run(runtime: Runtime, journey: Journey, lease: Held) -> None:
         waiting_for = _not_yet(runtime, journey, lease)
         watch = watch_of(runtime, journey)
         if waiting_for:
-            _give_up_late(runtime, journey, waiting_for, begun_at(journey, watch) if watch else None)
+            since = begun_at(journey, watch) if watch else None
+            give_up_late(runtime, journey, waiting_for, since, doubts)
             return
         if watch and go_on_watching(runtime, journey, watch):
             return
@@ -96,8 +98,11 @@ def _left(journey: Journey) -> tuple[list[str], bool]:
     return [f"{signal.name} on {signal.entity}" for signal in left], outside
 
 
-def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str, watched_since: datetime | None) -> None:
-    """A fix that has not arrived by the deadline, or that did not last, did not work: the fold turns to undoing it."""
+def give_up_late(
+    runtime: Runtime, journey: Journey, waiting_for: str, watched_since: datetime | None, doubts: Doubts
+) -> None:
+    """A fix that has not arrived by the deadline, that did not last, or that is for what is not the cause after all,
+    did not work: the fold turns to undoing it."""
     state, now = journey.state, runtime.clock()
     if watched_since is not None:
         why = f"It came back {(now - watched_since).total_seconds():.0f} s after it was gone: {waiting_for}"
@@ -106,6 +111,10 @@ def _give_up_late(runtime: Runtime, journey: Journey, waiting_for: str, watched_
     patience = timedelta(seconds=runtime.settings.pipeline.recovery_s)
     if state.acted_at and now >= state.acted_at + patience:
         why = f"{patience.total_seconds():.0f} s after the action still: {waiting_for}"
+        journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
+    elif state.acted_at and (other := doubts.about(runtime, journey)) is not None:
+        instead = f"what came in since speaks for {other.fault} of {other.entity} ({other.probability:.0%}) instead"
+        why = f"{(now - state.acted_at).total_seconds():.0f} s after the action still: {waiting_for}; {instead}"
         journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from kt.incident.events import AlertsReceived
 from kt.incident.log import Append
 from kt.policy import policy_of
 from kt.runtime import Runtime
-from kt.settings import Chaos, Kubernetes, Settings
+from kt.sections import Chaos, Kubernetes
+from kt.settings import Settings
 from remediate.limits import Window
 from twin.server import Twin
 from verify.plain import Plain
@@ -92,7 +93,7 @@ def test_namespaces_have_to_be_opted_in(tmp_path: Path, twin: Twin) -> None:
     why = guard.objection(one, run(), acting("chaosk8s.pod.actions", ns="shop"))
     assert why == "namespace shop is not opted in (label it kt.io/chaos=enabled to let chaos act there)"
     one.cluster.patch("Namespace", "shop", "", {"metadata": {"labels": {"kt.io/chaos": "enabled"}}})
-    assert guard.objection(one, run(), acting("chaosk8s.pod.actions", ns="shop")) == ""
+    assert guard.objection(one, run(), acting("chaosk8s.pod.actions", ns="shop", label_selector="app=cart")) == ""
     assert "namespace default" in guard.objection(one, run(), acting("chaosk8s.pod.actions"))
 
 
@@ -114,6 +115,80 @@ def test_what_cannot_be_checked_is_refused(tmp_path: Path) -> None:
 def test_nodes_need_a_permission_of_their_own(tmp_path: Path, on_nodes: dict[str, Any]) -> None:
     assert "chaos.cluster_wide" in guard.objection(runtime(tmp_path), run(), on_nodes)
     assert guard.objection(runtime(tmp_path, cluster_wide=True), run(), on_nodes) == ""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, twin: Twin) -> Callable[..., Runtime]:
+    """KT beside the twin's shop, opted in."""
+
+    def beside(**chaos: Any) -> Runtime:
+        one = runtime(tmp_path, twin.kubeconfig, **chaos)
+        one.cluster.patch("Namespace", "shop", "", {"metadata": {"labels": {"kt.io/chaos": "enabled"}}})
+        return one
+
+    return beside
+
+
+CART = acting("chaosk8s.pod.actions", ns="shop", label_selector="app=cart")
+
+
+@pytest.mark.parametrize(
+    ("given", "most", "reached"),
+    [
+        (acting("chaosk8s.pod.actions", ns="shop"), 3, 4),  # whatever is there
+        (acting("chaosk8s.pod.actions", ns="shop"), 4, 0),
+        (CART, 1, 0),
+        ({"method": [*CART["method"], *acting("own", ns="shop", service="front")["method"]]}, 1, 2),
+        (acting("verify.actions", "burn_cpu", namespace="shop", name="kt-chaos-burn"), 1, 0),
+    ],
+    ids=["a namespace", "as many as there are", "one", "two", "its own pod"],
+)
+def test_a_run_acts_on_few_workloads(
+    shop: Callable[..., Runtime], given: dict[str, Any], most: int, reached: int
+) -> None:
+    why = guard.objection(shop(max_workloads=most), run(), given)
+    assert why.partition(",")[0] == (f"it acts on {reached} workloads" if reached else "")
+
+
+def test_what_is_not_well_is_not_disturbed(shop: Callable[..., Runtime], twin: Twin) -> None:
+    one = shop()
+    before = one.cluster.get("Deployment", "cart", "shop")
+    assert before is not None
+    assert before["status"]["readyReplicas"] == 2
+    try:
+        one.cluster.patch("Deployment", "cart", "shop", {"spec": {"replicas": 500}})
+        why = guard.objection(one, run(), CART)
+        assert "of 500 pods ready; 100% have to be (chaos.min_ready_share)" in why
+        assert guard.objection(shop(min_ready_share=0.0), run(), CART) == ""
+        assert "have to be (chaos.min_ready)" in guard.objection(shop(min_ready=1000), run(), CART)
+    finally:
+        one.cluster.patch("Deployment", "cart", "shop", {"spec": {"replicas": 2}})
+
+
+def test_runs_begin_in_their_windows_only(tmp_path: Path) -> None:
+    office = Window(cron="0 9 * * MON-FRI", duration_s=8 * 3600, zone="Europe/Berlin")
+    night = Window(cron="0 22 * * *", duration_s=6 * 3600)
+    assert guard.objection(runtime(tmp_path, windows=(night,)), run(), HARMLESS) == (
+        "2026-06-12 15:00 UTC is in none of the windows in which chaos may begin (chaos.windows)"
+    )
+    # Half past four in the afternoon of Berlin's summer would do; it is five.
+    assert "chaos.windows" in guard.objection(runtime(tmp_path, windows=(office,)), run(), HARMLESS)
+    now = Window(cron="0 15 * * *", duration_s=60)
+    assert guard.objection(runtime(tmp_path, windows=(night, now)), run(), HARMLESS) == ""
+
+
+def test_nothing_runs_during_an_event_of_a_calendar(tmp_path: Path) -> None:
+    file = tmp_path / "sales.ics"
+    about = "UID:1\r\nDTSTAMP:20260101T000000Z\r\nSUMMARY:Sale\r\nDTSTART;VALUE=DATE:20260612"
+    file.write_text(f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\n{about}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+    during = guard.objection(runtime(tmp_path, calendars=(str(file),)), run(), HARMLESS)
+    assert during == "“Sale” of the calendar sales.ics lasts until 2026-06-13 00:00 UTC"
+    file.unlink()
+    lost = guard.objection(runtime(tmp_path, calendars=(str(file),)), run(), HARMLESS)
+    assert "sales.ics cannot be read" in lost
+    assert "cannot be known (chaos.calendars)" in lost
+    with pytest.raises(ValueError, match="no time zone"):
+        Chaos(calendar_zone="Mars/Olympus")
 
 
 def test_a_freeze_of_the_guard_holds_chaos_too(tmp_path: Path) -> None:

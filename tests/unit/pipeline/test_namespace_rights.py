@@ -14,9 +14,10 @@ from graph_schema.model import Signal
 from kt import checks
 from kt.incident.events import ActionFinished, AlertsReceived, Diagnosed, PlanProposed
 from kt.pipeline.attack import experiment_of
+from kt.pipeline.doubts import Doubts
 from kt.pipeline.journey import Held
 from kt.pipeline.stages import verify
-from kt.settings import Approval
+from kt.sections import Approval
 from kt.views.screen import screen
 from remediate.cluster import Object
 from remediate.conditions import ready
@@ -195,7 +196,7 @@ class TestVerification:
         drained.seen.fires = False
         journey = drained.journey()
         wait(lambda: drained.runtime.remediator.settled(journey.state.plan) is None)  # type: ignore[arg-type]
-        verify.run(drained.runtime, journey, Held(1))
+        verify.run(drained.runtime, journey, Held(1), Doubts())
         state = journey.state
         assert state.verdict is not None
         assert state.verdict.outcome == "held", state.verdict
