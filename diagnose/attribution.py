@@ -226,7 +226,7 @@ def _lost(
 def fewer_seen(burdens: Iterable[Burden], relations: Iterable[Relation], of: Collection[str]) -> set[str]:
     """Those of these Services that answer fewer calls, as far as one sees, than are made to them."""
     carried = {each.entity: each for each in burdens if each.symptom == "errors"}
-    return set(of) & _lost(carried, _calls(relations), of, ()).keys()
+    return set(of) & _lost(carried, _missing(carried, _calls(relations)), of, ()).keys()
 
 
 def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], signals: Iterable[Signal]) -> set[str]:
