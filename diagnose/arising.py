@@ -3,14 +3,16 @@
 The walk over the graph says what may be behind the symptoms; the balance of burdens (`attribution`) says at which
 entity they arise. As far as the balance is sure, its shares are handed to the hypotheses behind each such entity (it, a
 part of it, what it runs on, mounts or uses) in proportion to their odds. Calls are left out here, since the balance has
-followed them already. What no hypothesis accounts for stays with the entity, as a fault without a name beside those
-that the catalogue offers for it.
+followed them already; but where it cannot tell whether a caller failed or its callee did not answer, those behind
+either have a share. What no hypothesis accounts for stays with the entity, as a fault without a name beside those that
+the catalogue offers for it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +33,11 @@ NAMELESS = 0.02
 """Probability of a fault at an entity that the catalogue does not know, beside the ones that it offers."""
 NEAR = 0.5
 """From this strength on, what arises at an entity is said to arise at a hypothesis behind it or in front of it."""
+EITHER = 0.5
+"""How far what may arise at a callee as well as at its caller counts for who is behind the callee."""
+ROUNDS = 2
+"""How often shares are handed out: the second time by what the first one made of the hypotheses, since one cause behind
+all that arises is likelier than one for each place."""
 CALLING = frozenset({"CALLS", "ROUTES_TO"})
 DEFAULTS = Settings()
 
@@ -41,33 +48,41 @@ def refine(
 ) -> Diagnosis:  # fmt: skip
     """The same hypotheses with probabilities that heed the balance, and nameless faults where they explain nothing."""
     paths = _paths_without_calls(piece, ontology, settings)
-    handed: dict[int, float] = defaultdict(float)
     arising: dict[int, float] = defaultdict(float)
-    nameless: list[Hypothesis] = []
-    certain = 0.0
-    for (entity, symptom), (share, burden) in sorted(shares.items()):
+    places: list[_Place] = []
+    for (entity, symptom), (share, burden, open_) in sorted(shares.items(), key=lambda each: each[0]):
         sure = share * (burden.strength if burden else 0.0) * (1 - ELSEWHERE)
-        certain += sure
         sources = _sources(paths, entity, symptom)
+        for number, each in enumerate(answer.hypotheses):
+            arising[number] += share if sources.get(each.entity, 0.0) >= NEAR else 0.0
+        for other, part in open_.items():
+            # Which of both ends it is, the graph says: by the hypotheses behind them.
+            for source, strength in _sources(paths, other, symptom).items():
+                sources[source] = max(sources.get(source, 0.0), EITHER * part * strength)
         behind = {
-            number: each.probability * sources[each.entity]
-            for number, each in enumerate(answer.hypotheses)
-            if each.entity in sources
+            number: sources[each.entity] for number, each in enumerate(answer.hypotheses) if each.entity in sources
         }
-        whole = sum(behind.values()) + NAMELESS
-        for number, weight in behind.items():
-            handed[number] += sure * weight / whole
-            arising[number] += share if sources[answer.hypotheses[number].entity] >= NEAR else 0.0
-        if share >= SHOWN:
-            nameless.append(
-                msgspec.structs.replace(
-                    fault_of(entity, symptom, share, burden), probability=round(sure * NAMELESS / whole, 6)
-                )
-            )
+        nameless_fault = fault_of(entity, symptom, share, burden) if share >= SHOWN else None
+        places.append(_Place(sure, behind, nameless_fault))
+    certain = sum(each.sure for each in places)
+    odds = {number: each.probability for number, each in enumerate(answer.hypotheses)}
+    for _ in range(ROUNDS):
+        handed: dict[int, float] = defaultdict(float)
+        nameless: list[Hypothesis] = []
+        for place in places:
+            whole = NAMELESS + sum(odds[number] * strength for number, strength in place.behind.items())
+            for number, strength in place.behind.items():
+                handed[number] += place.sure * odds[number] * strength / whole
+            if place.fault is not None:
+                probability = round(place.sure * NAMELESS / whole, 6)
+                nameless.append(msgspec.structs.replace(place.fault, probability=probability))
+        odds = {
+            number: handed[number] + (1 - certain) * each.probability for number, each in enumerate(answer.hypotheses)
+        }
     ranked = {
         each.entity: msgspec.structs.replace(
             each,
-            probability=round(min(1.0, handed[number] + (1 - certain) * each.probability), 6),
+            probability=round(min(1.0, odds[number]), 6),
             evidence_for=(*each.evidence_for, *_words(arising[number])),
         )
         for number, each in enumerate(answer.hypotheses)
@@ -83,6 +98,17 @@ def refine(
         enough=bool(found) and found[0].probability >= settings.enough,
         next_probe=next_probe(found, piece.entities, catalogue),
     )
+
+
+class _Place(NamedTuple):
+    """Where something arises."""
+
+    sure: float
+    """How much of the probability of all it decides about."""
+    behind: dict[int, float]
+    """Hypothesis → how strongly it may be behind it."""
+    fault: Hypothesis | None
+    """What is claimed where no hypothesis accounts for it."""
 
 
 def _paths_without_calls(piece: Subgraph, ontology: Ontology, settings: Settings) -> Paths:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -50,8 +51,21 @@ FAULTS = {"latency": "Entity.Latency", "errors": "Entity.Errors"}
 
 Blame: TypeAlias = dict[str, float]
 """Entity → share in (0, 1]."""
-Shares: TypeAlias = dict[tuple[str, str], tuple[float, Burden | None]]
-"""(entity, latency or errors) → (share of the blame, its burden)."""
+Open: TypeAlias = Mapping[str, float]
+"""Callee, or what is behind it → part of what arises at a caller that may as well arise there."""
+
+
+class Share(NamedTuple):
+    """What of the blame stays with an entity."""
+
+    share: float
+    burden: Burden | None
+    open: Open = MappingProxyType({})
+    """Of the share; the rest is the entity's own."""
+
+
+Shares: TypeAlias = dict[tuple[str, str], Share]
+"""(entity, latency or errors) → its share."""
 
 
 def blame(
@@ -119,11 +133,13 @@ def attribute(
     }
     weights: dict[str, float] = {}
     shares: dict[str, Blame] = {}
+    missing: dict[str, dict[str, float]] = {}
     for symptom, carried in sorted(by_symptom.items()):
         start = _start(carried, calls, {entity for entity, each in wanted if each == symptom}, alerted=bool(wanted))
         total = sum(start.values())
         if total > 0:
-            lost = _lost(carried, calls, troubled, deserted) if symptom == "errors" else {}
+            missing[symptom] = _missing(carried, calls) if symptom == "errors" else {}
+            lost = _lost(carried, missing[symptom], troubled, deserted)
             for entity, amount in lost.items():
                 known = carried[entity]
                 carried[entity] = msgspec.structs.replace(known, lost=amount, strength=max(known.strength, LOSING))
@@ -134,23 +150,45 @@ def attribute(
             )
     whole = sum(weights.values())
     return {
-        (entity, symptom): (share * (weights[symptom] / whole if whole > 0 else 1 / len(shares)), carried.get(entity))
+        (entity, symptom): Share(
+            share * (weights[symptom] / whole if whole > 0 else 1 / len(shares)),
+            carried.get(entity),
+            _open(entity, carried, calls, missing[symptom]),
+        )
         for symptom, found in shares.items()
         for carried in (by_symptom[symptom],)
         for entity, share in found.items()
     }
 
 
-def _lost(
-    burdens: Mapping[str, Burden],
-    calls: Mapping[str, Sequence[str]],
-    troubled: Collection[str],
-    deserted: Collection[str],
-) -> dict[str, float]:
-    """Calls in a sample that each callee would have answered and did not, where it fell silent or is in trouble.
+def _open(
+    entity: str, carried: Mapping[str, Burden], calls: Mapping[str, Sequence[str]], missing: Mapping[str, float]
+) -> Open:
+    """What of the failing calls that no callee accounts for may be calls that a callee did not answer.
 
-    A caller that fails before it calls leaves its callees less to do, too; that is why fewer calls alone say nothing.
+    A call that is refused or cut off is counted by its caller alone, one that its caller failed to make by nobody
+    else either: whether a callee gets fewer calls because it is sick or because its caller is, no balance can tell.
     """
+    callees = [each for each in calls.get(entity, ()) if each in carried and each != entity]
+    if entity not in carried or not missing:
+        return {}
+    accounted = sum(carried[each].amount * carried[each].strength + carried[each].lost for each in callees)
+    own = carried[entity].amount + carried[entity].lost - accounted
+    doubtful = {each: missing[each] for each in callees if missing[each] > 0 and not carried[each].lost}
+    if own <= 0 or not doubtful:
+        return {}
+    whole = max(own, sum(doubtful.values()))
+    found: dict[str, float] = defaultdict(float)
+    for callee, amount in doubtful.items():
+        # Where it does not answer, what it calls may be why, as for all that it fails.
+        for behind, share in blame(carried, calls, {callee: 1.0}).items():
+            if behind != entity:
+                found[behind] = min(1.0, found[behind] + share * amount / whole)
+    return dict(found)
+
+
+def _missing(burdens: Mapping[str, Burden], calls: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Calls in a sample that each callee would have answered, by what its callers were asked, and did not."""
     callers: dict[str, list[Burden]] = defaultdict(list)
     for caller, callees in calls.items():
         for callee in callees:
@@ -160,20 +198,35 @@ def _lost(
     for entity, each in burdens.items():
         before = sum(caller.calls_before for caller in callers[entity])
         asked = sum(caller.calls_after for caller in callers[entity]) / before if before > 0 else 0.0
-        due = each.calls_before * min(1.0, asked)
+        found[entity] = each.calls_before * min(1.0, asked) - each.calls_after
+    return found
+
+
+def _lost(
+    burdens: Mapping[str, Burden],
+    missing: Mapping[str, float],
+    troubled: Collection[str],
+    deserted: Collection[str],
+) -> dict[str, float]:
+    """Calls in a sample that each callee would have answered and did not, where it fell silent or is in trouble.
+
+    A caller that fails before it calls leaves its callees less to do, too; that is why fewer calls alone say nothing.
+    """
+    found = {}
+    for entity, amount in missing.items():
+        each = burdens[entity]
+        due = amount + each.calls_after
         if entity in deserted and due > 0:
             found[entity] = due
-            continue
-        missing = due - each.calls_after
-        if (each.silent or entity in troubled) and missing > LEAST_LOST * each.calls_before:
-            found[entity] = missing
+        elif (each.silent or entity in troubled) and amount > LEAST_LOST * each.calls_before:
+            found[entity] = amount
     return found
 
 
 def fewer_seen(burdens: Iterable[Burden], relations: Iterable[Relation], of: Collection[str]) -> set[str]:
     """Those of these Services that answer fewer calls, as far as one sees, than are made to them."""
     carried = {each.entity: each for each in burdens if each.symptom == "errors"}
-    return set(of) & _lost(carried, _calls(relations), of, ()).keys()
+    return set(of) & _lost(carried, _missing(carried, _calls(relations)), of, ()).keys()
 
 
 def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], signals: Iterable[Signal]) -> set[str]:
@@ -241,7 +294,10 @@ def without_catalogue(
     carried, related, alerted = list(burdens), list(relations), list(showing)
     shares = attribute(carried, related, alerted)
     ranked = sorted(
-        ((share, fault_of(entity, symptom, share, burden)) for (entity, symptom), (share, burden) in shares.items()),
+        (
+            (each.share, fault_of(entity, symptom, each.share, each.burden))
+            for (entity, symptom), each in shares.items()
+        ),
         key=lambda each: (-each[0], each[1].entity, each[1].fault),
     )
     shown = tuple(each for share, each in ranked if share >= SHOWN)

@@ -12,12 +12,7 @@ from bench.campaign.record import INTO, anywhere
 from bench.campaign.replay import Told, diagnosed
 
 INCIDENTS = sorted(folder.name for folder in INTO.iterdir())
-NOT_YET = {
-    "pod-stands-still-catalogue": "one pod of several that stands still",
-    "quota-full-cart": "that a quota came was no change yet when it was recorded",
-    "slow-revision-cart": "a call in a hundred that fails at the front outweighs waiting of which no mean is recorded",
-    "quota-full-catalogue": "that a quota came was no change yet when it was recorded",
-}
+NOT_YET: dict[str, str] = {}
 """What is named wrongly, and why."""
 
 

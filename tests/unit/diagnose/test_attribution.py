@@ -70,6 +70,37 @@ def test_where_nobody_is_any_more_all_calls_are_lost_whatever_was_counted_of_lat
         assert max(shares, key=lambda key: shares[key][0]) == (cause, "errors")
 
 
+@pytest.mark.parametrize(("answered", "doubtful"), [(15, 1.0), (26, 4 / 15), (30, 0.0)])
+def test_calls_that_fail_at_a_caller_may_be_the_ones_that_its_callee_never_got(
+    answered: float, doubtful: float
+) -> None:
+    """Refused connections are counted by the caller alone, as are calls that it fails to make."""
+    burdens = [asked("front", 15, 30, 30), asked("cart", 0, 30, answered), asked("ads", 0, 30, 30)]
+    front = attribute(burdens, CHAIN, [("front", "errors")])["front", "errors"]
+    assert front.share > 0.9
+    assert front.open.get("cart", 0.0) == pytest.approx(doubtful)
+    assert not front.open.get("ads")
+
+
+@pytest.mark.parametrize("changed", ["Deployment/front", "Deployment/cart"])
+def test_which_end_fails_calls_that_one_counts_and_the_other_never_got_the_graph_says(changed: str) -> None:
+    """At the first alert of a bad rollout its callers fail already, and what it refuses is counted by nobody else."""
+    names = ("front", "cart")
+    entities = [Entity(id=f"{kind}/{name}", kind=kind, name=name)
+                for name in names for kind in ("Service", "Deployment", "Pod")]  # fmt: skip
+    relations = [Relation("Service/front", "Service/cart", "CALLS")]
+    for name in names:
+        relations += [Relation(f"Deployment/{name}", f"Pod/{name}", "OWNS"),
+                      Relation(f"Service/{name}", f"Pod/{name}", "SELECTS")]  # fmt: skip
+    piece = Subgraph({each.id: each for each in entities}, tuple(relations))
+    likely = Hypothesis(entity=changed, fault="Workload.BadRevision", probability=0.9)
+    burdens = [asked("Service/front", 6, 30, 30), asked("Service/cart", 0, 30, 24)]
+    shares = attribute(burdens, relations, [("Service/front", "errors")])
+    best = refine(Diagnosis(hypotheses=(likely,)), shares, piece, CATALOGUE, ONTOLOGY).hypotheses[0]
+    assert best.entity == changed
+    assert best.probability > 0.8
+
+
 def test_calls_that_nobody_makes_any_more_are_not_lost() -> None:
     burdens = [asked("front", 5, 30, 10), asked("cart", 5, 30, 10), asked("store", 0, 30, 10)]
     shares = attribute(burdens, CHAIN, [("front", "errors")], {"store"})
@@ -119,7 +150,7 @@ def test_an_alert_on_something_without_a_burden_leaves_the_search_to_the_burdens
 def test_a_circle_of_calls_ends() -> None:
     circle = [*CHAIN, Relation("store", "front", "CALLS"), Relation("cart", "cart", "CALLS")]
     shares = attribute([waits(name, 10) for name in NAMES], circle, [("front", "latency")])
-    assert sum(share for share, _ in shares.values()) <= 1 + 1e-9
+    assert sum(each.share for each in shares.values()) <= 1 + 1e-9
 
 
 @given(
@@ -132,11 +163,11 @@ def test_shares_are_shares_on_any_graph(
 ) -> None:
     burdens = [waits(entity, *given) for entity, given in amounts.items()]
     shares = attribute(burdens, calls, showing)
-    assert all(share >= 0 for share, _ in shares.values())
-    assert sum(share for share, _ in shares.values()) <= 1 + 1e-9
+    assert all(each.share >= 0 for each in shares.values())
+    assert sum(each.share for each in shares.values()) <= 1 + 1e-9
     turned = attribute(list(reversed(burdens)), list(reversed(calls)), showing)
-    assert {name: share for name, (share, _) in turned.items()} == pytest.approx(
-        {name: share for name, (share, _) in shares.items()}, abs=1e-9
+    assert {name: each.share for name, each in turned.items()} == pytest.approx(
+        {name: each.share for name, each in shares.items()}, abs=1e-9
     )
 
 
