@@ -1,7 +1,7 @@
 """An etcd and an API server of their own, without nodes and controllers, for benches that write all of the state.
 
 They are on the loopback address and in a folder of their own, so that they run beside a whole cluster; nothing moves in
-them but what their caller moves. Each user has a token, all may do everything; the audit log tells who did what.
+them but what their caller moves. The audit log tells who did what.
 """
 
 import base64
@@ -21,7 +21,8 @@ from testbed.kubernetes import audit, build
 
 ADDRESS = "127.0.0.1"
 ETCD, APISERVER = "alone-etcd", "alone-kube-apiserver"
-USERS = ("admin", "descheduler")
+USERS = {"admin": "system:masters", "descheduler": "system:masters", "kt": ""}
+"""User → group; `kt` may do nothing until RBAC lets it."""
 _SWITCHED_OFF = "ServiceAccount,TaintNodesByCondition"
 """Admission that waits for controllers: one makes each namespace's account, one takes the taint of a new node away."""
 
@@ -85,7 +86,7 @@ def _end(folder: Path) -> None:
 
 def _tokens(folder: Path) -> dict[str, str]:
     tokens = {user: secrets.token_urlsafe(24) for user in USERS}
-    lines = [f"{token},{user},{user},system:masters" for user, token in tokens.items()]
+    lines = [",".join(filter(None, (token, user, user, USERS[user]))) for user, token in tokens.items()]
     path = folder / "tokens.csv"
     path.touch(mode=0o600)
     path.write_text("\n".join(lines) + "\n")
