@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-twin bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination record-containers
+.PHONY: install demo lint test tests-alone lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-twin bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination record-containers
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -24,8 +24,12 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+# Side by side: types take as long as the servers need to start.
+test: $(STAMP)
+	$(MAKE) --no-print-directory -j2 lint tests-alone
+
+tests-alone: $(STAMP)
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 40
 
 bench-ingest: $(STAMP)
 	$(BIN)/python -m bench.ingest

@@ -19,7 +19,8 @@ from kt.chaos import running
 from kt.chaos.model import Run, What
 from kt.pipeline.journey import Held
 from kt.runtime import Runtime
-from kt.settings import Chaos, Kubernetes, Settings
+from kt.sections import Chaos, Kubernetes
+from kt.settings import Settings
 from verify.plain import Plain
 
 ROUNDS = 3

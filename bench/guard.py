@@ -33,7 +33,8 @@ import msgspec
 
 from graph_schema.model import Hypothesis
 from kt.runtime import Runtime
-from kt.settings import Guard, Kubernetes, Settings
+from kt.sections import Guard, Kubernetes
+from kt.settings import Settings
 from remediate.brakes import Spent
 from remediate.cluster import Cluster
 from remediate.plan import Plan

@@ -191,6 +191,22 @@ def breaker(runtime: Runtime) -> Finding:
     return Finding(state="odd", detail=f"open until {trip.until:%H:%M} UTC, KT only proposes: {trip.why}", fix=fix)
 
 
+def chaos(runtime: Runtime) -> Finding:
+    options = runtime.settings.chaos
+    if not options.enabled:
+        return Finding(detail="off: nothing is disturbed (chaos.enabled)")
+    from pathlib import Path
+
+    from kt.chaos import calendars
+
+    for name in options.calendars:
+        event = calendars.event_at(Path(name), runtime.clock(), options.calendar_zone)
+        if event:
+            return Finding(detail=f"on; not now: {event}")
+    kept = f", {len(options.calendars)} calendars are kept to" if options.calendars else ""
+    return Finding(detail=f"on{kept}")
+
+
 def notify(runtime: Runtime) -> Finding:
     names = [address.partition(":")[0] for address in runtime.settings.notify.urls.split()]
     if names:
@@ -215,6 +231,7 @@ CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("guard", guard, "the cluster must answer first"),
     ("stop", stop, "the incident log must answer first"),
     ("breaker", breaker, "the incident log must answer first"),
+    ("chaos", chaos, "set chaos.calendars to files in the iCalendar format (.ics) that KT may read"),
     ("notify", notify, "see notify.* in the settings"),
 )
 

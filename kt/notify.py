@@ -18,7 +18,8 @@ import structlog
 from kt.incident.events import Escalated, Healed, PlanDropped, PlanProposed, UndoAsked, UndoDropped, Undone
 from kt.incident.log import Record
 from kt.incident.state import State, summary
-from kt.settings import BadSettings, Kind
+from kt.sections import Kind
+from kt.settings import BadSettings
 from kt.views.words import SEAL, SHORTEST_ID
 
 MOST_WAITING = 200

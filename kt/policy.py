@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from kt.settings import Approval, BadSettings, Guard, Settings, load
+from kt.sections import Approval, Guard
+from kt.settings import BadSettings, Settings, load
 
 LOOK_EVERY_S = 1.0
 _log = structlog.get_logger(__name__)

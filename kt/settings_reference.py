@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from kt import settings
+from kt import sections, settings
 
 HEAD = """# Settings
 
-Made out of `kt/settings.py` by `make docs`; change it there. A TOML file (`kt --config kt.toml`, or KT_CONFIG), under
+Made out of `kt/sections.py` by `make docs`; change it there. A TOML file (`kt --config kt.toml`, or KT_CONFIG), under
 environment variables: `cooldown_s` of `[guard]` is KT_GUARD__COOLDOWN_S. With `_FILE` behind it the variable names a
 file that holds the value. Unknown keys are errors. `kt doctor --settings` prints those in force.
 """
@@ -22,14 +22,14 @@ file that holds the value. Unknown keys are errors. `kt doctor --settings` print
 def reference() -> str:
     """The whole page."""
     words = _words()
-    top, sections = [], []
+    top, grouped = [], []
     for field in msgspec.structs.fields(settings.Settings):
-        if isinstance(field.default, settings.Section):
-            sections.append((field.name, type(field.default)))
+        if isinstance(field.default, sections.Section):
+            grouped.append((field.name, type(field.default)))
         else:
             top.append(field)
     parts = [HEAD, *_table("", top, words["Settings"])]
-    for name, section in sections:
+    for name, section in grouped:
         about = words[section.__name__].get("", "")
         parts += [f"\n## [{name}]\n", *([f"{about}\n"] if about else [])]
         parts += _table(name, msgspec.structs.fields(section), words[section.__name__])
@@ -67,7 +67,7 @@ def _allowed(kind: Any) -> str:
 def _words() -> dict[str, dict[str, str]]:
     """Section → field → the text under it in the source; the section's own text under the empty name."""
     found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(settings)).body:
+    for node in [node for module in (settings, sections) for node in ast.parse(inspect.getsource(module)).body]:
         if not isinstance(node, ast.ClassDef):
             continue
         words = {"": _flat(ast.get_docstring(node) or "")}

@@ -49,6 +49,11 @@ def _check(cron: str, zone: str) -> None:
         CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         raise ValueError(f"“{cron}” is no cron expression: {error}") from error
+    check_zone(zone)
+
+
+def check_zone(zone: str) -> None:
+    """Raises `ValueError` for what is not in the tz database."""
     try:
         ZoneInfo(zone)
     except (KeyError, ValueError, OSError) as error:

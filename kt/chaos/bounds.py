@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from kt.settings import Chaos
+from kt.sections import Chaos
 from remediate.cluster import Cluster, Object
 from verify.targets import APP_LABELS, Reached
 

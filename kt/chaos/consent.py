@@ -12,7 +12,7 @@ import msgspec
 
 from kt.chaos.model import Agreed, Run, What
 from kt.runtime import Runtime
-from kt.settings import Chaos
+from kt.sections import Chaos
 from verify import plain
 
 

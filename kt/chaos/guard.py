@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
-from kt.chaos import bounds
+from kt.chaos import bounds, calendars
 from kt.chaos.model import Run
 from kt.pipeline.halted import halted
 from kt.runtime import Runtime
@@ -38,6 +39,12 @@ def objection(runtime: Runtime, run: Run, experiment: plain.Experiment) -> str:
     frozen = freeze_at((*settings.freeze, *runtime.policy().guard.freezes), now)
     if frozen:
         return frozen
+    try:
+        for name in settings.calendars:
+            if event := calendars.event_at(Path(name), now, settings.calendar_zone):
+                return event
+    except calendars.BadCalendar as error:
+        return f"{error}; whether chaos may begin cannot be known (chaos.calendars)"
     if settings.windows and not any(window.until(now) for window in settings.windows):
         return f"{now:%Y-%m-%d %H:%M %Z} is in none of the windows in which chaos may begin (chaos.windows)"
     others = [each.id for each in runtime.chaos.open_runs() if each.id != run.id and each.phase != "claimed"]

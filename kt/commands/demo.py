@@ -15,7 +15,7 @@ from typing import Any, Literal
 import click
 import uvicorn
 
-from kt import settings as options
+from kt import sections
 from kt.commands.incidents import fault_words, show_on_terminal
 from kt.incident.events import Approved
 from kt.incident.log import Record, VersionConflict
@@ -24,6 +24,7 @@ from kt.pipeline.app import create_app
 from kt.pipeline.journey import Journey
 from kt.processes import Beat, WorkerThread, follower
 from kt.runtime import Runtime
+from kt.settings import Settings
 from kt.telemetry import configure_logs
 from kt.views.screen import screen
 from kt.views.stages import StageView
@@ -62,17 +63,17 @@ def demo(fault: str, ask: bool, seed: int, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _settings(twin: Twin, folder: Path, ask: bool) -> options.Settings:
+def _settings(twin: Twin, folder: Path, ask: bool) -> Settings:
     """Times are in the twin's seconds, which pass `SPEED` times as fast."""
     agree: Literal[0, 1] = 1 if ask else 0
-    return options.Settings(
+    return Settings(
         data_dir=str(folder),
         broker_url="memory://",
-        kubernetes=options.Kubernetes(kubeconfig=str(twin.kubeconfig), cluster="twin"),
-        prometheus=options.Prometheus(url=twin.prometheus_url),
-        guard=options.Guard(enabled=True),
-        approval=options.Approval(low=agree, medium=agree, high=agree, expires_s=3600 * SPEED),
-        pipeline=options.Pipeline(
+        kubernetes=sections.Kubernetes(kubeconfig=str(twin.kubeconfig), cluster="twin"),
+        prometheus=sections.Prometheus(url=twin.prometheus_url),
+        guard=sections.Guard(enabled=True),
+        approval=sections.Approval(low=agree, medium=agree, high=agree, expires_s=3600 * SPEED),
+        pipeline=sections.Pipeline(
             settle_s=8, verify_quiet_s=0.5, recovery_s=600, evidence_s=300, guard_patience_s=600, sweep_interval_s=0.2
         ),
     )

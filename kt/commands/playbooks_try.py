@@ -111,7 +111,7 @@ def _runtime(config: Path | None, fault: str | None, *, twin: bool) -> Iterator[
         with _closing(Runtime(settings)) as runtime:
             yield runtime
         return
-    from kt.settings import Store
+    from kt.sections import Store
     from twin.server import FAULTS, Twin
 
     if fault and fault not in FAULTS:

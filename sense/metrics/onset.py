@@ -7,7 +7,7 @@ split best (two-sample statistic at every place, as in CUSUM tests). Without an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from sense.metrics.change import ENOUGH_QUIET, ROUNDING, TAIL, TAIL_UNITS
 from sense.metrics.changes import Prepared, Span, by_role, called, prepare
 from sense.metrics.rules import Meaning, MetricRules, Role
-from sense.metrics.series import Floats, Table, at_times
+from sense.metrics.series import Floats, Series, Table, at_times
 
 LOOKBACK_S = 600.0
 """An alert is at most this late."""
@@ -51,24 +51,41 @@ class Onset(msgspec.Struct, frozen=True, kw_only=True):
 
 def before_alert(table: Table, alerted: Iterable[tuple[str, str]], at: float, rules: MetricRules) -> Onset:
     """The likeliest onset up to LOOKBACK_S before `at`, by the series of the alerted (entity, symptom)."""
-    votes: dict[float, float] = {}
-    since = -np.inf
-    for entity, symptom in sorted(set(alerted)):
-        for role in BALANCED.get(symptom, ()):
-            roles = by_role(table.get(entity, {}), rules)
-            if role not in roles:
-                continue
-            judged, calls = called(role, roles, {})
-            recovered, places = _splits(judged, calls, at)
-            most = max(places.values(), default=0.0)
-            if most > 0:
-                since = max(since, recovered)
-                for place, clearness in places.items():
-                    votes[place] = votes.get(place, 0.0) + clearness / most
-            break
-    if not votes:
-        return Onset(at=at)
-    return Onset(at=max(votes, key=lambda place: (votes[place], place)), since=since)
+    told = sorted(set(alerted))
+    # What the balance of calls rests on says it best; a rule may as well watch something else, such as a queue.
+    for series in (_of_balance, _of_symptom):
+        votes: dict[float, float] = {}
+        since = -np.inf
+        for entity, symptom in told:
+            for judged, calls in series(table.get(entity, {}), symptom, rules):
+                recovered, places = _splits(judged, calls, at)
+                most = max(places.values(), default=0.0)
+                if most > 0:
+                    since = max(since, recovered)
+                    for place, clearness in places.items():
+                        votes[place] = votes.get(place, 0.0) + clearness / most
+        if votes:
+            return Onset(at=max(votes, key=lambda place: (votes[place], place)), since=since)
+    return Onset(at=at)
+
+
+Judged = tuple[Prepared, Prepared | None]
+"""What is worse when it rises, and the calls that it counts for, if they are known."""
+
+
+def _of_balance(metrics: Mapping[str, Series], symptom: str, rules: MetricRules) -> Iterator[Judged]:
+    if symptom in BALANCED:
+        roles = by_role(metrics, rules)
+        yield from (called(role, roles, {}) for role in [each for each in BALANCED[symptom] if each in roles][:1])
+
+
+def _of_symptom(metrics: Mapping[str, Series], symptom: str, rules: MetricRules) -> Iterator[Judged]:
+    for name, now in sorted(metrics.items()):
+        meaning = rules.meaning(name)
+        if meaning is not None and meaning.symptom == symptom and meaning.worse != "either":
+            known = prepare(meaning, now, None)
+            falls = meaning.worse == "down"
+            yield (Prepared(Series(known.now.times, -known.now.values), None) if falls else known), None
 
 
 def _splits(judged: Prepared, calls: Prepared | None, at: float) -> tuple[float, dict[float, float]]:

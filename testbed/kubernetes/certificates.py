@@ -34,10 +34,8 @@ def ensure() -> Certificates:
     found.authority.parent.mkdir(parents=True, exist_ok=True)
     new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", DAYS)
     if not found.authority.exists():
-        usage = ("-addext", "keyUsage=critical,digitalSignature,keyCertSign")
-        processes.run(
-            [*new, *usage, "-subj", "/CN=kt-testbed", "-keyout", found.authority_key, "-out", found.authority]
-        )
+        may = ("-addext", "keyUsage=critical,digitalSignature,keyCertSign")
+        processes.run([*new, *may, "-subj", "/CN=kt-testbed", "-keyout", found.authority_key, "-out", found.authority])
     if not found.served.exists():
         names = ["localhost", *(f"kubernetes{rest}" for rest in ("", ".default", ".default.svc"))]
         addresses = ["127.0.0.1", cluster.API_ADDRESS, cluster.API_SERVICE]

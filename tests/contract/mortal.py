@@ -28,7 +28,8 @@ import structlog
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages import remediate, undo
 from kt.runtime import Runtime
-from kt.settings import Approval, Guard, Kubernetes, Settings
+from kt.sections import Approval, Guard, Kubernetes
+from kt.settings import Settings
 from remediate.cluster import Object
 
 INCIDENT = "i"

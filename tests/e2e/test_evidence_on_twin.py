@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from graph_schema.model import Entity, Relation, Signal, Subgraph, entity_id
-from kt import settings as options
+from kt import sections
 from kt.incident.events import AlertsReceived, Probed
 from kt.incident.log import Append
 from kt.pipeline.evidence import beside
@@ -24,6 +24,7 @@ from kt.pipeline.journey import Journey
 from kt.pipeline.stages import diagnose as diagnose_stage
 from kt.processes import follower
 from kt.runtime import Runtime
+from kt.settings import Settings
 from kt.views.screen import screen
 from sense import prometheus
 from tests.e2e.installation import until
@@ -53,11 +54,11 @@ def shop() -> Subgraph:
 
 def runtime(twin: Twin, folder: Path, url: str | None = None) -> Runtime:
     return Runtime(
-        options.Settings(
+        Settings(
             data_dir=str(folder),
             broker_url="memory://",
-            kubernetes=options.Kubernetes(kubeconfig=str(twin.kubeconfig), cluster="twin"),
-            prometheus=options.Prometheus(url=url or twin.prometheus_url),
+            kubernetes=sections.Kubernetes(kubeconfig=str(twin.kubeconfig), cluster="twin"),
+            prometheus=sections.Prometheus(url=url or twin.prometheus_url),
         ),
         clock=twin.now,
     )
@@ -108,7 +109,7 @@ def test_without_prometheus_the_diagnosis_goes_on_with_what_there_is(twin: Twin,
     running = runtime(twin, tmp_path, url="http://127.0.0.1:9")
     try:
         assert beside(running, shop(), [alert("Service/shop/front", "errors", twin.now())]).burdens == ()
-        nothing = options.Diagnose(metrics=False, events=False, rules=False)
+        nothing = sections.Diagnose(metrics=False, events=False, rules=False)
         off = msgspec.structs.replace(running.settings, diagnose=nothing)
         running.settings = off
         assert beside(running, shop(), [alert("Service/shop/front", "errors", twin.now())]).signals == ()
@@ -132,7 +133,7 @@ def following(twin: Twin, tmp_path: Path) -> Iterator[Runtime]:
 def test_a_weak_alert_about_a_dead_node_is_solved_by_asking(twin: Twin, following: Runtime) -> None:
     """Without conditions as evidence a shop that lacks replicas says little; the catalogue knows what to ask."""
     at = broken(twin, "node-down")
-    asks = options.Diagnose(metrics=False, events=False, probes=3, min_probability=0.999)
+    asks = sections.Diagnose(metrics=False, events=False, probes=3, min_probability=0.999)
     following.settings = msgspec.structs.replace(following.settings, diagnose=asks)
     weak = msgspec.structs.replace(alert("Deployment/shop/cart", "replicas_mismatch", at), confidence=0.7)
     following.log.commit([Append(incident="i", expected=0, events=(AlertsReceived(at=at, signals=(weak,)),))])

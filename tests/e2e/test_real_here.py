@@ -141,8 +141,9 @@ def test_the_api_server_shows_an_expired_certificate_and_then_its_own(kubeconfig
     if Path(kubeconfig).resolve().parent != cluster.folder().resolve() or not found.authority_key.exists():
         missing("a cluster of the testbed's own: of another one the authority's key is not known")
     before = found.served.read_text()
-    files = (found.served, found.served_key, found.authority, found.authority_key)
-    actions.expire_certificate("api-server", *map(str, files))
+    actions.expire_certificate(
+        "api-server", str(found.served), str(found.served_key), str(found.authority), str(found.authority_key)
+    )
     until(lambda: "certificate has expired" in refused(kubeconfig), "the API server shows the expired certificate")
     assert actions.restore_here("api-server")["restored"]
     assert found.served.read_text() == before

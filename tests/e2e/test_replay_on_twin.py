@@ -20,7 +20,8 @@ from kt.pipeline.journey import Journey
 from kt.pipeline.stages import diagnose as diagnose_stage
 from kt.processes import follower
 from kt.runtime import Runtime
-from kt.settings import Kubernetes, Prometheus, Settings
+from kt.sections import Kubernetes, Prometheus
+from kt.settings import Settings
 from tests.e2e.installation import until
 from twin.server import Twin
 

@@ -15,10 +15,12 @@ import pytest
 from graph_schema.model import Diagnosis, Hypothesis, Signal
 from kt.incident.events import AlertsReceived, Diagnosed, Healed, PlanProposed, RolledBack, Verified
 from kt.incident.log import Append
+from kt.pipeline.doubts import Doubts
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages import remediate, verify
 from kt.runtime import Clock, Runtime, wall_clock
-from kt.settings import Approval, Guard, Kubernetes, Pipeline, Prometheus, Settings
+from kt.sections import Approval, Guard, Kubernetes, Pipeline, Prometheus
+from kt.settings import Settings
 from testbed import prometheus, shop
 from tests.e2e.installation import until
 from tests.e2e.real import HEALED_S, SERVERS, grant
@@ -56,6 +58,7 @@ class Case:
             ),
             ground.now,
         )
+        self.doubts = Doubts()
 
     def set_knob(self, name: str, value: str) -> None:
         """A rollout of the cart that changes one of its environment variables."""
@@ -91,8 +94,10 @@ class Case:
     def ended(self) -> bool:
         journey = self.journey
         if journey.state.due_at and journey.state.due_at <= self.ground.now():
-            stage: Any = verify if journey.state.next_step == "verify" else remediate
-            stage.run(self.runtime, journey, Held(1))
+            if journey.state.next_step == "verify":
+                verify.run(self.runtime, journey, Held(1), self.doubts)
+            else:
+                remediate.run(self.runtime, journey, Held(1))
         return journey.state.ended
 
     def events(self, kind: type[Any]) -> list[Any]:

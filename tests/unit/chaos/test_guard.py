@@ -17,7 +17,8 @@ from kt.incident.events import AlertsReceived
 from kt.incident.log import Append
 from kt.policy import policy_of
 from kt.runtime import Runtime
-from kt.settings import Chaos, Kubernetes, Settings
+from kt.sections import Chaos, Kubernetes
+from kt.settings import Settings
 from remediate.limits import Window
 from twin.server import Twin
 from verify.plain import Plain
@@ -174,6 +175,20 @@ def test_runs_begin_in_their_windows_only(tmp_path: Path) -> None:
     assert "chaos.windows" in guard.objection(runtime(tmp_path, windows=(office,)), run(), HARMLESS)
     now = Window(cron="0 15 * * *", duration_s=60)
     assert guard.objection(runtime(tmp_path, windows=(night, now)), run(), HARMLESS) == ""
+
+
+def test_nothing_runs_during_an_event_of_a_calendar(tmp_path: Path) -> None:
+    file = tmp_path / "sales.ics"
+    about = "UID:1\r\nDTSTAMP:20260101T000000Z\r\nSUMMARY:Sale\r\nDTSTART;VALUE=DATE:20260612"
+    file.write_text(f"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\n{about}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+    during = guard.objection(runtime(tmp_path, calendars=(str(file),)), run(), HARMLESS)
+    assert during == "“Sale” of the calendar sales.ics lasts until 2026-06-13 00:00 UTC"
+    file.unlink()
+    lost = guard.objection(runtime(tmp_path, calendars=(str(file),)), run(), HARMLESS)
+    assert "sales.ics cannot be read" in lost
+    assert "cannot be known (chaos.calendars)" in lost
+    with pytest.raises(ValueError, match="no time zone"):
+        Chaos(calendar_zone="Mars/Olympus")
 
 
 def test_a_freeze_of_the_guard_holds_chaos_too(tmp_path: Path) -> None:

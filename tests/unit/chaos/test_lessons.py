@@ -26,7 +26,8 @@ from kt.incident.events import AlertsReceived, Diagnosed
 from kt.incident.log import Append
 from kt.pipeline.app import create_app
 from kt.runtime import Runtime
-from kt.settings import Kubernetes, Settings
+from kt.sections import Kubernetes
+from kt.settings import Settings
 from kt.stores.sqlite_chaos import SqliteChaosStore
 from kt.stores.sqlite_learned import SqliteLearned
 from kt.stores.sqlite_log import SqliteIncidentLog

@@ -21,7 +21,8 @@ from kt.incident.log import Append, Notification
 from kt.pipeline.app import Pipeline, create_app
 from kt.pipeline.journey import Held, Journey
 from kt.runtime import Runtime
-from kt.settings import Chaos, Kubernetes, Settings
+from kt.sections import Chaos, Kubernetes
+from kt.settings import Settings
 from verify import plain
 
 T0 = datetime(2026, 6, 12, 15, 0, tzinfo=UTC)

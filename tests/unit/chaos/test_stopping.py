@@ -16,7 +16,8 @@ from kt.chaos import running
 from kt.chaos.model import Run, What
 from kt.pipeline.journey import Held
 from kt.runtime import Runtime
-from kt.settings import Chaos, Kubernetes, Prometheus, Settings
+from kt.sections import Chaos, Kubernetes, Prometheus
+from kt.settings import Settings
 from remediate.brakes import Stop
 from twin.server import Twin
 from verify import plain

@@ -16,7 +16,8 @@ from kt.incident.log import Append
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages import remediate, undo
 from kt.runtime import Runtime
-from kt.settings import Approval, Guard, Kubernetes, Pipeline, Prometheus, Settings
+from kt.sections import Approval, Guard, Kubernetes, Pipeline, Prometheus
+from kt.settings import Settings
 from remediate.cluster import Object
 from twin.server import Twin
 from verify.steady import SymptomCheck

@@ -16,7 +16,8 @@ from kt.pipeline.doubts import Doubts
 from kt.pipeline.journey import Journey
 from kt.pipeline.stages import verify
 from kt.runtime import Runtime
-from kt.settings import Kubernetes, Prometheus, Settings
+from kt.sections import Kubernetes, Prometheus
+from kt.settings import Settings
 from tests.unit.incident.test_state import PLAN
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)

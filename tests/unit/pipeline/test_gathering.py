@@ -15,7 +15,8 @@ from kt.incident.state import State
 from kt.pipeline.gathering import Ahead
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
-from kt.settings import Kubernetes, Settings
+from kt.sections import Kubernetes
+from kt.settings import Settings
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CART = Entity(id="Service/shop/cart", kind="Service", name="cart", namespace="shop")

@@ -13,7 +13,7 @@ from kt.incident.events import ActionFinished, Approved, Healed, PlanDropped, Po
 from kt.pipeline.targets import reserve, target_lease
 from kt.policy import policy_of
 from kt.runtime import Runtime
-from kt.settings import Approval, Kubernetes
+from kt.sections import Approval, Kubernetes
 from kt.stores.places import open_leases
 from remediate.brakes import OutcomeOf, Spent
 from remediate.cluster import ClusterError

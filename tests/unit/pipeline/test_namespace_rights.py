@@ -17,7 +17,7 @@ from kt.pipeline.attack import experiment_of
 from kt.pipeline.doubts import Doubts
 from kt.pipeline.journey import Held
 from kt.pipeline.stages import verify
-from kt.settings import Approval
+from kt.sections import Approval
 from kt.views.screen import screen
 from remediate.cluster import Object
 from remediate.conditions import ready

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kt.settings import Approval
+from kt.sections import Approval
 from remediate.actions import ACTIONS, Mark
 from remediate.cluster import Object
 from remediate.conditions import ready

@@ -16,7 +16,8 @@ from kt.notify import messages
 from kt.pipeline.journey import Journey
 from kt.pipeline.stages import sense
 from kt.runtime import Runtime
-from kt.settings import Kubernetes, Pipeline, Settings
+from kt.sections import Kubernetes, Pipeline
+from kt.settings import Settings
 from remediate.actions import ACTIONS, Mark
 from remediate.brakes import Spent
 from tests.unit.pipeline.desk import CART, T0, Clock, Desk

@@ -14,7 +14,8 @@ from kt.incident.log import Append, Notification
 from kt.pipeline.app import MOST_FAILURES, Pipeline, create_app
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
-from kt.settings import Kubernetes, Settings
+from kt.sections import Kubernetes
+from kt.settings import Settings
 from remediate.plan import Plan, Step, Target
 from remediate.playbook import BadPlaybook
 

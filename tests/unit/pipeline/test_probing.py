@@ -17,7 +17,8 @@ from kt.pipeline.journey import Journey, held
 from kt.pipeline.stages import diagnose as stage
 from kt.pipeline.stages import remediate
 from kt.runtime import Runtime
-from kt.settings import BadSettings, Diagnose, Kubernetes, Prometheus, Settings
+from kt.sections import Diagnose, Kubernetes, Prometheus
+from kt.settings import BadSettings, Settings
 from kt.views.words import event_words
 from tests.unit.incident.test_state import PLAN
 

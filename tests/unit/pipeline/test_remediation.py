@@ -29,7 +29,7 @@ from kt.incident.events import (
 from kt.pipeline.journey import Journey
 from kt.pipeline.targets import reserve
 from kt.runtime import Runtime
-from kt.settings import Approval
+from kt.sections import Approval
 from remediate.actions.pods import serving
 from remediate.brakes import Stop
 from remediate.cluster import ClusterError, Object

@@ -15,7 +15,7 @@ import pytest
 from graph_schema.model import Signal
 from kt import checks
 from kt.incident.events import Postponed
-from kt.settings import Alertmanager as Settings
+from kt.sections import Alertmanager as Settings
 from tests.unit.pipeline.desk import CART, T0, Desk
 from verify.silences import SilenceCheck
 

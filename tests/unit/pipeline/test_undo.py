@@ -11,7 +11,7 @@ from kt.incident.events import Approved, Healed, RolledBack, UndoAsked, UndoDrop
 from kt.incident.state import State
 from kt.incident.undoing import ask
 from kt.pipeline.targets import target_lease
-from kt.settings import Approval
+from kt.sections import Approval
 from remediate.brakes import Stop
 from remediate.cluster import Object
 from tests.unit.pipeline.desk import CART, T0, Desk

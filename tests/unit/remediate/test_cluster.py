@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kt.runtime import Runtime
-from kt.settings import Kubernetes, Settings
+from kt.sections import Kubernetes
+from kt.settings import Settings
 from remediate.cluster import Cluster, ClusterError, OneLook
 from tests.unit.remediate.sockets import Listener, answer, hang_up, listening, without_end
 

@@ -10,7 +10,8 @@ import pytest
 
 from graph_schema.model import Entity, HistoryEntry
 from kt.runtime import Runtime
-from kt.settings import Kubernetes, Settings
+from kt.sections import Kubernetes
+from kt.settings import Settings
 from remediate.actions import ACTIONS
 from remediate.cluster import Cluster
 from twin.server import Twin

@@ -63,3 +63,16 @@ def test_what_was_bad_in_earlier_trouble_is_no_symptom_of_this_one() -> None:
     table["Node/n2"] = {"node_ready": series(TIMES, np.where(TIMES >= 872, 0.0, 1.0))}
     found = look(table, {}, RULES, alerted=[CALLED], alerted_at=ALERT_S)
     assert {each.entity for each in found.signals} == {"Service/shop/cart", "Node/n2"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "symptom", "before", "after"),
+    [("saturation", "saturation", 0.2, 2.5), ("requests_per_second", "traffic_drop", 40.0, 5.0)],
+)
+def test_where_no_call_fails_or_waits_longer_what_the_rule_watches_tells(
+    metric: str, symptom: str, before: float, after: float
+) -> None:
+    values = np.where(TIMES >= 870, after, before)
+    table = {"Service/shop/cart": {"error_ratio": failing(), metric: series(TIMES, values)}}
+    found = before_alert(table, [("Service/shop/cart", symptom)], ALERT_S, RULES)
+    assert found.at == pytest.approx(870, abs=STEP_S)
