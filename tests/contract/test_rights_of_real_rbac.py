@@ -13,7 +13,8 @@ import pytest
 
 from kt import checks, rbac
 from kt.runtime import Runtime
-from kt.settings import Guard, Kubernetes, Settings
+from kt.sections import Guard, Kubernetes
+from kt.settings import Settings
 from remediate.actions import ACTIONS
 from remediate.guard import OPT_IN
 from testbed import Missing
