@@ -85,8 +85,9 @@ bench-offline: $(STAMP)
 bench-twin: $(STAMP)
 	$(BIN)/python -m bench.fleet
 
+# Beside the descheduler's own program, on a real API server: needs go and etcd. `python -m bench.termination` needs neither.
 bench-termination: $(STAMP)
-	$(BIN)/python -m bench.termination
+	$(BIN)/python -m bench.termination --program
 
 # Container states of the testbed's Kubernetes, labelled by what becomes of them, into bench/data/containers; half an hour.
 record-containers: $(STAMP)

@@ -1,6 +1,7 @@
 """The kubernetes-sigs descheduler's policies as its documentation publishes them, to be measured beside KT's matrix.
 
-Written from the documentation, not run: README.md (strategies RemovePodsHavingTooManyRestarts, PodLifeTime,
+For where there is no Go to build its own program, which is the row that counts (bench/descheduler_program.py). Written
+from the documentation, not run: README.md (strategies RemovePodsHavingTooManyRestarts, PodLifeTime,
 RemoveFailedPods, LowNodeUtilization with their examples), examples/policy.yaml, examples/too-many-restarts.yml,
 examples/pod-life-time.yml and pkg/framework/plugins/podlifetime/README.md of github.com/kubernetes-sigs/descheduler.
 What its default evictor leaves out (no owner, DaemonSets, local storage, critical priority) is taken to leave out

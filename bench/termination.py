@@ -1,15 +1,17 @@
 """How many invalid containers the SMART matrix ends, and how many it should have left, beside a plain threshold rule
-and the policies that the descheduler publishes (bench/descheduler.py).
+and the descheduler with the policies that it publishes.
 
 Containers of many kinds of life run on the twin's nodes (bench seeds, each a cluster of its own) and are seen at one
 moment as the API server tells of them. What is right is not taken from how they were made but from what becomes of
 them: the twin is asked how each fares in the hour after. One that ends again, or is not ready for more than a tenth
 of that hour, is invalid. TUNING was looked at while the policy was made; what is reported is HELD_OUT.
 
-    python -m bench.termination [--seeds N] [--tuning] [--recorded bench/data/containers]
+    python -m bench.termination [--seeds N] [--tuning] [--program] [--recorded bench/data/containers]
 
-`--recorded`: instead of the twin's, the states that bench/containers.py recorded of a real cluster. Prints a table and,
-as its last line, one JSON object.
+`--program`: the same pods on a real API server without kubelets (testbed/kubernetes/alone.py), read by KT from there,
+and the descheduler's rows are what its own program, built with Go, evicts there. Without it they are its policies
+written anew. `--recorded`: instead of the twin's, the states that bench/containers.py recorded of a real cluster.
+Prints a table and, as its last line, one JSON object.
 """
 
 from __future__ import annotations
@@ -182,6 +184,42 @@ def counted(found: list[Labelled], ends: list[bool]) -> Counts:
     )
 
 
+def _rewritten(clusters: list[list[Labelled]]) -> dict[str, list[bool]]:
+    """Policy → for each container of all clusters whether it is evicted."""
+    return {
+        name: [end for cluster in clusters for end in rule([each.pod for each in cluster], ROOM)]
+        for name, rule in PUBLISHED.items()
+    }
+
+
+def _program(clusters: list[list[Labelled]]) -> tuple[list[list[Labelled]], dict[str, list[bool]]]:
+    """The same clusters as a real API server tells of them, and what the descheduler's program evicts there."""
+    from bench import descheduler_program
+    from testbed.kubernetes import alone
+
+    read_back: list[list[Labelled]] = []
+    evicted: dict[str, list[bool]] = {name: [] for name in PUBLISHED}
+    with alone.running() as plane:
+        for cluster in clusters:
+            played = descheduler_program.Played(plane, [each.pod for each in cluster], NOW, ROOM)
+            now = datetime.now(UTC)
+            read_back.append([_as_read(each, pod, now) for each, pod in zip(cluster, played.read(), strict=True)])
+            for name, plugins in descheduler_program.PUBLISHED.items():
+                evicted[name] += played.evicted_by(plugins)
+            played.leave()
+    return read_back, evicted
+
+
+def _as_read(known: Labelled, pod: Object, now: datetime) -> Labelled:
+    """The container as KT sees it in what the API server tells; metrics and loads are not the API server's to tell."""
+    was = known.container
+    (one,) = seen(
+        pod, now, tier=was.tier, siblings=was.siblings, load=was.node_load, least=was.least_load,
+        usage={was.name: (was.cpu, was.memory)},
+    )  # fmt: skip
+    return known._replace(container=one, pod=Pod(pod, known.pod.age_s))
+
+
 def _share(some: int, of: int) -> float:
     return some / of if of else 0.0
 
@@ -190,6 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6, help="clusters")
     parser.add_argument("--tuning", action="store_true", help="look at the seeds that the policy was tuned on")
+    parser.add_argument("--program", action="store_true", help="run the descheduler itself, on a real API server")
     parser.add_argument("--recorded", type=Path, help="a folder of recordings of a real cluster")
     options = parser.parse_args()
     first, policy = TUNING if options.tuning else HELD_OUT, Policy()
@@ -199,6 +238,16 @@ def main() -> None:
         clusters = [list(labelled(seed)) for seed in range(first, first + options.seeds)]
     if not any(clusters):
         parser.error(f"nothing is recorded in {options.recorded}; python -m bench.containers records")
+    evicted = _rewritten(clusters)
+    if options.program:
+        if options.recorded:
+            parser.error("--program takes no --recorded: what was recorded has ended since")
+        again = evicted
+        clusters, evicted = _program(clusters)
+        for name, ends in again.items():
+            apart = sum(1 for one, other in zip(ends, evicted[name], strict=True) if one != other)
+            print(f"{name:<46}{sum(evicted[name]):>6} evicted, {sum(ends):>4} written anew, {apart:>4} of them others")
+        print()
     found = [each for cluster in clusters for each in cluster]
     verdicts = [judge(each.container, policy) for each in found]
     touched = [each.decision in ("terminate", "restart", "move") for each in verdicts]
@@ -214,9 +263,7 @@ def main() -> None:
                 row.append(sum(1 for index in of if by_thresholds(found[index].container, policy)))
                 print(f"{kind:<18}{'invalid' if bad else 'valid':>8}" + "".join(f"{count:>11}" for count in row))
     rules = {"KT's matrix": matrix, "any threshold exceeded": plain}
-    for name, rule in PUBLISHED.items():
-        ends = [end for cluster in clusters for end in rule([each.pod for each in cluster], ROOM)]
-        rules[name] = counted(found, ends)
+    rules |= {name: counted(found, ends) for name, ends in evicted.items()}
     print(f"\n{'':<46}{'invalid ended':>14}{'valid ended':>14}{'tier 0':>8}")
     for name, count in rules.items():
         share, wrong = _share(count.terminated, count.invalid), _share(count.wrong, count.valid)
@@ -224,6 +271,7 @@ def main() -> None:
     published, fitted = rules["all of these"], rules["fitted: more than 3 restarts, failed, stuck"]
     print(json.dumps({
         "containers": len(found),
+        "descheduler": "program" if options.program else "written anew",
         "invalid": matrix.invalid,
         "terminated_share": round(_share(matrix.terminated, matrix.invalid), 4),
         "wrong_share": round(_share(matrix.wrong, matrix.valid), 4),

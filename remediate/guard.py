@@ -119,6 +119,7 @@ class Guard:
         cluster = look or OneLook(self._cluster)
         on_nodes = any(step.target.kind == "Node" for step in steps)
         nodes = cluster.list_as("Node", NodeSeen) if on_nodes else []
+        grouped_by = self.limits.node_groups  # read once: a cluster may have many nodes
         moved = {space for step in steps for space in _spaces(step)}
         opted_in = _opted_in(cluster, moved)
         spaces = [opted_in[space] for space in sorted(moved & set(opted_in))]
@@ -134,7 +135,7 @@ class Guard:
                     name=node.metadata.name,
                     ready=node.ready,
                     unschedulable=node.spec.unschedulable,
-                    groups=tuple(self._groups(node)),
+                    groups=tuple(_groups(node, grouped_by)),
                 )
                 for node in nodes
             ),
@@ -158,12 +159,6 @@ class Guard:
             api_s=self._cluster.latency.p90_s,
         )
 
-    def _groups(self, node: NodeSeen) -> Iterator[str]:
-        labels = node.metadata.labels
-        for label in self.limits.node_groups:
-            if label in labels:
-                yield f"{label.rpartition('/')[2]} {labels[label]}"
-
     def _tiers(
         self,
         cluster: Cluster,
@@ -172,15 +167,22 @@ class Guard:
         spaces: Iterable[Object],
     ) -> Iterator[tuple[str, int]]:
         """The tiers of what the steps touch: their targets, the workloads of pods that they end, the namespaces."""
-        touched = [*things.values(), *spaces]
+        touched, label = [*things.values(), *spaces], self.limits.tier_label
         for step in steps:
             at = step.target
             named = [f"{at.namespace}/{at.name}"] if at.kind == "Pod" else []
             pods = [*named, *step.parameters.get("pods", ())]
-            touched += _workloads(cluster, pods, self.limits.tier_label, node=at.name if at.kind == "Node" else "")
+            touched += _workloads(cluster, pods, label, node=at.name if at.kind == "Node" else "")
         for each in touched:
-            if (tier := tier_of(each["metadata"].get("labels") or {}, self.limits.tier_label)) is not None:
+            if (tier := tier_of(each["metadata"].get("labels") or {}, label)) is not None:
                 yield _name(each), tier
+
+
+def _groups(node: NodeSeen, by: Iterable[str]) -> Iterator[str]:
+    labels = node.metadata.labels
+    for label in by:
+        if label in labels:
+            yield f"{label.rpartition('/')[2]} {labels[label]}"
 
 
 def _opted_in(cluster: Cluster, names: Collection[str]) -> dict[str, Object]:

@@ -6,10 +6,11 @@ import subprocess
 from pathlib import Path
 
 from testbed import places
-from testbed.errors import TestbedError
+from testbed.errors import Missing, TestbedError
 
 FOLDER = Path(__file__).parent
 SHOP = FOLDER.parent / "shop"
+DESCHEDULER = FOLDER.parent / "descheduler"
 VERSION = "v1.34.4"
 COMMANDS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
 
@@ -59,6 +60,20 @@ def shop() -> Path:
 
     sources = [SHOP / name for name in ("go.mod", "main.go", "load.go")]
     return places.built("shop", places.digest([*sources, _go_version()]), make) / "shop"
+
+
+def descheduler() -> Path:
+    """The kubernetes-sigs descheduler, its version that of its go.mod (3 minutes when Go's cache is cold)."""
+    if shutil.which("go") is None:
+        raise Missing("the descheduler needs go (https://go.dev/dl), to build it from source once")
+
+    def make(folder: Path) -> None:
+        package = "sigs.k8s.io/descheduler/cmd/descheduler"
+        words = ["build", "-trimpath", "-ldflags", "-s -w", "-o", str(folder / "descheduler"), package]
+        _go(words, DESCHEDULER, seconds=3600)
+
+    sources = [DESCHEDULER / name for name in ("go.mod", "go.sum")]
+    return places.built("descheduler", places.digest([*sources, _go_version()]), make) / "descheduler"
 
 
 def _go_version() -> str:

@@ -1,0 +1,110 @@
+"""Each single right of each action, taken away on a real API server that holds KT to what `kt rbac` prints: `kt doctor`
+names it. With all of them it finds nothing missing. No nodes are needed: rights are the API server's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from kt import checks, rbac
+from kt.runtime import Runtime
+from kt.sections import Guard, Kubernetes
+from kt.settings import Settings
+from remediate.actions import ACTIONS
+from remediate.guard import OPT_IN
+from testbed import Missing
+from testbed.kubernetes import alone
+from testbed.kubernetes.cluster import Api
+from tests.conftest import missing
+from tests.contract.clusters import until
+
+SPACE = "opted-in"
+ROLES = "/apis/rbac.authorization.k8s.io/v1"
+USER = [{"kind": "User", "name": "kt", "apiGroup": "rbac.authorization.k8s.io"}]
+pytestmark = pytest.mark.real("kubernetes")
+
+
+class Held(NamedTuple):
+    """KT, held to its rights, and who may change them."""
+
+    runtime: Runtime
+    admin: Api
+    roles: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
+    try:
+        with alone.running() as plane, Api(plane.kubeconfig("admin")) as admin:
+            space = {"name": SPACE, "labels": {OPT_IN: "enabled"}}
+            admin.apply(f"/api/v1/namespaces/{SPACE}", {"apiVersion": "v1", "kind": "Namespace", "metadata": space})
+            roles = {}
+            for each in [*rbac.watching(), *rbac.acting(), *rbac.verifying(), *rbac.granted(SPACE)]:
+                if "subjects" in each:
+                    each = {**each, "subjects": USER}
+                else:
+                    roles[each["metadata"]["name"]] = each
+                _apply(admin, each)
+            runtime = _runtime(tmp_path_factory.mktemp("kt"), plane.kubeconfig("kt"))
+            until(lambda: checks.rights(runtime).state == "well", "the API server knows the rights")
+            yield Held(runtime, admin, roles)
+            runtime.close()
+    except Missing as error:
+        missing(str(error))
+
+
+def _runtime(folder: Path, kubeconfig: Path) -> Runtime:
+    return Runtime(
+        Settings(
+            data_dir=str(folder), broker_url="memory://", guard=Guard(enabled=True),
+            kubernetes=Kubernetes(kubeconfig=str(kubeconfig)),
+        )
+    )  # fmt: skip
+
+
+def _apply(admin: Api, manifest: dict[str, Any]) -> None:
+    meta = manifest["metadata"]
+    where = f"namespaces/{meta['namespace']}/" if "namespace" in meta else ""
+    admin.apply(f"{ROLES}/{where}{manifest['kind'].lower()}s/{meta['name']}", manifest)
+
+
+def _without(role: dict[str, Any], right: tuple[str, str, str]) -> dict[str, Any]:
+    """The role with everything but this one verb on this one resource."""
+    group, resource, verb = right
+    less, rules = copy.deepcopy(role), []
+    for rule in less["rules"]:
+        for each in rule["resources"]:
+            mine = group in rule["apiGroups"] and each == resource
+            verbs = [word for word in rule["verbs"] if not (mine and word == verb)]
+            if verbs:
+                rules.append({"apiGroups": rule["apiGroups"], "resources": [each], "verbs": verbs})
+    return {**less, "rules": rules}
+
+
+def _says(runtime: Runtime, what: str) -> bool:
+    return what in checks.rights(runtime).detail
+
+
+@pytest.mark.parametrize("action", sorted(rbac.built_in()))
+def test_doctor_names_the_one_right_that_an_action_lacks(held: Held, action: str) -> None:
+    for group, resource, verbs in ACTIONS[action].rules:
+        for verb in verbs.split():
+            right = (group, resource, verb)
+            inside = resource not in rbac.OF_THE_CLUSTER
+            told = f"{verb} {resource}{f'.{group}' if group else ''}{f' in {SPACE}' if inside else ''}"
+            # Watching grants some of the reading a second time, everywhere.
+            changed = [role for role in held.roles.values() if _without(role, right) != _without(role, ("", "", ""))]
+            for role in changed:
+                _apply(held.admin, _without(role, right))
+            until(partial(_says, held.runtime, told), f"doctor says: {told}")
+            found = checks.rights(held.runtime)
+            assert found.state == "ill"
+            assert "kt rbac" in found.fix
+            for role in changed:
+                _apply(held.admin, role)
+            until(lambda: checks.rights(held.runtime).state == "well", "the right is there again")
