@@ -33,6 +33,8 @@ E2E = Path(__file__).parent / "e2e"
 MODES = ("auto", "require", "off")
 # There is one of each, whatever the number of workers (pytest-xdist); of the stores each worker has its own.
 SHARED = {"prometheus", "alertmanager", "kubernetes", "shop"}
+# Each module has one of its own and starts it itself.
+OWN = {"control plane"}
 STORES = {"neo4j": "KT_TEST_NEO4J_URI", "redis": "KT_TEST_REDIS_URL"}
 
 
@@ -130,7 +132,7 @@ def program() -> Program:
 def _real(request: pytest.FixtureRequest) -> None:
     """What `@pytest.mark.real(...)` names is up before the test."""
     marks = list(request.node.iter_markers("real"))
-    names = sorted({str(name) for mark in marks for name in mark.args})
+    names = sorted({str(name) for mark in marks for name in mark.args} - OWN)
     if names:
         request.getfixturevalue("servers")(*names)
 

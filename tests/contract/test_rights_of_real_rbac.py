@@ -26,7 +26,7 @@ from tests.contract.clusters import until
 SPACE = "opted-in"
 ROLES = "/apis/rbac.authorization.k8s.io/v1"
 USER = [{"kind": "User", "name": "kt", "apiGroup": "rbac.authorization.k8s.io"}]
-pytestmark = pytest.mark.real("kubernetes")
+pytestmark = [pytest.mark.real("control plane"), pytest.mark.xdist_group("rights")]
 
 
 class Held(NamedTuple):
