@@ -22,10 +22,10 @@ class Certificates(NamedTuple):
     served_key: Path
 
 
-def places() -> Certificates:
-    """Where they are; whether they are there is for `ensure`."""
-    folder = cluster.folder() / "certificates"
-    return Certificates(*(folder / name for name in ("ca.crt", "ca.key", "apiserver.crt", "apiserver.key")))
+def places(folder: Path | None = None) -> Certificates:
+    """Where they are, in the folder of the cluster, whether they are there or not."""
+    inside = (folder or cluster.folder()) / "certificates"
+    return Certificates(*(inside / name for name in ("ca.crt", "ca.key", "apiserver.crt", "apiserver.key")))
 
 
 def ensure() -> Certificates:
