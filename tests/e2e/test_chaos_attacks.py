@@ -185,6 +185,7 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(kt: Installe
     assert kt.runtime.log.entries() == [], "what was taken back is no finding"
 
 
+@pytest.mark.parametrize("kt", ["twin"], indirect=True)
 def test_an_attack_that_holds_is_told_in_a_report_with_charts_and_counts_for_the_score(kt: Installed) -> None:
     file = kt.template("Workload.BadRevision", "workload=cart", "pod_selector=app=cart", "service=cart")
     answer = kt.run("run", str(file), "--json")

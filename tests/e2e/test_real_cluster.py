@@ -31,16 +31,16 @@ pytestmark = pytest.mark.real(*SERVERS)
 PATIENT = {"KT_GUARD__COOLDOWN_S": "0", "KT_GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": "20"}
 REPLICAS = {name: replicas for name, replicas, *_ in shop.SERVICES}
 KINDS = {
+    "pod-stands-still-catalogue": ["restart"],
     "missing-image-front": ["roll-back"],
     "wrong-command-store": ["roll-back"],
     "probe-wrong-cart": ["roll-back"],
-    "pod-stands-still-catalogue": ["restart"],
     "slow-revision-front": ["roll-back"],
     "scaled-to-zero-cart": ["scale-out"],
     "scaled-down-catalogue": ["scale-out"],
 }
-"""Seven more ways to break the shop, and what KT has to do about each. Those after which something has to be taken back
-come late: that is a change, too, and changes are suspects."""
+"""Seven more ways to break the shop, and what KT has to do about each. What has to be taken back after a test is a
+change, too, and changes are suspects: so two that hit the same thing are far from each other."""
 
 
 @pytest.fixture(scope="module")
