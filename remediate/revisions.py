@@ -16,6 +16,8 @@ from remediate.conditions import ready
 REVISION = "deployment.kubernetes.io/revision"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 POD_HASH = "controller-revision-hash"
+CHAOS = "kt.io/chaos-undo"
+"""What an experiment notes on a workload that it breaks (`verify.actions`); a ReplicaSet keeps what was noted then."""
 HELD = timedelta(seconds=60)
 """So long all replicas of a revision must have been ready for it to count as healthy then."""
 History = Callable[[str], Sequence[HistoryEntry]]
@@ -29,6 +31,11 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     template: Object
     kept: Object
     """That object itself."""
+
+    @property
+    def broken_on_purpose(self) -> bool:
+        """An experiment rolled it out, as far as the cluster keeps that: nothing to go back to."""
+        return CHAOS in _marks(self.kept)
 
 
 def revisions_of(cluster: Cluster, target: Object) -> dict[int, Revision]:

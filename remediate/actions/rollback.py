@@ -27,7 +27,8 @@ class RollBack(FieldChange):
 
     def wish(self, cluster: Cluster, target: Object, parameters: Mapping[str, Any]) -> Wish:
         """`history`: entity → its versions in the graph. Of the revisions before the present one that differ from it,
-        the newest that is known to have been healthy; where none is, the newest."""
+        the newest that is known to have been healthy; where none is, the newest. What an experiment rolled out
+        does not count."""
         if target["spec"].get("paused"):
             raise CannotAct("its rollout is paused; resume it first")
         revisions = _revisions(cluster, target)
@@ -36,7 +37,9 @@ class RollBack(FieldChange):
         current = max(revisions)
         now = program(revisions[current].template)
         earlier = {
-            number: each for number, each in revisions.items() if number < current and program(each.template) != now
+            number: each
+            for number, each in revisions.items()
+            if number < current and program(each.template) != now and not each.broken_on_purpose
         }
         if not earlier:
             raise CannotAct(f"there is no revision before {current} to go back to")

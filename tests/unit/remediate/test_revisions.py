@@ -10,6 +10,7 @@ import pytest
 
 from graph_schema.model import Entity, HistoryEntry
 from remediate.actions import ACTIONS
+from remediate.actions.base import CannotAct
 from remediate.cluster import Object
 from remediate.revisions import HELD
 
@@ -70,6 +71,16 @@ def test_the_newest_that_was_healthy_is_gone_back_to_not_the_newest_that_differs
 
 def test_of_two_that_were_healthy_the_newer_one() -> None:
     assert plan(Kept("v1", "v2", "v3"), r1=HEALTHY, r2=HEALTHY)["to"] == 2
+
+
+def test_what_an_experiment_broke_is_not_gone_back_to() -> None:
+    cluster = Kept("v1", "broken", "v3")
+    cluster.sets[1]["metadata"]["annotations"]["kt.io/chaos-undo"] = "[]"
+    assert plan(cluster)["to"] == 1
+    cluster = Kept("broken", "v2")
+    cluster.sets[0]["metadata"]["annotations"]["kt.io/chaos-undo"] = "[]"
+    with pytest.raises(CannotAct, match="no revision before 2"):
+        plan(cluster)
 
 
 def test_where_none_is_known_it_is_the_newest_that_differs_and_the_plan_says_so() -> None:
