@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
@@ -17,7 +18,9 @@ REVISION = "deployment.kubernetes.io/revision"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 POD_HASH = "controller-revision-hash"
 CHAOS = "kt.io/chaos-undo"
-"""What an experiment notes on a workload that it breaks (`verify.actions`); a ReplicaSet keeps what was noted then."""
+"""What an experiment notes on a workload that it disturbs (`verify.actions`): JSON pointer → what it set. A ReplicaSet
+keeps what was noted while it was the present one."""
+TEMPLATE = "/spec/template"
 HELD = timedelta(seconds=60)
 """So long all replicas of a revision must have been ready for it to count as healthy then."""
 History = Callable[[str], Sequence[HistoryEntry]]
@@ -34,8 +37,13 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def broken_on_purpose(self) -> bool:
-        """An experiment rolled it out, as far as the cluster keeps that: nothing to go back to."""
-        return CHAOS in _marks(self.kept)
+        """An experiment rolled it out, as far as the cluster keeps that: nothing to go back to. One that changed the
+        replicas, say, disturbed a revision that is well."""
+        try:
+            noted = json.loads(_marks(self.kept).get(CHAOS, "{}"))
+        except ValueError:
+            return False
+        return any(pointer.startswith(TEMPLATE) for pointer in noted)
 
 
 def revisions_of(cluster: Cluster, target: Object) -> dict[int, Revision]:

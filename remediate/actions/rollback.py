@@ -10,9 +10,7 @@ from remediate.actions.base import CannotAct
 from remediate.actions.field import ROLLED, FieldChange, Values, Wish
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
-from remediate.revisions import Revision, clean, known_healthy, program, revisions_of
-
-TEMPLATE = "/spec/template"
+from remediate.revisions import TEMPLATE, Revision, clean, known_healthy, program, revisions_of
 
 
 class RollBack(FieldChange):

@@ -73,12 +73,20 @@ def test_of_two_that_were_healthy_the_newer_one() -> None:
     assert plan(Kept("v1", "v2", "v3"), r1=HEALTHY, r2=HEALTHY)["to"] == 2
 
 
-def test_what_an_experiment_broke_is_not_gone_back_to() -> None:
-    cluster = Kept("v1", "broken", "v3")
-    cluster.sets[1]["metadata"]["annotations"]["kt.io/chaos-undo"] = "[]"
-    assert plan(cluster)["to"] == 1
+BROKEN = '{"/spec/template/spec/containers/0/image": {"set": "broken", "had": "v1"}}'
+SCALED = '{"/spec/replicas": {"set": 0, "had": 2}}'
+
+
+@pytest.mark.parametrize(("noted", "to"), [(BROKEN, 1), (SCALED, 2), ("somebody else's", 2)])
+def test_what_an_experiment_broke_is_not_gone_back_to(noted: str, to: int) -> None:
+    cluster = Kept("v1", "v2", "v3")
+    cluster.sets[1]["metadata"]["annotations"]["kt.io/chaos-undo"] = noted
+    assert plan(cluster)["to"] == to
+
+
+def test_where_an_experiment_broke_all_there_was_nothing_is_gone_back_to() -> None:
     cluster = Kept("broken", "v2")
-    cluster.sets[0]["metadata"]["annotations"]["kt.io/chaos-undo"] = "[]"
+    cluster.sets[0]["metadata"]["annotations"]["kt.io/chaos-undo"] = BROKEN
     with pytest.raises(CannotAct, match="no revision before 2"):
         plan(cluster)
 
