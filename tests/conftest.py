@@ -65,7 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group("shared"))
         # Whole systems on a machine that is busy with other tests: what fails again and again is broken.
         if item.path.is_relative_to(E2E) or _servers(item) & SHARED:
-            item.add_marker(pytest.mark.flaky(reruns=2))
+            # Of the cluster once more: what a test before it did to the shop is still a suspect for minutes.
+            item.add_marker(pytest.mark.flaky(reruns=3 if _servers(item) & SHARED else 2))
     if _mode() != "off":
         return
     left_out = [item for item in items if _servers(item)]
