@@ -229,6 +229,22 @@ def fewer_seen(burdens: Iterable[Burden], relations: Iterable[Relation], of: Col
     return set(of) & _lost(carried, _missing(carried, _calls(relations)), of, ()).keys()
 
 
+def behind_services(relations: Iterable[Relation]) -> dict[str, tuple[set[str], set[str]]]:
+    """Service → its pods, and what owns those, directly or through a ReplicaSet."""
+    above: dict[str, set[str]] = defaultdict(set)
+    pods: dict[str, set[str]] = defaultdict(set)
+    for relation in relations:
+        if relation.kind == "OWNS":
+            above[relation.target].add(relation.source)
+        elif relation.kind == "SELECTS":
+            pods[relation.source].add(relation.target)
+    found = {}
+    for service, made in pods.items():
+        direct = {owner for each in made for owner in above[each]}
+        found[service] = made, direct | {owner for each in direct for owner in above[each]}
+    return found
+
+
 def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], signals: Iterable[Signal]) -> set[str]:
     """Services behind which something does not take calls: by their own state, or by an alert on their pods.
 
@@ -236,17 +252,9 @@ def unavailable(relations: Iterable[Relation], entities: Mapping[str, Entity], s
     """
     alerts = [each for each in signals if each.firing and each.mapped and each.source == ALERT]
     sick = {each.entity for each in alerts if each.symptom in NOT_THERE}
-    owners: dict[str, set[str]] = defaultdict(set)
-    behind: dict[str, set[str]] = defaultdict(set)
-    for relation in relations:
-        if relation.kind == "OWNS":
-            owners[relation.target].add(relation.source)
-        elif relation.kind == "SELECTS":
-            behind[relation.source].add(relation.target)
     found = set()
-    for service, made in behind.items():
-        above = {up for each in made for up in owners[each]}
-        whole = {service} | made | above | {up for each in above for up in owners[each]}
+    for service, (pods, owners) in behind_services(relations).items():
+        whole = {service} | pods | owners
         if whole & sick:
             found.add(service)
     return found | {each.id for each in entities.values() if _turns_away(each.properties)}

@@ -6,11 +6,10 @@ Service: that it answers fewer calls, and none of them badly, says nothing of th
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
-from diagnose.attribution import fewer_seen
+from diagnose.attribution import behind_services, fewer_seen
 from diagnose.probes import filled
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Burden, ProbeAnswer, Subgraph
@@ -27,17 +26,8 @@ def renewed(piece: Subgraph, burdens: Iterable[Burden], at: datetime) -> dict[st
     latest: dict[str, datetime] = {}
     for change in piece.changes:
         latest[change.entity] = max(change.at, latest.get(change.entity, change.at))
-    above: dict[str, set[str]] = defaultdict(set)
-    selected: dict[str, set[str]] = defaultdict(set)
-    for relation in piece.relations:
-        if relation.kind == "OWNS":
-            above[relation.target].add(relation.source)
-        elif relation.kind == "SELECTS":
-            selected[relation.source].add(relation.target)
     found = {}
-    for service, pods in selected.items():
-        owners = {owner for pod in pods for owner in above[pod]}
-        owners |= {owner for each in owners for owner in above[each]}
+    for service, (_, owners) in behind_services(piece.relations).items():
         unseen = at - timedelta(seconds=FOUND_S + SAMPLES * steps.get(service, 0.0))
         if any(latest[each] >= unseen for each in owners if each in latest):
             found[service] = owners

@@ -88,6 +88,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard said when it was made."""
 
     @property
+    def attempt(self) -> tuple[str, str, str]:
+        """What is tried by it: (entity, fault, playbook)."""
+        return self.hypothesis.entity, self.hypothesis.fault, self.playbook
+
+    @property
     def digest(self) -> str:
         """SHA-256 over exact actions, targets, parameters and the policy: what an approval is bound to."""
         what = [

@@ -327,7 +327,7 @@ def _decide(state: State, event: PlanProposed | Approved | Rejected | Revoked | 
         _as_before(state)
         return
     if isinstance(event, Rejected) and state.plan is not None:
-        state.attempts = (*state.attempts, _attempt(state.plan))
+        state.attempts = (*state.attempts, state.plan.attempt)
     state.plan, state.approvals, state.phase = None, (), "diagnosed"
 
 
@@ -371,7 +371,7 @@ def _undo(state: State, event: UndoStarted | RolledBack) -> None:
         return
     if isinstance(event, RolledBack) and not any(action.undoable for action in state.actions):
         if state.plan is not None:
-            state.attempts = (*state.attempts, _attempt(state.plan))
+            state.attempts = (*state.attempts, state.plan.attempt)
         state.plan, state.approvals, state.phase = None, (), "diagnosed"
 
 
@@ -396,7 +396,3 @@ def _as_before(state: State) -> None:
         return
     state.phase, state.approvals = state.undo.was, state.undo.approvals
     state.approvals_needed, state.expires_at, state.undo = state.undo.approvals_needed, state.undo.expires_at, None
-
-
-def _attempt(plan: Plan) -> tuple[str, str, str]:
-    return plan.hypothesis.entity, plan.hypothesis.fault, plan.playbook
