@@ -23,7 +23,16 @@ from testbed.kubernetes import cluster
 from testbed.shop.faults import FAULTS
 from tests.conftest import Servers, emptied, in_neo4j
 from tests.e2e.installation import until
-from tests.e2e.real import HEALED_S, SERVERS, OnRealCluster, actions, attacked, beside_the_cluster, healed
+from tests.e2e.real import (
+    HEALED_S,
+    SERVERS,
+    OnRealCluster,
+    actions,
+    attacked,
+    beside_the_cluster,
+    healed,
+    only_the_shop_opted_in,
+)
 from verify.actions import freeze_process, restore_here
 
 pytestmark = pytest.mark.real(*SERVERS)
@@ -54,12 +63,13 @@ def running(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Itera
 
 
 @pytest.fixture
-def kt(running: OnRealCluster, api: cluster.Api) -> OnRealCluster:
+def kt(running: OnRealCluster, api: cluster.Api) -> Iterator[OnRealCluster]:
     """KT beside the shop as it was made: what the test before left of it is taken back."""
     take_back(api)
     shop.reset()
     running.turn_the_page()
-    return running
+    yield running
+    print(running.story())
 
 
 @pytest.fixture
@@ -71,6 +81,7 @@ def api(kubeconfig: str) -> Iterator[cluster.Api]:
 @pytest.fixture
 def freeze(tmp_path: Path) -> Iterator[Callable[[], object]]:
     """Stops a kubelet, as an experiment does it."""
+    only_the_shop_opted_in()
     kubelet = processes.find("kubelet-2")
     assert kubelet
     (tmp_path / "kubelet").write_text(str(kubelet.pid))
@@ -122,6 +133,7 @@ def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api
     assert deployment(api, "catalogue")["spec"]["replicas"] == 5
 
 
+@pytest.mark.alone_in_cluster
 def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(
     kt: OnRealCluster, api: cluster.Api, freeze: Callable[[], object]
 ) -> None:
