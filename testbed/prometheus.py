@@ -1,6 +1,7 @@
 """Prometheus and Alertmanager of Debian's packages, watching the cluster by KT's own rule file with shorter times."""
 
 import json
+import math
 import re
 import shutil
 from abc import ABC, abstractmethod
@@ -183,18 +184,22 @@ def recorded() -> list[str]:
     return sorted({rule["record"] for group in groups for rule in group["rules"] if "record" in rule})
 
 
+def value(query: str) -> float:
+    """What the testbed's Prometheus answers to a query of one series now; nan for none."""
+    base = server.load("prometheus").variables["KT_TEST_PROMETHEUS_URL"]
+    response = httpx.get(f"{base}/api/v1/query", params={"query": query}, timeout=5)
+    return next((float(each["value"][1]) for each in response.json()["data"]["result"]), float("nan"))
+
+
 def wait_until_quiet(seconds: float = 90, *, firing: bool = False) -> None:
     """Return when no alert has fired or been about to for `CALM`: by what was measured the trouble before is over.
 
     `firing`: one that is only about to, as on a busy machine, does not matter. Raises `TestbedError` when one goes on
     for that long."""
-    base = server.load("prometheus").variables["KT_TEST_PROMETHEUS_URL"]
     firing_only = ', alertstate="firing"' if firing else ""
     wanted = f'{{namespace=~"{WATCHED}"{firing_only}}}'
 
     def quiet() -> bool:
-        query = f"count_over_time(ALERTS{wanted}[{CALM}])"
-        response = httpx.get(f"{base}/api/v1/query", params={"query": query}, timeout=5)
-        return bool(response.json()["data"]["result"] == [])
+        return math.isnan(value(f"count_over_time(ALERTS{wanted}[{CALM}])"))
 
     processes.wait("no alert fires", quiet, seconds=seconds, of="prometheus")

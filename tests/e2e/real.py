@@ -37,6 +37,7 @@ class OnRealCluster(Installation):
             "KT_PROMETHEUS__CALLS_EVERY_S": "2",
             # The testbed scrapes each second, and its rules wait for a tenth of the usual time.
             "KT_DIAGNOSE__LOOK_BACK_S": "360",
+            "KT_PIPELINE__AFTERMATH_S": "6",
             "KT_WEB__TOKEN": TOKEN,
             "KT_GUARD__ENABLED": "true",
             "KT_APPROVAL__MEDIUM": "0",

@@ -38,6 +38,8 @@ from verify.actions import freeze_process, restore_here
 pytestmark = pytest.mark.real(*SERVERS)
 # Faults follow each other within minutes here, and hit the same things again.
 PATIENT = {"KT_GUARD__COOLDOWN_S": "0", "KT_GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": "20"}
+CALM_SATURATION = 0.3
+"""Of five replicas; three have two thirds more."""
 REPLICAS = {name: replicas for name, replicas, *_ in shop.SERVICES}
 KINDS = {
     "pod-stands-still-catalogue": ["restart"],
@@ -131,6 +133,9 @@ def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api
     journey = healed(kt, "Deployment/shop/catalogue", "Workload.Overload")
     assert_repaired(journey, ["scale-out"])
     assert deployment(api, "catalogue")["spec"]["replicas"] == 5
+    # Fewer replicas while the surge is not yet over would be a fault of its own.
+    shop.load(shop.RATE)
+    until(lambda: prometheus.value("max(kt:saturation)") < CALM_SATURATION, "the surge is over")
 
 
 @pytest.mark.alone_in_cluster
