@@ -27,6 +27,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+from redis import Redis
 
 from bench.stress import SPACES, Nursery, Report, all_ended, ask_back, report_of
 from bench.stress_audit import at_once, rushed, writes_of
@@ -61,6 +62,7 @@ SETUP_S = 120.0
 def run(folder: Path, *, incidents: int, targets: int, workers: int, seed: int, deadline_s: float) -> Report:
     """The whole of it; raises `TimeoutError` when not all incidents end within the deadline."""
     rng, redis = random.Random(seed), servers.ensure(["redis"])["KT_TEST_REDIS_URL"]
+    Redis.from_url(redis).flushall()
     sick = _Sick()
     with (
         alone.running(controllers=True) as plane,
