@@ -28,6 +28,18 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
 
 
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod was evicted or deleted; such a request bears no mark, so which action it was of has to be asked of KT."""
+
+    at: datetime
+    pod: str
+    """`namespace/name`."""
+
+    @property
+    def target(self) -> str:
+        return _workload(self.pod)
+
+
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """The controller told that all replicas are of this generation, and serve."""
 
@@ -38,36 +50,45 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 class Writes(msgspec.Struct, frozen=True, kw_only=True):
     effects: list[Effect]
+    ended: list[Ended]
     arrivals: list[Arrival]
 
 
 def writes_of(log: Path, user: str) -> Writes:
-    """What this user did to Deployments, and when it had arrived; each in the order of the API server."""
+    """What this user did to Deployments and their pods, and when it had arrived; in the order of the API server."""
     effects, arrivals, marks = [], [], defaultdict[str, dict[str, str]](dict)
-    events = sorted(_events(log), key=lambda event: int(event["responseObject"]["metadata"]["resourceVersion"]))
-    for event in events:
-        thing = event["responseObject"]
+    events = list(_events(log))
+    told = [event for event in events if not _ends(event)]
+    for event in sorted(told, key=lambda event: int(event["responseObject"]["metadata"]["resourceVersion"])):
+        thing, pod = event["responseObject"], event["objectRef"]["resource"] == "pods"
         meta = thing["metadata"]
-        target, version = f"Deployment/{meta['namespace']}/{meta['name']}", int(meta["resourceVersion"])
+        name, version = f"{meta['namespace']}/{meta['name']}", int(meta["resourceVersion"])
+        target = _workload(name) if pod else f"Deployment/{name}"
         if event["objectRef"].get("subresource") == "status":
             if _arrived(thing):
                 generation = thing["status"]["observedGeneration"]
                 arrivals.append(Arrival(target=target, version=version, generation=generation))
             continue
-        before, marks[target] = marks[target], marks_of(thing)
+        before, now = marks[f"{pod}{name}"], marks_of(thing)
+        marks[f"{pod}{name}"] = now
         if event["user"]["username"] != user:
             continue
         for mark, undone in ((ACTION, False), (UNDONE, True)):
-            action = marks[target].get(mark, "")
+            action = now.get(mark, "")
             if action and action != before.get(mark):
-                at, fencing = datetime.fromisoformat(event["stageTimestamp"]), int(marks[target].get(FENCING, "0"))
-                write = Write(at=at, target=target, action=action, fencing=fencing, undone=undone)
-                effects.append(Effect(write=write, version=version, generation=meta["generation"]))
-    return Writes(effects=effects, arrivals=arrivals)
+                # The rights to a pod and to its workload are two: their tokens are not to be compared.
+                fencing = 0 if pod else int(now.get(FENCING, "0"))
+                write = Write(at=_at(event), target=target, action=action, fencing=fencing, undone=undone)
+                effects.append(Effect(write=write, version=version, generation=0 if pod else meta["generation"]))
+    ends = [event for event in events if _ends(event) and event["user"]["username"] == user]
+    about = [(_at(event), event["objectRef"]) for event in ends]
+    ended = [Ended(at=at, pod=f"{of['namespace']}/{of['name']}") for at, of in about]
+    return Writes(effects=effects, ended=ended, arrivals=arrivals)
 
 
-def at_once(writes: Writes) -> Iterator[str]:
-    """Targets that were acted on while an action before was neither taken back nor had arrived."""
+def at_once(writes: Writes, patience_s: float) -> Iterator[str]:
+    """Targets that were acted on while an action before was neither taken back, nor had arrived, nor could have been
+    given up: not before `patience_s` have passed."""
     arrivals: dict[str, list[Arrival]] = defaultdict(list)
     for each in writes.arrivals:
         arrivals[each.target].append(each)
@@ -75,7 +96,10 @@ def at_once(writes: Writes) -> Iterator[str]:
     for each in writes.effects:
         target, action = each.write.target, each.write.action
         before = open_.get(target)
-        if before is not None and before.write.action != action and not _between(arrivals[target], before, each):
+        given_up = before is not None and each.write.at - before.write.at >= timedelta(seconds=patience_s)
+        if not (
+            before is None or before.write.action == action or given_up or _between(arrivals[target], before, each)
+        ):
             yield f"{action} changed {target} while {before.write.action} was under way"
         if each.write.undone:
             open_.pop(target, None)
@@ -85,7 +109,7 @@ def at_once(writes: Writes) -> Iterator[str]:
 
 def rushed(writes: Writes, per_minute: int) -> Iterator[str]:
     """Moments at which more was done than a minute may see: in what is surely less than the minute that was counted."""
-    times = sorted(each.write.at for each in writes.effects if not each.write.undone)
+    times = sorted([each.write.at for each in writes.effects if not each.write.undone] + [e.at for e in writes.ended])
     window = timedelta(seconds=60.0 - LATE_S)
     for first, last in zip(times, times[per_minute:], strict=False):
         if last - first < window:
@@ -100,14 +124,34 @@ def _between(arrivals: list[Arrival], before: Effect, after: Effect) -> bool:
 
 
 def _events(log: Path) -> Iterator[dict[str, Any]]:
-    """The writes to Deployments that took place."""
+    """The writes to Deployments and pods that took place."""
     with log.open("rb") as lines:
         for line in lines:
             event = json.loads(line)
             about, code = event.get("objectRef") or {}, (event.get("responseStatus") or {}).get("code", 0)
             done = event.get("stage") == "ResponseComplete" and code < 300 and "dryRun=" not in event["requestURI"]
-            if done and about.get("resource") == "deployments" and "metadata" in event.get("responseObject", {}):
+            changed = about.get("resource") in ("deployments", "pods") and about.get("subresource") != "eviction"
+            kept = changed and "metadata" in event.get("responseObject", {})
+            if done and (kept or _ends(event)):
                 yield event
+
+
+def _ends(event: dict[str, Any]) -> bool:
+    """Whether it evicts or deletes a pod."""
+    about = event.get("objectRef") or {}
+    evicts = about.get("subresource") == "eviction"
+    # An eviction says in its body that it is only tried.
+    tried = ((event.get("requestObject") or {}).get("deleteOptions") or {}).get("dryRun")
+    return about.get("resource") == "pods" and not tried and (evicts or event["verb"] == "delete")
+
+
+def _at(event: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["stageTimestamp"])
+
+
+def _workload(pod: str) -> str:
+    """The Deployment of a pod, whose name begins with that of its Deployment and of its ReplicaSet."""
+    return f"Deployment/{pod.rsplit('-', 2)[0]}"
 
 
 def _arrived(thing: dict[str, Any]) -> bool:

@@ -67,7 +67,7 @@ def _one_at_a_time(
 ) -> Iterator[str]:
     """From its first effect on a target until it has ended, an incident has it for itself; rights only grow."""
     effects = [each for each in writes if not each.undone]
-    fencing = [each.fencing for each in effects]
+    fencing = [each.fencing for each in effects if each.fencing]
     if fencing != sorted(fencing):
         yield f"an older right acted after a newer one on {target}: {fencing}"
     begun: dict[str, datetime] = {}

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,8 +30,8 @@ import httpx
 from redis import Redis
 
 from bench.stress import SPACES, Nursery, Report, all_ended, ask_back, report_of
-from bench.stress_audit import at_once, rushed, writes_of
-from bench.stress_judged import CAPS
+from bench.stress_audit import Writes, at_once, rushed, writes_of
+from bench.stress_judged import CAPS, Write
 from bench.stress_worker import lot
 from kt import rbac
 from kt.incident.log import IncidentLog
@@ -54,6 +54,8 @@ PER_MINUTE = 60
 EVERY_S = 0.4
 """So often an incident comes in."""
 KILL_EVERY_S = 2.0
+RECOVERY_S = 10.0
+ENDS_PODS = ("restart", "terminate-pod", "terminate-invalid", "move-busy", "evict-pods", "clean-up-pods")
 SICK_OF, STAYS_OF = 4, 8
 """One of so many new revisions does not serve; one of so many alerts goes on although KT has acted."""
 SETUP_S = 120.0
@@ -83,11 +85,28 @@ def run(folder: Path, *, incidents: int, targets: int, workers: int, seed: int, 
             )  # fmt: skip
             seconds = time.monotonic() - begun
         writes = writes_of(plane.audit, "kt")
-        found = report_of(log, names, [each.write for each in writes.effects], kills, seconds)
+        found = report_of(log, names, _all_writes(log, names, writes), kills, seconds)
         log.close()
-    more = (*at_once(writes), *rushed(writes, PER_MINUTE))
+    more = (*at_once(writes, RECOVERY_S), *rushed(writes, PER_MINUTE))
     return Report(**{each: getattr(found, each) for each in Report.__struct_fields__ if each != "violations"},
                   violations=(*found.violations, *more))  # fmt: skip
+
+
+def _all_writes(log: IncidentLog, names: Sequence[str], writes: Writes) -> list[Write]:
+    """Those of the API server, the ends of pods under the action that KT says they were of."""
+    meant: dict[str, str] = {}
+    for name in names:
+        for action in Journey(log, name).state.actions:
+            step = action.plan.steps[action.step]
+            pods = [*step.parameters.get("pods", ())] or [f"{step.target.namespace}/{step.target.name}"]
+            if step.action in ENDS_PODS:
+                meant |= dict.fromkeys(pods, action.id)
+    found: dict[tuple[str, str], Write] = {}
+    for each in writes.ended:
+        action = meant.get(each.pod, f"end of {each.pod}")
+        write = Write(at=each.at, target=each.target, action=action, fencing=0, undone=False)
+        found.setdefault((each.target, action), write)  # one action may end several pods of a workload
+    return sorted([*(each.write for each in writes.effects), *found.values()], key=lambda write: write.at)
 
 
 def _stormed(
@@ -221,7 +240,7 @@ def _environ(folder: Path, kubeconfig: Path, redis: str, prometheus: str) -> dic
         # There is nothing behind what is played that could be measured.
         "DIAGNOSE__METRICS": "false", "DIAGNOSE__RULES": "false", "DIAGNOSE__EVENTS": "false", "DIAGNOSE__PROBES": "0",
         "PIPELINE__LEASE_TTL_S": "3", "PIPELINE__RETRY_S": "1", "PIPELINE__GUARD_PATIENCE_S": "20",
-        "PIPELINE__EVIDENCE_S": "5", "PIPELINE__VERIFY_QUIET_S": "0.3", "PIPELINE__RECOVERY_S": "10",
+        "PIPELINE__EVIDENCE_S": "5", "PIPELINE__VERIFY_QUIET_S": "0.3", "PIPELINE__RECOVERY_S": str(RECOVERY_S),
         "PIPELINE__WATCH_LONGEST_S": "2",
     }  # fmt: skip
     return {f"KT_{key}": value for key, value in settings.items()}

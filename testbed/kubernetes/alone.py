@@ -2,7 +2,7 @@
 
 They are on the loopback address and in a folder of their own, so that they run beside a whole cluster; nothing moves in
 them but what their caller moves, or the controllers and the scheduler if they are asked for. The audit log tells who
-did what, and of Deployments what they were made into.
+did what, and of Deployments and of pods that KT changed what they were made into.
 """
 
 import base64
@@ -146,8 +146,13 @@ def _apiserver(binaries: Path, folder: Path, etcd: int, api: int) -> list[str]:
     policy = folder / "audit-policy.json"
     written = {"verbs": list(audit.WRITES), "omitStages": ["RequestReceived"]}
     deployments = [{"group": "apps", "resources": ["deployments", "deployments/status"]}]
-    rules = [{"level": "RequestResponse", "resources": deployments, **written}, {"level": "Metadata", **written},
-             {"level": "None"}]  # fmt: skip
+    of_kt = [{"group": "", "resources": ["pods", "pods/eviction"]}]
+    rules = [
+        {"level": "RequestResponse", "resources": deployments, **written},
+        {"level": "RequestResponse", "users": ["kt"], "resources": of_kt, **written},
+        {"level": "Metadata", **written},
+        {"level": "None"},
+    ]
     policy.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}))
     return [
         str(binaries / "kube-apiserver"),

@@ -121,6 +121,7 @@ def pod_status(pod: Object, waits: str = "", restarts: int = 0) -> Object:
             {
                 "name": each["name"], "image": each["image"], "imageID": "", "ready": not waits, "started": not waits,
                 "restartCount": restarts, "state": state,
+                "resources": each.get("resources", {}),  # without them a node counts as one that cannot resize
             }
             for each in pod["spec"]["containers"]
         ],
