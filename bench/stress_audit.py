@@ -139,10 +139,10 @@ def _events(log: Path) -> Iterator[dict[str, Any]]:
 def _ends(event: dict[str, Any]) -> bool:
     """Whether it evicts or deletes a pod."""
     about = event.get("objectRef") or {}
-    evicts = about.get("subresource") == "eviction"
+    if about.get("resource") != "pods" or about.get("subresource") != "eviction":
+        return about.get("resource") == "pods" and bool(event["verb"] == "delete")
     # An eviction says in its body that it is only tried.
-    tried = ((event.get("requestObject") or {}).get("deleteOptions") or {}).get("dryRun")
-    return about.get("resource") == "pods" and not tried and (evicts or event["verb"] == "delete")
+    return not ((event.get("requestObject") or {}).get("deleteOptions") or {}).get("dryRun")
 
 
 def _at(event: dict[str, Any]) -> datetime:
