@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -255,9 +255,11 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--real", action="store_true")
     given = parser.parse_args()
-    carried_out = run
+    carried_out: Callable[..., Report] = run
     if given.real:
-        from bench.stress_real import run as carried_out
+        from bench import stress_real
+
+        carried_out = stress_real.run
     with tempfile.TemporaryDirectory(prefix="kt-stress-") as folder:
         report = carried_out(
             Path(folder), incidents=given.incidents, targets=given.targets, workers=given.workers, seed=given.seed,

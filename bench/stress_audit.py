@@ -90,8 +90,8 @@ def at_once(writes: Writes, patience_s: float) -> Iterator[str]:
     """Targets that were acted on while an action before was neither taken back, nor had arrived, nor could have been
     given up: not before `patience_s` have passed."""
     arrivals: dict[str, list[Arrival]] = defaultdict(list)
-    for each in writes.arrivals:
-        arrivals[each.target].append(each)
+    for arrival in writes.arrivals:
+        arrivals[arrival.target].append(arrival)
     open_: dict[str, Effect] = {}
     for each in writes.effects:
         target, action = each.write.target, each.write.action

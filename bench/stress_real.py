@@ -103,9 +103,9 @@ def _all_writes(log: IncidentLog, names: Sequence[str], writes: Writes) -> list[
                 meant |= dict.fromkeys(pods, action.id)
     found: dict[tuple[str, str], Write] = {}
     for each in writes.ended:
-        action = meant.get(each.pod, f"end of {each.pod}")
-        write = Write(at=each.at, target=each.target, action=action, fencing=0, undone=False)
-        found.setdefault((each.target, action), write)  # one action may end several pods of a workload
+        of = meant.get(each.pod, f"end of {each.pod}")
+        write = Write(at=each.at, target=each.target, action=of, fencing=0, undone=False)
+        found.setdefault((each.target, of), write)  # one action may end several pods of a workload
     return sorted([*(each.write for each in writes.effects), *found.values()], key=lambda write: write.at)
 
 

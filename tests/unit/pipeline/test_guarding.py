@@ -202,11 +202,12 @@ class TestReservation:
         cause = Hypothesis(entity=f"Pod/shop/{pod}", fault="Pod.CrashLoop", probability=0.9)
         plan = desk.runtime.remediator.propose([cause], tried=frozenset())
         assert isinstance(plan, Plan), plan
+        desk.open()
         workload = Target(kind="Deployment", name="cart", namespace="shop")
-        token = reserve(desk.runtime, "other", workload)
+        token = reserve(desk.runtime, "i", workload)
         assert token is not None
-        assert reserve(desk.runtime, "i", plan.steps[0].target) is None
-        desk.runtime.leases.release(workload.lease, "other", token)
+        assert reserve(desk.runtime, "other", plan.steps[0].target) is None
+        desk.runtime.leases.release(workload.lease, "i", token)
         assert reserve(desk.runtime, "i", plan.steps[0].target) is not None
         assert reserve(desk.runtime, "other", workload) is None
 
