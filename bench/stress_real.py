@@ -53,7 +53,8 @@ ALERTS = (
 PER_MINUTE = 60
 EVERY_S = 0.4
 """So often an incident comes in."""
-KILL_EVERY_S = 2.0
+KILL_EVERY_S, LEAST_DONE = 2.0, 3
+"""So often a worker is killed, once so many events came in since: a starved machine takes longer to start one."""
 RECOVERY_S = 10.0
 ENDS_PODS = ("restart", "terminate-pod", "terminate-invalid", "move-busy", "evict-pods", "clean-up-pods")
 SICK_OF, STAYS_OF = 4, 8
@@ -116,7 +117,7 @@ def _stormed(
     """(incidents, how many workers were killed) once all of them have ended."""
     nursery, kills, begun = Nursery(settings, folder / "workers.log", "bench.stress_real_worker"), 0, time.monotonic()
     options, posted = load(None, settings), 0
-    next_kill = begun + KILL_EVERY_S
+    next_kill, done_before = begun + KILL_EVERY_S, 0
     try:
         for _ in range(workers):
             nursery.bear()
@@ -126,14 +127,16 @@ def _stormed(
                 while posted < incidents and begun + posted * EVERY_S <= now:
                     client.post(web, json=_alerts(posted, rng.randrange(targets), rng)).raise_for_status()
                     posted += 1
-                names = [entry.incident for entry in log.entries(limit=2 * incidents)]
+                entries = log.entries(limit=2 * incidents)
+                names, done = [entry.incident for entry in entries], sum(entry.version for entry in entries)
                 ask_back(log, options, names)
                 if posted == incidents and len(names) >= incidents and all_ended(log, names):
                     return names, kills
                 if now - begun > deadline_s:
                     left = Counter(entry.phase for entry in log.entries(open_only=True, limit=incidents))
                     raise TimeoutError(f"after {deadline_s:.0f} s not all of {len(names)} have ended: {dict(left)}")
-                if now >= next_kill:
+                if now >= next_kill and done >= done_before + LEAST_DONE:
+                    done_before = done
                     nursery.kill(rng)
                     nursery.bear()
                     kills += 1
