@@ -244,7 +244,7 @@ def _environ(folder: Path, kubeconfig: Path, redis: str, prometheus: str) -> dic
         "DIAGNOSE__METRICS": "false", "DIAGNOSE__RULES": "false", "DIAGNOSE__EVENTS": "false", "DIAGNOSE__PROBES": "0",
         "PIPELINE__LEASE_TTL_S": "3", "PIPELINE__RETRY_S": "1", "PIPELINE__GUARD_PATIENCE_S": "20",
         "PIPELINE__EVIDENCE_S": "5", "PIPELINE__VERIFY_QUIET_S": "0.3", "PIPELINE__RECOVERY_S": str(RECOVERY_S),
-        "PIPELINE__WATCH_LONGEST_S": "2",
+        "PIPELINE__WATCH_LONGEST_S": "2", "PIPELINE__AFTERMATH_S": "0",
     }  # fmt: skip
     return {f"KT_{key}": value for key, value in settings.items()}
 
