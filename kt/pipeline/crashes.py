@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
+from kt.settings import BadSettings
 from remediate.cluster import ClusterError, Object
 from remediate.plan import Plan
 from remediate.revisions import present_pods
@@ -32,7 +33,7 @@ class Crashes:
             return ""
         try:
             pods = _pods(runtime, journey.state.plan)
-        except ClusterError:
+        except (BadSettings, ClusterError):
             return ""
         before = self._known(journey.incident, since)
         for pod in pods:
