@@ -10,7 +10,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test tests-alone lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-twin bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-guard bench-termination record-containers
+.PHONY: install demo lint test tests-alone lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-twin bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-stress-real bench-guard bench-termination record-containers
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -104,6 +104,10 @@ lock: $(STAMP)
 # Half a thousand incidents on 50 targets, workers killed at random; some minutes.
 bench-stress: $(STAMP)
 	$(BIN)/python -m bench.stress
+
+# The same on a real API server with its audit log as the witness, KT as processes on a real Redis; needs go, etcd and redis.
+bench-stress-real: $(STAMP)
+	$(BIN)/python -m bench.stress --real
 
 bench-guard: $(STAMP)
 	$(BIN)/python -m bench.guard

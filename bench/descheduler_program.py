@@ -21,6 +21,7 @@ from remediate.cluster import Object
 from testbed.kubernetes import build
 from testbed.kubernetes.alone import ControlPlane
 from testbed.kubernetes.cluster import Api
+from testbed.kubernetes.kubelets import node_status, stamp
 
 Plugin = tuple[str, dict[str, Any]]
 Key = tuple[str, str]
@@ -74,7 +75,7 @@ class Played:
                 api.apply(f"/api/v1/namespaces/{space}", _head("Namespace", space))
             for node in self.nodes:
                 api.apply(f"/api/v1/nodes/{node}", _head("Node", node))
-                api.patch(f"/api/v1/nodes/{node}/status", {"status": self._node(room)}, "merge-patch")
+                api.patch(f"/api/v1/nodes/{node}/status", {"status": node_status(room)}, "merge-patch")
             self._make(api, self.pods)
 
     def evicted_by(self, plugins: Sequence[Plugin]) -> list[bool]:
@@ -108,7 +109,7 @@ class Played:
             told = ("phase", "startTime", "conditions", "containerStatuses")
             status = {name: one["status"][name] for name in told if name in one["status"]}
             api.patch(f"{where}/status", {"status": self._moved(status)}, "merge-patch")
-            self.plane.created(*key, _stamp(datetime.now(UTC) - timedelta(seconds=self.pods[key].age_s)))
+            self.plane.created(*key, stamp(datetime.now(UTC) - timedelta(seconds=self.pods[key].age_s)))
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(make, keys))
@@ -125,15 +126,9 @@ class Played:
         if not isinstance(told, dict):
             return told
         return {
-            key: _stamp(datetime.fromisoformat(value) + self.later) if key in MOMENTS and value else self._moved(value)
+            key: stamp(datetime.fromisoformat(value) + self.later) if key in MOMENTS and value else self._moved(value)
             for key, value in told.items()
         }
-
-    @staticmethod
-    def _node(room: int) -> Object:
-        offered = {"cpu": "16", "memory": "64Gi", "pods": str(room)}
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": _stamp(_now())}
-        return {"capacity": offered, "allocatable": offered, "conditions": [ready]}
 
 
 def _policy(plugins: Sequence[Plugin]) -> Object:
@@ -196,11 +191,3 @@ def _key(pod: Object) -> Key:
 
 def _path(key: Key) -> str:
     return f"/api/v1/namespaces/{key[0]}/pods/{key[1]}"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _stamp(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,11 +1,12 @@
 """Many incidents at once on a few targets, workers that are killed at random: is anything done twice, or too often?
 
-    python -m bench.stress [--incidents 500] [--targets 50] [--workers 4] [--seed 1]
+    python -m bench.stress [--incidents 500] [--targets 50] [--workers 4] [--seed 1] [--real]
 
 The twin's own write log is the witness, not KT's: on each target only one incident acts at a time, each action has one
 effect and was announced before, no cap of the guard is exceeded, and every incident ends. The stages, stores, leases
 and the Kubernetes client are the real ones; only the verdict on a fix is drawn by lot instead of from an experiment.
-The last line is JSON.
+With `--real` the API server is a real one, its audit log the witness, and KT is there as it is installed
+(bench/stress_real.py). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,10 +29,11 @@ from typing import Any
 
 import msgspec
 
+from bench.stress_judged import CAPS, Write, violations
 from bench.stress_worker import REGRESSED_OF, lot
 from graph_schema.model import Diagnosis, Hypothesis, Signal
 from kt.incident.consent import Answer
-from kt.incident.events import ActionStarted, AlertsReceived, Diagnosed, Escalated, Healed, UndoAsked
+from kt.incident.events import AlertsReceived, Diagnosed, UndoAsked
 from kt.incident.log import Append, IncidentLog, VersionConflict
 from kt.incident.undoing import ask
 from kt.pipeline.journey import Journey
@@ -42,20 +44,9 @@ from twin.objects import Object
 from twin.server import Twin
 
 SPACES = 5
-CAPS = {"PER_TARGET": 4, "PER_NAMESPACE": 60, "IN_ALL": 200}
 FAULTS = ("Workload.Overload", "Workload.Stuck", "Workload.BadRevision")
 UNDO_OF = 5
 """Every so many-th healed incident is taken back."""
-
-
-class Write(msgspec.Struct, frozen=True, kw_only=True):
-    """KT changed a target: `action` took effect there, or was undone."""
-
-    at: datetime
-    target: str
-    action: str
-    fencing: int
-    undone: bool
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,10 +85,10 @@ class Witness:
 class Nursery:
     """A process that has loaded everything and forks workers: they are born and killed in milliseconds."""
 
-    def __init__(self, environ: Mapping[str, str], output: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], output: Path, module: str = "bench.stress_worker") -> None:
         self._output = output.open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.stress_worker"], env={**os.environ, **environ}, stdin=subprocess.PIPE,
+            [sys.executable, "-m", module], env={**os.environ, **environ}, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self._output, text=True,
         )  # fmt: skip
         self.workers: list[int] = []
@@ -138,12 +129,12 @@ def run(
             for _ in range(workers):
                 nursery.bear()
             next_kill = time.monotonic() + kill_every_s
-            while not _all_ended(log, names):
+            while not all_ended(log, names):
                 if time.monotonic() - begun > deadline_s:
                     left = Counter(entry.phase for entry in log.entries(open_only=True, limit=incidents))
                     raise TimeoutError(f"after {deadline_s:.0f} s not all incidents have ended: {dict(left)}")
                 time.sleep(0.1)
-                _ask_back(log, settings, names)
+                ask_back(log, settings, names)
                 if time.monotonic() >= next_kill:
                     nursery.kill(rng)
                     nursery.bear()
@@ -151,7 +142,7 @@ def run(
                     next_kill = time.monotonic() + kill_every_s * (0.5 + rng.random())
         finally:
             nursery.close()
-        report = _report(log, names, witness.writes, kills, time.monotonic() - begun)
+        report = report_of(log, names, witness.writes, kills, time.monotonic() - begun)
         log.close()
     return report
 
@@ -219,7 +210,7 @@ def _open(log: IncidentLog, rng: random.Random, incidents: int, targets: int) ->
     return names
 
 
-def _ask_back(log: IncidentLog, settings: Settings, names: Sequence[str]) -> None:
+def ask_back(log: IncidentLog, settings: Settings, names: Sequence[str]) -> None:
     """Somebody wants back what was done for some of those that were healed, once for each."""
     healed = [entry.incident for entry in log.entries(limit=len(names)) if entry.phase == "healed"]
     for name in (name for name in healed if lot(name, UNDO_OF)):
@@ -235,7 +226,7 @@ def _ask_back(log: IncidentLog, settings: Settings, names: Sequence[str]) -> Non
                 continue
 
 
-def _all_ended(log: IncidentLog, names: Sequence[str]) -> bool:
+def all_ended(log: IncidentLog, names: Sequence[str]) -> bool:
     if log.entries(open_only=True, limit=1):
         return False
     healed = [entry.incident for entry in log.entries(limit=len(names)) if entry.phase == "healed"]
@@ -243,7 +234,7 @@ def _all_ended(log: IncidentLog, names: Sequence[str]) -> bool:
     return all(any(isinstance(each.event, UndoAsked) for each in log.load(name)) for name in asked)
 
 
-def _report(log: IncidentLog, names: Sequence[str], writes: Sequence[Write], kills: int, seconds: float) -> Report:
+def report_of(log: IncidentLog, names: Sequence[str], writes: Sequence[Write], kills: int, seconds: float) -> Report:
     journeys = [Journey(log, name) for name in names]
     phases = Counter(journey.state.phase for journey in journeys)
     return Report(
@@ -258,68 +249,19 @@ def _report(log: IncidentLog, names: Sequence[str], writes: Sequence[Write], kil
     )
 
 
-def violations(journeys: Sequence[Journey], writes: Sequence[Write]) -> Iterator[str]:
-    """What must never be, by what the cluster saw."""
-    owner = {
-        record.event.action_id: journey.incident
-        for journey in journeys
-        for record in journey.records
-        if isinstance(record.event, ActionStarted)
-    }
-    ends = {
-        journey.incident: next(each.event.at for each in journey.records if isinstance(each.event, Healed | Escalated))
-        for journey in journeys
-    }
-    effects = [each for each in writes if not each.undone]
-    for each in writes:
-        if each.action not in owner:
-            yield f"action {each.action} on {each.target} was never announced"
-    for (target, action), count in Counter((each.target, each.action) for each in effects).items():
-        if count > 1:
-            yield f"action {action} took effect {count} times on {target}"
-    of_target: dict[str, list[Write]] = defaultdict(list)
-    for each in writes:
-        of_target[each.target].append(each)
-    for target, theirs in of_target.items():
-        yield from _one_at_a_time(target, theirs, owner, ends)
-        count = sum(not each.undone for each in theirs)
-        if count > CAPS["PER_TARGET"]:
-            yield f"{count} actions on {target}"
-    spaces = Counter(each.target.split("/")[1] for each in effects)
-    yield from (f"{count} actions in {space}" for space, count in spaces.items() if count > CAPS["PER_NAMESPACE"])
-    if len(effects) > CAPS["IN_ALL"]:
-        yield f"{len(effects)} actions in all"
-    seen = {each.action for each in effects}
-    for journey in journeys:
-        for done in journey.state.actions:
-            if done.finished is not None and done.finished.ok and done.id not in seen:
-                yield f"action {done.id} of {journey.incident} is told as done and had no effect"
-
-
-def _one_at_a_time(
-    target: str, writes: Sequence[Write], owner: Mapping[str, str], ends: Mapping[str, datetime]
-) -> Iterator[str]:
-    """From its first effect on a target until it has ended, an incident has it for itself; rights only grow."""
-    effects = [each for each in writes if not each.undone]
-    fencing = [each.fencing for each in effects]
-    if fencing != sorted(fencing):
-        yield f"an older right acted after a newer one on {target}: {fencing}"
-    begun: dict[str, datetime] = {}
-    for each in effects:
-        incident = owner.get(each.action, "")
-        begun.setdefault(incident, each.at)
-        for other, since in begun.items():
-            if other != incident and since < each.at < ends.get(other, each.at):
-                yield f"{incident} acted on {target} while {other} had it"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     for name, default in (("incidents", 500), ("targets", 50), ("workers", 4), ("seed", 1), ("deadline", 1500)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--real", action="store_true")
     given = parser.parse_args()
+    carried_out: Callable[..., Report] = run
+    if given.real:
+        from bench import stress_real
+
+        carried_out = stress_real.run
     with tempfile.TemporaryDirectory(prefix="kt-stress-") as folder:
-        report = run(
+        report = carried_out(
             Path(folder), incidents=given.incidents, targets=given.targets, workers=given.workers, seed=given.seed,
             deadline_s=given.deadline,
         )  # fmt: skip

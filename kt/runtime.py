@@ -159,8 +159,7 @@ class Runtime:
         """Give back what an incident that has ended had reserved."""
         for action in state.actions:
             target = action.plan.steps[action.step].target
-            name = f"target/{target.kind}/{target.namespace}/{target.name}"
-            self.leases.release(name, state.id, action.fencing)
+            self.leases.release(target.lease, state.id, action.fencing)
 
     def close(self) -> None:
         self.messenger.close()

@@ -292,6 +292,9 @@ class Pipeline(Section, frozen=True):
     doubt_s: Positive = 30.0
     """How often the cause is thought over while an action does not help and more has come in: when that speaks clearly
     for another cause, the rest of `recovery_s` is not waited for."""
+    most_crashes: Annotated[int, msgspec.Meta(ge=0)] = 3
+    """So often one container that is down now may have ended under a fix; then the rest of `recovery_s` is not waited
+    for. 0: it always is."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3
     """Experiments per fix before a person is asked."""
     aftermath_s: Seconds = 60.0

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from remediate.granting import hint
 from remediate.latency import Latency
 
 Object = dict[str, Any]
@@ -186,7 +187,9 @@ class Cluster:
         finally:
             self.latency.took(time.perf_counter() - begun)
         if status >= 300:
-            raise ClusterError(f"{method} {path}: {_reason(data)}", status)
+            why = _reason(data)
+            how = hint(why) if status == 403 else ""
+            raise ClusterError(f"{method} {path}: {why}{how and f'; {how}'}", status)
         try:
             return msgspec.json.decode(data, type=into)
         except msgspec.MsgspecError as error:

@@ -122,6 +122,8 @@ class Guard:
         grouped_by = self.limits.node_groups  # read once: a cluster may have many nodes
         moved = {space for step in steps for space in _spaces(step)}
         opted_in = _opted_in(cluster, moved)
+        # A node's plan names what was opted in a few seconds ago: nothing is done where there is no namespace any more.
+        moved -= {space for space in moved - set(opted_in) if cluster.get("Namespace", space) is None}
         spaces = [opted_in[space] for space in sorted(moved & set(opted_in))]
         return Facts(
             now=self._clock(),

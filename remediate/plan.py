@@ -20,6 +20,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     resource_version: str = ""
     generation: int = 0
     """Of the object's spec (`metadata.generation`): what an approval is bound to; status updates do not raise it."""
+    workload: str = ""
+    """What a pod belongs to, as `Kind/namespace/name`; of a pod that nobody keeps, the pod itself."""
+
+    @property
+    def lease(self) -> str:
+        """The name under which it is reserved. A pod goes with its workload: who rolls that out ends its pods, too."""
+        return f"target/{self.workload or f'{self.kind}/{self.namespace}/{self.name}'}"
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,7 +14,7 @@ from remediate.actions import ACTIONS, CannotAct, Mark, Outcome
 from remediate.actions.base import HeldToPolicy, target_of
 from remediate.choosing import Choice, asks, expected, ranked
 from remediate.cluster import PATHS, Cluster, ClusterError, Object, OneLook
-from remediate.guard import Guard, key_of
+from remediate.guard import Guard, counts_for, key_of
 from remediate.parameters import together
 from remediate.plan import Plan, Step
 from remediate.playbook import Playbook
@@ -265,6 +265,9 @@ class Remediator:
         steps: list[Step] = []
         for each in playbook.steps:
             step = ACTIONS[each.action].prepare(look, target, together(fixed, each.parameters))
+            if step.target.kind == "Pod":
+                belongs = msgspec.structs.replace(step.target, workload=counts_for(look, step))
+                step = msgspec.structs.replace(step, target=belongs)
             if any(key_of(earlier.target) == key_of(step.target) for earlier in steps):
                 # The step before changes the object on purpose: it will be of another generation by then.
                 step = msgspec.structs.replace(step, target=msgspec.structs.replace(step.target, generation=0))

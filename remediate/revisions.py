@@ -128,6 +128,31 @@ def _serving(cluster: Cluster, target: Object) -> dict[str, int]:
     return found
 
 
+def present_pods(cluster: Cluster, target: Object) -> list[Object]:
+    """The pods of a workload that are of its present revision; those of a DaemonSet all. Raises `ClusterError`."""
+    if target["kind"] == "Deployment":
+        return _of_newest(cluster, target)
+    pods = _owned(cluster, "Pod", target)
+    if target["kind"] == "DaemonSet":
+        return pods
+    present = (target.get("status") or {}).get("updateRevision", "")
+    return [each for each in pods if (each["metadata"].get("labels") or {}).get(POD_HASH, "") == present]
+
+
+def _of_newest(cluster: Cluster, target: Object) -> list[Object]:
+    number = _marks(target).get(REVISION, "")
+    newest = {
+        each["metadata"]["uid"]
+        for each in _owned(cluster, "ReplicaSet", target)
+        if _marks(each).get(REVISION, "") == number
+    }
+    return [
+        each
+        for each in cluster.list("Pod", target["metadata"]["namespace"], labels=match_labels(target))
+        if any(owner["uid"] in newest for owner in each["metadata"].get("ownerReferences") or [])
+    ]
+
+
 def _images(template: Object) -> list[str]:
     return [each["image"] for each in template["spec"]["containers"]]
 

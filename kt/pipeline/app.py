@@ -7,6 +7,7 @@ is found again by the sweep, so no task is ever retried by Celery itself.
 from __future__ import annotations
 
 import os
+import random
 import socket
 import uuid
 from collections.abc import Callable
@@ -34,6 +35,8 @@ from kt.runtime import Runtime
 MOST_FAILURES = 5
 SOON_S = 5.0
 """A step that is due this soon is asked for at its time; the sweep asks for what is due later."""
+MOST_WAITING = 200
+"""Tasks in the queues beyond which the sweep asks for nothing: workers that are behind have enough to do."""
 STAGES = ("sense", "diagnose", "remediate", "verify", "chaos", "sweep")
 LEARNED_WITHIN = timedelta(minutes=10)
 """A run is learned from when its aftermath is over, at most this much later."""
@@ -81,6 +84,21 @@ def _transport(broker: str) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 10,
     }
+
+
+def waiting(app: Celery) -> int:
+    """Tasks that no worker has taken yet; 0 where the broker does not tell."""
+    found = 0
+    try:
+        with app.pool.acquire(block=True) as connection:
+            for name in STAGES:
+                try:
+                    found += connection.default_channel.queue_declare(queue=name, passive=True).message_count
+                except connection.channel_errors:  # nobody has used it yet
+                    continue
+    except (OperationalError, OSError) as error:
+        _log.warning("broker away, what waits there is not known", error=str(error))
+    return found
 
 
 class Pipeline:
@@ -142,9 +160,19 @@ class Pipeline:
         runtime.telemetry.held(stopped=runtime.brakes.stopped() is not None, breaker_open=open_)
         if runtime.log.unsettled(1):
             self.enqueue("sense")
-        for incident in runtime.log.due(runtime.clock()):
+        for incident in self._asked_for(runtime.log.due(runtime.clock())):
             self._next(Journey(runtime.log, incident).state, at_once=True)
         self._store_willing("chaos", self._sweep_chaos)
+
+    def _asked_for(self, due: list[str]) -> list[str]:
+        """As many of them as the queues have room for.
+
+        Each sweep would ask again for all that still wait there: with hundreds of incidents open, workers that are
+        behind would do nothing any more but find out that somebody else was first. By lot, since what has been due the
+        longest may be what cannot go on.
+        """
+        room = MOST_WAITING - waiting(self._app) if len(due) > 1 else 1
+        return due if len(due) <= room else random.sample(due, max(room, 0))
 
     def chaos(self, run: str) -> None:
         """Take a run of chaos to its end: a new one, or one whose runner died."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from graph_schema.model import Hypothesis
 from kt.incident.events import Diagnosed
+from kt.pipeline.crashes import Crashes
 from kt.pipeline.journey import Journey
 from kt.pipeline.stages.diagnose import look_again, named
 from kt.runtime import Runtime
@@ -22,10 +23,11 @@ MOST_KEPT = 64
 
 
 class Doubts:
-    """When each incident was thought over last, in this process."""
+    """When each incident was thought over last, in this process, and what has ended under its fix."""
 
     def __init__(self) -> None:
         self._thought: dict[str, datetime] = {}
+        self.crashes = Crashes()
 
     def about(self, runtime: Runtime, journey: Journey) -> Hypothesis | None:
         """The cause that the evidence of now speaks for instead; None while there is no reason to doubt.

@@ -15,7 +15,7 @@ far behind. Whoever wants the target looks whether that incident has ended; this
 
 def reserve(runtime: Runtime, incident: str, target: Target) -> int | None:
     """The fencing token of this incident for a target; None while another incident has it."""
-    name = target_lease(target)
+    name = target.lease
     token = runtime.leases.acquire(name, incident, ttl_s=TARGET_TTL_S)
     if token is None and _freed(runtime, name):
         token = runtime.leases.acquire(name, incident, ttl_s=TARGET_TTL_S)
@@ -24,14 +24,9 @@ def reserve(runtime: Runtime, incident: str, target: Target) -> int | None:
 
 def give_back(runtime: Runtime, journey: Journey, target: Target, token: int) -> None:
     """What was reserved and not acted on; a target that the incident has acted on stays its own until its end."""
-    acted = {target_lease(action.plan.steps[action.step].target) for action in journey.state.actions}
-    if target_lease(target) not in acted:
-        runtime.leases.release(target_lease(target), journey.incident, token)
-
-
-def target_lease(target: Target) -> str:
-    """The name of the lease of a target."""
-    return f"target/{target.kind}/{target.namespace}/{target.name}"
+    acted = {action.plan.steps[action.step].target.lease for action in journey.state.actions}
+    if target.lease not in acted:
+        runtime.leases.release(target.lease, journey.incident, token)
 
 
 def _freed(runtime: Runtime, name: str) -> bool:

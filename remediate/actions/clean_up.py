@@ -10,6 +10,7 @@ from remediate.actions.base import CannotAct, Left, Mark, Outcome, called, fence
 from remediate.actions.pods import chosen_left, controller_of
 from remediate.actions.terminate import may_be_forced, overdue
 from remediate.cluster import Cluster, Object
+from remediate.granting import granting
 from remediate.plan import Step
 from remediate.rights import DELETE, in_words, lacking
 
@@ -47,7 +48,7 @@ class CleanUpPods:
         without = lacking(cluster, (DELETE,), {pod["metadata"]["namespace"] for pod in chosen})
         chosen = [pod for pod in chosen if pod["metadata"]["namespace"] not in without]
         if not chosen:
-            raise CannotAct(f"KT lacks rights: {in_words(without)}")
+            raise CannotAct(f"KT lacks rights: {in_words(without)}; {granting(without)}")
         held += [f"all in {space}: KT lacks {rights} there" for space, rights in sorted(without.items())]
         chosen.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         pods = {_key(pod): {"uid": pod["metadata"]["uid"], "force": _stuck(pod)} for pod in chosen[:MOST]}

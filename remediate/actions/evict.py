@@ -11,6 +11,7 @@ from remediate.actions.pods import MIRROR, controller_of, serving, siblings_of, 
 from remediate.blast import allowed_of
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.conditions import ready
+from remediate.granting import granting
 from remediate.labels import selects
 from remediate.plan import Step
 from remediate.rights import DELETE, EVICT, Right, in_words, lacking
@@ -48,6 +49,8 @@ class EvictPods:
         needed, spaces = _needed(dead=not ready(target)), {_space(key) for key in ours}
         without = lacking(cluster, needed, spaces, known_s=KNOWN_S)
         movable = {key: pod for key, pod in ours.items() if _space(key) not in without}
+        if without and not movable:  # a node that is only closed helps none of those that suffer on it
+            raise CannotAct(f"KT lacks rights: {in_words(without)}; {granting(without)}")
         held = _held(cluster, movable)
         return Step(
             action=self.name,
@@ -69,7 +72,7 @@ class EvictPods:
         dead, left = not ready(node), _left(cluster, step)
         # Looked at before the first pod goes: a migration that could not be ended is not begun.
         if without := lacking(cluster, _needed(dead=dead), {_space(key) for key in left}):
-            raise CannotAct(f"KT lacks rights by now: {in_words(without)}; no pod was moved")
+            raise CannotAct(f"KT lacks rights by now: {in_words(without)}; no pod was moved; {granting(without)}")
         gone, held, waiting = [], [], 0
         for pods in _by_owner(left).values():
             free = room(cluster, pods, step.parameters.get("share", 1.0))

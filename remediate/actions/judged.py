@@ -21,6 +21,7 @@ from remediate.actions.pods import (
 )
 from remediate.cluster import Cluster, ClusterError, Object, OneLook
 from remediate.containers_seen import seen
+from remediate.granting import granting
 from remediate.placement import Rooms
 from remediate.plan import Step, Target
 from remediate.quantities import parse
@@ -84,7 +85,7 @@ class EndsJudged(ABC):
         without = lacking(cluster, (EVICT,), {pod["metadata"]["namespace"] for pod in mine})
         mine = [pod for pod in mine if pod["metadata"]["namespace"] not in without]
         if without and not mine:
-            raise CannotAct(f"KT lacks rights: {in_words(without)}")
+            raise CannotAct(f"KT lacks rights: {in_words(without)}; {granting(without)}")
         judged = _judged(look, mine, rooms, policy, str(parameters.get("tier_label", TIER)), now)
         pods = self.chosen(judged, rooms, policy)
         staying = f"; KT lacks rights for others: {in_words(without)}" if without else ""

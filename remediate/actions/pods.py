@@ -8,6 +8,7 @@ from typing import Any
 from remediate.actions.base import CannotAct
 from remediate.cluster import PATHS, Cluster, Object
 from remediate.conditions import ready
+from remediate.granting import granting
 from remediate.rights import Right, in_words, lacking
 
 MIRROR = "kubernetes.io/config.mirror"
@@ -65,4 +66,4 @@ def gone(pod: Object | None, uid: str) -> bool:
 def must_be_allowed(cluster: Cluster, right: Right, namespace: str) -> None:
     """Raises `CannotAct` when KT lacks the right there: told when the plan is made, not in the middle of it."""
     if without := lacking(cluster, (right,), [namespace]):
-        raise CannotAct(f"KT lacks rights: {in_words(without)}; `kt rbac --namespace {namespace}` grants them")
+        raise CannotAct(f"KT lacks rights: {in_words(without)}; {granting(without)}")

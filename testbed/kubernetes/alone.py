@@ -1,7 +1,8 @@
-"""An etcd and an API server of their own, without nodes and controllers, for benches that write all of the state.
+"""An etcd and an API server of their own, without nodes, for tests and benches that write what nodes would write.
 
 They are on the loopback address and in a folder of their own, so that they run beside a whole cluster; nothing moves in
-them but what their caller moves. The audit log tells who did what.
+them but what their caller moves, or the controllers and the scheduler if they are asked for. The audit log tells who
+did what, and of Deployments and of pods that KT changed what they were made into.
 """
 
 import base64
@@ -21,7 +22,11 @@ from testbed.kubernetes import audit, build
 
 ADDRESS = "127.0.0.1"
 ETCD, APISERVER = "alone-etcd", "alone-kube-apiserver"
-USERS = {"admin": "system:masters", "descheduler": "system:masters", "kt": ""}
+CONTROLLERS, SCHEDULER = "alone-kube-controller-manager", "alone-kube-scheduler"
+USERS = {
+    **dict.fromkeys(("admin", "descheduler", "controllers", "scheduler", "kubelets"), "system:masters"),
+    "kt": "",
+}
 """User → group; `kt` may do nothing until RBAC lets it."""
 _SWITCHED_OFF = "ServiceAccount,TaintNodesByCondition"
 """Admission that waits for controllers: one makes each namespace's account, one takes the taint of a new node away."""
@@ -55,8 +60,11 @@ def _text(plain: str) -> str:
 
 
 @contextmanager
-def running() -> Iterator[ControlPlane]:
-    """Start both and end them; Missing where this machine cannot have them. After a kill `testbed down` ends them."""
+def running(*, controllers: bool = False) -> Iterator[ControlPlane]:
+    """Start both and end them; Missing where this machine cannot have them. After a kill `testbed down` ends them.
+
+    `controllers`: also the controllers, which make the pods of workloads, and the scheduler. Nodes and what kubelets
+    would write are the caller's (`testbed.kubernetes.kubelets`)."""
     server.require_commands("an API server", "etcd", "openssl")
     folder = places.state() / "alone"
     _end(folder)
@@ -73,13 +81,16 @@ def running() -> Iterator[ControlPlane]:
         plane = ControlPlane(folder, f"http://{ADDRESS}:{etcd}")
         for user, token in tokens.items():
             _write_kubeconfig(plane.kubeconfig(user), url, certificate, user, token)
+        if controllers:
+            processes.start(CONTROLLERS, _controllers(binaries, plane))
+            processes.start(SCHEDULER, _scheduler(binaries, plane, processes.free_ports(1)[0]))
         yield plane
     finally:
         _end(folder)
 
 
 def _end(folder: Path) -> None:
-    for name in (APISERVER, ETCD):
+    for name in (SCHEDULER, CONTROLLERS, APISERVER, ETCD):
         processes.stop(name, kill=True)  # what it would save in peace is removed below
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -133,7 +144,15 @@ def _apiserver(binaries: Path, folder: Path, etcd: int, api: int) -> list[str]:
     key = folder / "service-accounts.key"
     processes.run(["openssl", "genrsa", "-out", key, "2048"])
     policy = folder / "audit-policy.json"
-    rules = [{"level": "Metadata", "verbs": list(audit.WRITES), "omitStages": ["RequestReceived"]}, {"level": "None"}]
+    written = {"verbs": list(audit.WRITES), "omitStages": ["RequestReceived"]}
+    deployments = [{"group": "apps", "resources": ["deployments", "deployments/status"]}]
+    of_kt = [{"group": "", "resources": ["pods", "pods/eviction"]}]
+    rules = [
+        {"level": "RequestResponse", "resources": deployments, **written},
+        {"level": "RequestResponse", "users": ["kt"], "resources": of_kt, **written},
+        {"level": "Metadata", **written},
+        {"level": "None"},
+    ]
     policy.write_text(json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}))
     return [
         str(binaries / "kube-apiserver"),
@@ -153,4 +172,32 @@ def _apiserver(binaries: Path, folder: Path, etcd: int, api: int) -> list[str]:
         f"--audit-policy-file={policy}",
         f"--audit-log-path={folder / 'audit.log'}",
         "--audit-log-mode=blocking",
+    ]
+
+
+def _controllers(binaries: Path, plane: ControlPlane) -> list[str]:
+    return [
+        str(binaries / "kube-controller-manager"),
+        f"--kubeconfig={plane.kubeconfig('controllers')}",
+        "--leader-elect=false",
+        "--controllers=*,-node-lifecycle-controller",  # no kubelet renews the leases by which it tells dead nodes
+        "--secure-port=0",
+        "--kube-api-qps=500",
+        "--kube-api-burst=500",
+    ]
+
+
+def _scheduler(binaries: Path, plane: ControlPlane, port: int) -> list[str]:
+    config = plane.kubeconfig("scheduler")
+    return [
+        str(binaries / "kube-scheduler"),
+        f"--kubeconfig={config}",
+        f"--authentication-kubeconfig={config}",
+        f"--authorization-kubeconfig={config}",
+        f"--cert-dir={plane.folder / 'certificates-of-the-scheduler'}",
+        "--leader-elect=false",
+        f"--bind-address={ADDRESS}",
+        f"--secure-port={port}",
+        "--kube-api-qps=500",
+        "--kube-api-burst=500",
     ]

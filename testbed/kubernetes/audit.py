@@ -46,16 +46,21 @@ def write_policy() -> Path:
 
 def writes(user: str, since: datetime) -> list[Write]:
     """What this user changed since then, in order, without what was only tried (dry runs) or refused."""
+    return writes_in(path(), user, since)
+
+
+def writes_in(log: Path, user: str, since: datetime) -> list[Write]:
+    """The same of any audit log."""
     return [
         write
-        for write, dry in _read()
+        for write, dry in _read(log)
         if write.user == user and write.at >= since and write.code < 300 and not dry and write.verb in WRITES
     ]
 
 
-def _read() -> Iterator[tuple[Write, bool]]:
+def _read(log: Path) -> Iterator[tuple[Write, bool]]:
     """(write, whether it was a dry run)"""
-    for line in path().read_text().splitlines() if path().exists() else ():
+    for line in log.read_text().splitlines() if log.exists() else ():
         event = json.loads(line)
         if event.get("stage") != "ResponseComplete":
             continue

@@ -3,7 +3,6 @@ doctor` names it. With all of them it finds nothing missing. No nodes are needed
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,10 +21,9 @@ from testbed.kubernetes import alone
 from testbed.kubernetes.cluster import Api
 from tests.conftest import missing
 from tests.contract.clusters import until
+from tests.contract.rights import Right, apply, with_subject, without
 
 SPACE = "opted-in"
-ROLES = "/apis/rbac.authorization.k8s.io/v1"
-USER = [{"kind": "User", "name": "kt", "apiGroup": "rbac.authorization.k8s.io"}]
 pytestmark = [pytest.mark.real("control plane"), pytest.mark.xdist_group("rights")]
 
 
@@ -45,11 +43,9 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
             admin.apply(f"/api/v1/namespaces/{SPACE}", {"apiVersion": "v1", "kind": "Namespace", "metadata": space})
             roles = {}
             for each in [*rbac.watching(), *rbac.acting(), *rbac.verifying(), *rbac.granted(SPACE)]:
-                if "subjects" in each:
-                    each = {**each, "subjects": USER}
-                else:
+                if each["kind"] == "ClusterRole":
                     roles[each["metadata"]["name"]] = each
-                _apply(admin, each)
+                apply(admin, with_subject(each))
             runtime = _runtime(tmp_path_factory.mktemp("kt"), plane.kubeconfig("kt"))
             until(lambda: checks.rights(runtime).state == "well", "the API server knows the rights")
             yield Held(runtime, admin, roles)
@@ -65,25 +61,6 @@ def _runtime(folder: Path, kubeconfig: Path) -> Runtime:
             kubernetes=Kubernetes(kubeconfig=str(kubeconfig)),
         )
     )  # fmt: skip
-
-
-def _apply(admin: Api, manifest: dict[str, Any]) -> None:
-    meta = manifest["metadata"]
-    where = f"namespaces/{meta['namespace']}/" if "namespace" in meta else ""
-    admin.apply(f"{ROLES}/{where}{manifest['kind'].lower()}s/{meta['name']}", manifest)
-
-
-def _without(role: dict[str, Any], right: tuple[str, str, str]) -> dict[str, Any]:
-    """The role with everything but this one verb on this one resource."""
-    group, resource, verb = right
-    less, rules = copy.deepcopy(role), []
-    for rule in less["rules"]:
-        for each in rule["resources"]:
-            mine = group in rule["apiGroups"] and each == resource
-            verbs = [word for word in rule["verbs"] if not (mine and word == verb)]
-            if verbs:
-                rules.append({"apiGroups": rule["apiGroups"], "resources": [each], "verbs": verbs})
-    return {**less, "rules": rules}
 
 
 def _says(runtime: Runtime, what: str) -> bool:
@@ -102,18 +79,18 @@ RIGHTS = sorted(
 
 
 @pytest.mark.parametrize("right", RIGHTS, ids=" ".join)
-def test_doctor_names_the_one_right_that_actions_lack(held: Held, right: tuple[str, str, str]) -> None:
+def test_doctor_names_the_one_right_that_actions_lack(held: Held, right: Right) -> None:
     group, resource, verb = right
     inside = resource not in rbac.OF_THE_CLUSTER
     told = f"{verb} {resource}{f'.{group}' if group else ''}{f' in {SPACE}' if inside else ''}"
     # Watching grants some of the reading a second time, everywhere.
-    changed = [role for role in held.roles.values() if _without(role, right) != _without(role, ("", "", ""))]
+    changed = [role for role in held.roles.values() if without(role, right) != without(role, ("", "", ""))]
     for role in changed:
-        _apply(held.admin, _without(role, right))
+        apply(held.admin, without(role, right))
     until(partial(_says, held.runtime, told), f"doctor says: {told}")
     found = checks.rights(held.runtime)
     assert found.state == "ill"
     assert "kt rbac" in found.fix
     for role in changed:
-        _apply(held.admin, role)
+        apply(held.admin, role)
     until(lambda: checks.rights(held.runtime).state == "well", "the right is there again")

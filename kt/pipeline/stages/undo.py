@@ -13,7 +13,7 @@ from kt.incident.events import Escalated, Postponed, RolledBack, UndoDropped, Un
 from kt.incident.state import Action, State, Undoing
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages.remediate import stopped, undo_deadline, wait_for
-from kt.pipeline.targets import reserve, target_lease
+from kt.pipeline.targets import reserve
 from kt.runtime import Runtime
 from remediate.cluster import ClusterError
 from remediate.plan import Step
@@ -159,4 +159,4 @@ def _let_go(runtime: Runtime, journey: Journey, undo: Undoing) -> None:
             target = action.plan.steps[action.step].target
             token = reserve(runtime, journey.incident, target)
             if token is not None:
-                runtime.leases.release(target_lease(target), journey.incident, token)
+                runtime.leases.release(target.lease, journey.incident, token)

@@ -101,8 +101,8 @@ def _left(journey: Journey) -> tuple[list[str], bool]:
 def give_up_late(
     runtime: Runtime, journey: Journey, waiting_for: str, watched_since: datetime | None, doubts: Doubts
 ) -> None:
-    """A fix that has not arrived by the deadline, that did not last, or that is for what is not the cause after all,
-    did not work: the fold turns to undoing it."""
+    """A fix that has not arrived by the deadline, that did not last, under which its target ends again and again, or
+    that is for what is not the cause after all, did not work: the fold turns to undoing it."""
     state, now = journey.state, runtime.clock()
     if watched_since is not None:
         why = f"It came back {(now - watched_since).total_seconds():.0f} s after it was gone: {waiting_for}"
@@ -111,6 +111,9 @@ def give_up_late(
     patience = timedelta(seconds=runtime.settings.pipeline.recovery_s)
     if state.acted_at and now >= state.acted_at + patience:
         why = f"{patience.total_seconds():.0f} s after the action still: {waiting_for}"
+        journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
+    elif state.acted_at and (crashes := doubts.crashes.under_the_fix(runtime, journey)):
+        why = f"{(now - state.acted_at).total_seconds():.0f} s after the action {crashes}; and still: {waiting_for}"
         journey.append(Verified(at=now, verdict=Verdict(outcome="regressed", why=why)))
     elif state.acted_at and (other := doubts.about(runtime, journey)) is not None:
         instead = f"what came in since speaks for {other.fault} of {other.entity} ({other.probability:.0%}) instead"

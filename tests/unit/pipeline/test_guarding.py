@@ -10,7 +10,7 @@ import msgspec
 
 from graph_schema.model import Hypothesis
 from kt.incident.events import ActionFinished, Approved, Healed, PlanDropped, Postponed, Verified
-from kt.pipeline.targets import reserve, target_lease
+from kt.pipeline.targets import reserve
 from kt.policy import policy_of
 from kt.runtime import Runtime
 from kt.sections import Approval, Kubernetes
@@ -18,7 +18,7 @@ from kt.stores.places import open_leases
 from remediate.brakes import OutcomeOf, Spent
 from remediate.cluster import ClusterError
 from remediate.latency import Latency
-from remediate.plan import Plan
+from remediate.plan import Plan, Target
 from tests.unit.pipeline.desk import CART, T0, Desk
 from tests.unit.remediate.sockets import listening
 from verify.verdict import Verdict
@@ -136,7 +136,7 @@ def test_more_actions_than_a_minute_allows_wait_their_turn(desk: Desk) -> None:
     over, soon = desk.runtime.remediator.guard.spend("a", "scale-out", plan.steps[0])
     assert (soon, "in the last minute" in over) == (True, True)
     assert desk.visit().state.phase == "awaiting approval"
-    assert desk.runtime.leases.held_by(target_lease(plan.steps[0].target)) is None, "what waits holds nothing"
+    assert desk.runtime.leases.held_by(plan.steps[0].target.lease) is None, "what waits holds nothing"
     desk.clock.forward(31)
     assert desk.visit().state.phase == "verifying", "and the consent to it stands"
     assert "in the last minute" in desk.events(Postponed)[0].why
@@ -192,6 +192,24 @@ class TestReservation:
         desk.runtime.leases = open_leases(desk.runtime.settings, lambda: day)
         assert reserve(desk.runtime, "other", target) is None
         assert reserve(desk.runtime, "i", target) is not None
+
+    def test_a_pod_is_not_acted_on_while_another_incident_has_its_workload(self, desk: Desk) -> None:
+        pod = next(
+            each["metadata"]["name"]
+            for each in desk.runtime.cluster.list("Pod", "shop")
+            if each["metadata"]["name"].startswith("cart-")
+        )
+        cause = Hypothesis(entity=f"Pod/shop/{pod}", fault="Pod.CrashLoop", probability=0.9)
+        plan = desk.runtime.remediator.propose([cause], tried=frozenset())
+        assert isinstance(plan, Plan), plan
+        desk.open()
+        workload = Target(kind="Deployment", name="cart", namespace="shop")
+        token = reserve(desk.runtime, "i", workload)
+        assert token is not None
+        assert reserve(desk.runtime, "other", plan.steps[0].target) is None
+        desk.runtime.leases.release(workload.lease, "i", token)
+        assert reserve(desk.runtime, "i", plan.steps[0].target) is not None
+        assert reserve(desk.runtime, "other", workload) is None
 
 
 class TestSilence:

@@ -355,7 +355,6 @@ class TestProposing:
         assert desk.replicas() == 2
 
 
-
 @pytest.mark.parametrize("playbook", ["quarantine", "resize-pod"])
 def test_a_pod_that_a_replica_set_made_is_changed_by_kt_itself(desk: Desk, playbook: str) -> None:
     """What makes pods does not undo what is changed of one, unlike an operator that declares it."""

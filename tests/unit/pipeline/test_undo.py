@@ -10,7 +10,6 @@ from kt.incident.consent import Answer, approve, reject
 from kt.incident.events import Approved, Healed, RolledBack, UndoAsked, UndoDropped, UndoStarted
 from kt.incident.state import State
 from kt.incident.undoing import ask
-from kt.pipeline.targets import target_lease
 from kt.sections import Approval
 from remediate.brakes import Stop
 from remediate.cluster import Object
@@ -93,7 +92,7 @@ def test_a_target_that_was_only_looked_at_is_free_again(desk: Desk) -> None:
     for _ in range(2):
         wish(desk)
         desk.visit()
-        assert desk.runtime.leases.held_by(target_lease(target)) is None
+        assert desk.runtime.leases.held_by(target.lease) is None
 
 
 def test_fields_deep_in_a_pod_template_are_named(desk: Desk) -> None:
