@@ -11,8 +11,9 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
+from diagnose.arrays import Bits, Flags, Floats, Ints, begins, spread
 from diagnose.paths import Paths, Way
-from diagnose.reached import MOST_CELLS, Bits, Columns, Flags, Floats, Ints, Reached, begins, spread, tables
+from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import SELF
 from graph_schema.model import Entity
 from graph_schema.ontology import Ontology
@@ -194,7 +195,7 @@ def _leads(
 ) -> tuple[Ints, Ints, Floats, Ints]:
     """(unit, unit that it may have brought about, share, place of the way in `reached`), in order of the units."""
     modes, size = paths.moves.mode, len(columns)
-    at = np.array([paths.moves.base[unit.entity] // paths.moves.span for unit in columns.units], int)
+    at = np.array([paths.moves.number[unit.entity] for unit in columns.units], int)
     # Units are in order of their entities, as the entities' numbers are.
     first = begins(at)
     complaining = at[first]

@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from diagnose.arrays import Flags, Floats
 from diagnose.carried import Carried
 from diagnose.evidence import Seen, Unit
 from diagnose.facts import UNKNOWN, UNKNOWN_SYMPTOM, Facts
 from diagnose.paths import Paths
 from diagnose.propagation import Shown
-from diagnose.reached import Columns, Flags, Floats, Reached
+from diagnose.reached import Columns, Reached
 from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
 from diagnose.wiring import Wiring

@@ -1,4 +1,4 @@
-"""The relations of a piece of the graph as steps that a sickness can take, looked up from either end.
+"""The relations of a piece of the graph as steps that a sickness can take, by name and by number.
 
 Besides the relations that are there, two kinds of step are derived: from a workload or node straight to a Service,
 because what arrives depends on the share of its pods that are hit; and from everything to the cluster's DNS, which
@@ -7,12 +7,14 @@ nobody writes down.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from operator import attrgetter
 
 import msgspec
+import numpy as np
 
+from diagnose.arrays import NOBODY, Flags, Floats, Ints, begins, spread
 from diagnose.rules import Rule, chained, compiled
 from graph_schema.model import Subgraph
 from graph_schema.ontology import ENDS, OTHER, End, Ontology
@@ -28,16 +30,16 @@ Others = dict[str, list[str]]
 """Kind of relation → the entities at its other end."""
 
 
-class Steps(msgspec.Struct, frozen=True):
-    """One way of passing, to or from several others."""
+class Behind(msgspec.Struct, frozen=True):
+    """Steps to Services from what their pods are made by or run on, by number: one row for each pair."""
 
     rule: Rule
-    others: Sequence[str]
-    via: Mapping[str, tuple[str, ...]] = {}
-    """Other → what lies between, from the cause on, for derived steps."""
-    shares: Mapping[str, float] = {}
-    """Other → share of the pods behind the effect that it stands for; empty: one of `count`."""
-    count: int = 1
+    service: Ints
+    cause: Ints
+    part: Floats
+    """Share of the Service's pods that the cause stands for."""
+    between: Ints
+    """What lies between, from the cause on; three columns, `NOBODY` where there is nothing more."""
 
 
 class Compiled(dict[str, Rule | None]):
@@ -53,22 +55,82 @@ class Compiled(dict[str, Rule | None]):
         return found
 
 
+class _Spans:
+    """Relations by number, and where those of each entity begin that have it at one end."""
+
+    def __init__(self, relations: Ints, end: int, many: int) -> None:
+        self._relations: list[list[int]] = relations.tolist()
+        self._begins: list[int] = np.searchsorted(relations[:, end], np.arange(many + 1)).tolist()
+
+    def of(self, number: int | None) -> list[list[int]]:
+        return [] if number is None else self._relations[self._begins[number] : self._begins[number + 1]]
+
+
+class _Above:
+    """What stands above each entity, by number, for relations that are `wanted`."""
+
+    def __init__(self, here: Ints, above: Ints, wanted: Flags, many: int) -> None:
+        here, above = here[wanted], above[wanted]
+        order = np.lexsort((above, here))
+        self._above = above[order]
+        self._begins = np.searchsorted(here[order], np.arange(many + 1))
+
+    def chains(self, service: Ints, pod: Ints, most: int) -> Ints:
+        """(service, what is above its pod up to so many levels, what lies between down to the pod) for each way up."""
+        front = np.full((len(service), 5), NOBODY)
+        front[:, 0], front[:, 1] = service, pod
+        found = [np.zeros((0, 5), int)]
+        for _ in range(most):
+            top = front[:, 1]
+            which, place = spread(self._begins[top], self._begins[top + 1] - self._begins[top])
+            above = self._above[place]
+            fresh = (front[which, 1:] != above[:, None]).all(axis=1)
+            which, above = which[fresh], above[fresh]
+            front = np.column_stack((front[which, 0], above, front[which, 1:4]))
+            found.append(front)
+        return np.concatenate(found)
+
+
+def _shares(rule: Rule, chains: Ints, size: Ints) -> Behind:
+    """Each service and what is above its pods once, with the share of these and the first of the ways down."""
+    chains = chains[np.lexsort(chains.T[::-1])]
+    pair = chains[:, 0] * len(size) + chains[:, 1]
+    first = begins(pair)
+    service = chains[first, 0]
+    part = np.minimum(1.0, np.diff(np.append(first, len(pair))) / size[service])
+    return Behind(rule, service, chains[first, 1], part, chains[first, 2:])
+
+
+def _ordered(relations: Ints, by: Sequence[int]) -> Ints:
+    """Each row once, in order of these columns."""
+    found = relations[np.lexsort([relations[:, column] for column in reversed(by)])]
+    new = np.ones(len(found), bool)
+    new[1:] = np.any(found[1:] != found[:-1], axis=1)
+    once: Ints = found[new]
+    return once
+
+
 class Wiring:
-    """`causes(entity)` and `effects(entity)`: the steps by which sickness comes to it and goes from it."""
+    """Who is joined to whom by the relations of a piece of the graph, and by the steps that are derived from them."""
 
     def __init__(self, piece: Subgraph, ontology: Ontology) -> None:
         self._ontology, self._entities = ontology, piece.entities
-        self._from: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        self._to: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for source, target, kind in map(PARTS_OF_RELATION, piece.relations):
-            if source != target:
-                self._from[source].append((kind, target))
-                self._to[target].append((source, kind))
+        ends = list(map(PARTS_OF_RELATION, piece.relations))
+        self.entities = sorted({name for source, target, _ in ends for name in (source, target)}.union(piece.entities))
+        """Everything that is there or has a relation, in order."""
+        self.number = {name: number for number, name in enumerate(self.entities)}
+        self.kinds = sorted({kind for _, _, kind in ends})
+        """Kinds of relation, in order."""
+        number, kinds = self.number, {kind: place for place, kind in enumerate(self.kinds)}
+        given = np.array([(number[one], number[other], kinds[kind]) for one, other, kind in ends], int).reshape(-1, 3)
+        self.relations = _ordered(given[given[:, 0] != given[:, 1]], (0, 2, 1))
+        """(source, target, kind) by number, each once, in order of source, kind and target."""
+        self._leaving = _Spans(self.relations, 0, len(self.entities))
+        self._coming = _Spans(_ordered(self.relations, (1, 0, 2)), 1, len(self.entities))
         self._out: dict[str, Others] = {}
         self._in: dict[str, Others] = {}
         self._rules = {end: Compiled(ontology, end) for end in ENDS}
         self._chained: dict[str, Rule | None] = {}
-        self._behind: dict[str, tuple[Steps, ...]] = {}
         self._fronts: dict[str, bool] = {}
         self._owned: dict[tuple[str, End], bool] = {}
         self._parts: dict[str, list[str]] = {}
@@ -76,31 +138,26 @@ class Wiring:
         self._owners: dict[str, list[str]] = {}
         self._faces: dict[str, list[str]] = {}
         self._owned_by: dict[str, list[str]] = {}
-        self._resolver = self._find_resolver()
-
-    @property
-    def joined(self) -> set[str]:
-        """Everything that has a relation."""
-        return {*self._from, *self._to}
 
     def out(self, entity: str) -> Others:
         """What its relations lead to: kind → the others in order."""
         found = self._out.get(entity)
         if found is None:
-            found = self._out[entity] = {}
-            pairs = self._from.get(entity, [])
-            for kind, other in sorted(set(pairs)) if len(pairs) > 1 else pairs:
-                found.setdefault(kind, []).append(other)
+            found = self._out[entity] = self._others(entity, self._leaving, 1)
         return found
 
     def into(self, entity: str) -> Others:
         """What has relations that lead to it: kind → the others in order."""
         found = self._in.get(entity)
         if found is None:
-            found = self._in[entity] = {}
-            pairs = self._to.get(entity, [])
-            for other, kind in sorted(set(pairs)) if len(pairs) > 1 else pairs:
-                found.setdefault(kind, []).append(other)
+            found = self._in[entity] = self._others(entity, self._coming, 0)
+        return found
+
+    def _others(self, entity: str, spans: _Spans, end: int) -> Others:
+        found: Others = {}
+        names, kinds = self.entities, self.kinds
+        for relation in spans.of(self.number.get(entity)):
+            found.setdefault(kinds[relation[2]], []).append(names[relation[end]])
         return found
 
     def parts(self, entity: str) -> list[str]:
@@ -131,72 +188,72 @@ class Wiring:
         """Whether it stands before pods or workloads that are known (a Service that selects)."""
         return any(self._fronting(kind) for kind in self.out(entity))
 
-    def causes(self, entity: str) -> Iterable[Steps]:
-        """Where sickness of this entity may come from."""
-        for kind, others in self.out(entity).items():
-            rule = self._rules["target"][kind]
-            if rule is not None:
-                yield Steps(rule, others, count=len(others))
-        for kind, others in self.into(entity).items():
-            rule = self._rules["source"][kind]
-            if rule is not None:
-                yield Steps(rule, others, count=len(others))
-        yield from self._behind_of(entity)
-        if self._resolver and self._asks_names(entity):
-            yield from self._names_from([self._resolver])
-
-    def effects(self, entity: str) -> Iterable[Steps]:
+    def effects(self, entity: str) -> set[str]:
         """Where sickness of this entity may go to."""
-        for end in reversed(ENDS):
-            for kind, others in (self.into(entity) if end == "target" else self.out(entity)).items():
-                rule = self._rules[end][kind]
-                if rule is None:
-                    continue
-                shares = {}
-                if rule.share:
-                    shares = {other: 1 / len(self.out(other)[kind]) for other in others[:MOST_TAKEN]}
-                yield Steps(rule, others[:MOST_TAKEN], shares=shares)
-        for service in self.faces(entity):
-            for steps in self._behind_of(service):
-                if entity in steps.shares:
-                    yield Steps(steps.rule, [service], {service: steps.via[entity]}, {service: steps.shares[entity]})
-        if entity == self._resolver:
-            asking = [each for each in self._entities if self._asks_names(each)]
-            yield from self._names_from(sorted(asking)[:MOST_TAKEN])
+        found = {
+            other
+            for end in ENDS
+            for kind, others in (self.into(entity) if end == "target" else self.out(entity)).items()
+            if self.rule(end, kind) is not None
+            for other in others[:MOST_TAKEN]
+        }
+        number, (resolver, asking) = self.number.get(entity), self.resolving()
+        names = self.entities
+        for steps in self.all_behind():
+            found.update(names[each] for each in steps.service[steps.cause == number][:MOST_TAKEN].tolist())
+        if resolver is not None and resolver == number and self.rule("target", "RESOLVES_BY") is not None:
+            found.update(names[each] for each in asking[:MOST_TAKEN].tolist())
+        return found
 
-    def _names_from(self, others: list[str]) -> Iterable[Steps]:
-        rule = self._rules["target"]["RESOLVES_BY"]
-        if rule is not None:
-            yield Steps(rule, others)
+    def rule(self, end: End, kind: str) -> Rule | None:
+        """What comes from this end of a relation of this kind; None where nothing does."""
+        return self._rules[end][kind]
 
-    def _behind_of(self, service: str) -> tuple[Steps, ...]:
-        """Steps to a Service from the owners and the nodes of the pods that it selects, each with its share of them."""
-        if service not in self._behind:
-            self._behind[service] = tuple(self._find_behind(service))
-        return self._behind[service]
+    def resolving(self) -> tuple[int | None, Ints]:
+        """(what answers for names in this cluster, all that asks it), by number."""
+        return self._resolving
 
-    def _find_behind(self, service: str) -> Iterable[Steps]:
-        for kind, pods in self.out(service).items():
-            above = self._rules["target"][kind]
-            if not self._fronting(kind) or len(pods) < 2 or above is None:
+    @cached_property
+    def _resolving(self) -> tuple[int | None, Ints]:
+        resolver = self._find_resolver()
+        asking = [] if resolver is None else [
+            self.number[each.id]
+            for each in self._entities.values()
+            if each.kind in ("Service", "Ingress") and each.id != resolver and self._ontology.role(each.name) != "DNS"
+        ]  # fmt: skip
+        return None if resolver is None else self.number[resolver], np.sort(np.array(asking, int))
+
+    def all_behind(self) -> list[Behind]:
+        """Steps to Services from the owners and the nodes of the pods that they select, which each is a share of."""
+        return self._all_behind
+
+    @cached_property
+    def _all_behind(self) -> list[Behind]:
+        source, target, kind = self.relations.T
+        owning = np.array([self._owns(name, "source") for name in self.kinds], bool)
+        above = _Above(target, source, owning[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
+        running = np.array([name == "RUNS_ON" for name in self.kinds], bool)
+        below = _Above(source, target, running[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
+        found = []
+        for number, name in enumerate(self.kinds):
+            rule = self.rule("target", name)
+            if rule is None or not self._fronting(name):
                 continue
-            owners: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-            nodes: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-            for pod in pods:
-                for chain in self._chains(pod):
-                    owners[chain[0]].append(chain)
-                for node in self.out(pod).get("RUNS_ON", ()):
-                    nodes[node].append((node, pod))
-            for found, rule in ((owners, above), (nodes, self._from_nodes(kind, above))):
-                if found and rule is not None:
-                    via = {other: min(chains)[1:] for other, chains in found.items()}
-                    shares = {other: min(1.0, len(chains) / len(pods)) for other, chains in found.items()}
-                    yield Steps(rule, sorted(found), via, shares)
+            of_kind = np.flatnonzero(kind == number)
+            service, pod = source[of_kind], target[of_kind]
+            size = np.bincount(service, minlength=len(self.entities))
+            several = size[service] > 1
+            service, pod = service[several], pod[several]
+            found.append(_shares(rule, above.chains(service, pod, 3), size))
+            chained_rule = self._from_nodes(name, rule)
+            if chained_rule is not None:
+                found.append(_shares(chained_rule, below.chains(service, pod, 1), size))
+        return [each for each in found if len(each.service)]
 
     def _from_nodes(self, kind: str, above: Rule) -> Rule | None:
         """What comes to a Service from the nodes of the pods that it selects by a relation of this kind."""
         if kind not in self._chained:
-            below = self._rules["target"]["RUNS_ON"]
+            below = self.rule("target", "RUNS_ON")
             self._chained[kind] = chained(below, above) if below is not None else None
         return self._chained[kind]
 
@@ -273,9 +330,3 @@ class Wiring:
             if first is not None:
                 return first
         return None
-
-    def _asks_names(self, entity: str) -> bool:
-        known = self._entities.get(entity)
-        if known is None or known.kind not in ("Service", "Ingress") or entity == self._resolver:
-            return False
-        return self._ontology.role(known.name) != "DNS"
