@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from diagnose.arrays import Bits, Floats, begins
 from diagnose.facts import Facts
-from diagnose.reached import MOST_CELLS, Bits, Floats, begins
+from diagnose.reached import MOST_CELLS
 from diagnose.score import Weighing
 from diagnose.settings import Settings
 from graph_schema.catalogue import FaultMode
@@ -58,7 +59,8 @@ def bounds(
         part = slice(start, start + size)
         gained[part] += worth[explains[part], np.arange(explains.shape[1])].sum(axis=1)
     found = []
-    for row, group, gain in zip(rows, groups, gained.tolist(), strict=True):
+    # Of a bound of the sum as of the sum itself, or in a storm nearly everything would have to be weighed.
+    for row, group, gain in zip(rows, groups, columns.tempered(gained).tolist(), strict=True):
         found.append(_prior(weighing.reached.names[row], strongest[id(group)], weighing) + gain)
     return found, explains
 
