@@ -85,7 +85,7 @@ def _by_byte(values: Floats, size: int) -> Floats:
 def _prior(entity: str, most: Strongest, weighing: Weighing) -> float:
     settings = weighing.settings
     prior = most.prior + settings.first + (most.changed if weighing.changes.get(entity) else 0.0)
-    if most.states:
+    if not most.states.isdisjoint(weighing.states_told):
         known = weighing.states_near(entity) & most.states
         each = settings.proof_factor if known & most.proofs else settings.state_factor
         prior += math.log(each) * min(len(known), most.most_states)

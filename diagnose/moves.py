@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 
 from diagnose.arrays import NOBODY, Flags, Floats, Ints, begins, place_in_run
+from diagnose.behind import Behind
 from diagnose.rules import BESIDE, SELF, Rule, most_passed
-from diagnose.wiring import MOST_TAKEN, Behind, Wiring
+from diagnose.wiring import MOST_TAKEN, Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import End, Ontology
 

@@ -8,6 +8,7 @@ products of shares; among equally strong ways the one of fewer steps, then of sm
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -37,7 +38,7 @@ FIRST_TRIED = 0.4
 """In storms a search is tried first without what is weaker than this,"""
 TRIED_NEXT = 0.35
 """and if too little was found, again without what is weaker than this much of that."""
-MOST_AT_ONCE = 64_000_000
+MOST_AT_ONCE = 128_000_000
 """States of all searches that are done at once."""
 
 
@@ -46,7 +47,7 @@ def hops_around(signals: int, most: int) -> int:
     return most if signals < STORM else min(most, STORM_HOPS)
 
 
-class Found(msgspec.Struct, frozen=True, eq=False):
+class Found(msgspec.Struct, frozen=True, eq=False, dict=True):
     """The strongest ways to where a symptom was seen, the strongest first."""
 
     places: Ints
@@ -60,7 +61,12 @@ class Found(msgspec.Struct, frozen=True, eq=False):
 
     def way(self, number: int) -> Way:
         """The entities that one takes, the cause first."""
-        return tuple([each for each in self.ways[number].tolist() if each != NOBODY])
+        return self._ways[number]
+
+    @cached_property
+    def _ways(self) -> list[Way]:
+        sizes = (self.ways != NOBODY).sum(axis=1).tolist()
+        return [tuple(row[:size]) for row, size in zip(self.ways.tolist(), sizes, strict=True)]
 
 
 class Shows(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -175,14 +176,25 @@ class Silence:
     def _find_complaint(self, entity: str, *, asked: bool) -> float:
         found = max(self._seen.showing.get(entity, {}).values(), default=0.0)
         if asked and found < 1:
-            for other in (*self._wiring.faces(entity), *self._wiring.behind(entity)):
-                shown = self._seen.showing.get(other, {})
-                found = max(found, max((shown[each] for each in shown if each in ASKED), default=0.0))
+            found = max(found, self._spoken_for.get(self._weighing.paths.moves.number[entity], 0.0))
         elif self._ontology.workload(self._piece.entities[entity].kind):
             front = self._wiring.parts(entity)
             for part in (*front, *(below for each in front for below in self._wiring.parts(each))):
                 found = max(found, max(self._seen.showing.get(part, {}).values(), default=0.0))
         return found
+
+    @cached_property
+    def _spoken_for(self) -> dict[int, float]:
+        """Entity, by number → how surely the Services before it, or what is behind it, complain of requests."""
+        number, shows = self._weighing.paths.moves.number, np.zeros(len(self._names))
+        for entity, shown in self._seen.showing.items():
+            shows[number[entity]] = max((shown[each] for each in shown if each in ASKED), default=0.0)
+        found = np.zeros(len(self._names))
+        for each in self._wiring.behind_services:
+            np.maximum.at(found, each.cause, shows[each.service])
+            if each.owns:
+                np.maximum.at(found, each.service, shows[each.cause])
+        return {place: float(found[place]) for place in found.nonzero()[0].tolist()}
 
     def _siblings(self, scored: Scored, own: Sequence[Unit]) -> list[tuple[float, str, str]]:
         """Pods that should be as sick as those that complain, when the fault is the workload's."""
@@ -220,12 +232,19 @@ class Silence:
         told = told[firsts_by(shows.asked[told], number[told], share[told])]
         told = told[np.lexsort((-number[told], -share[told], shows.asked[told]))]
         found: list[list[tuple[float, int, str, float]]] = [[] for _ in sick]
-        for asked, surely, other, kind, mode in zip(
-            *[column[told].tolist() for column in (shows.asked, share, number, group, arrived)], strict=True
+        pair = number[told] * (modes * max(1, len(rows))) + group[told] * modes + arrived[told]
+        once = firsts(pair)
+        quiet = {
+            which: (symptom := rows[kind][mode][1], math.prod(self._silence_of(other, symptom)))
+            for which, other, kind, mode in zip(
+                pair[once].tolist(), *[column[told][once].tolist() for column in (number, group, arrived)], strict=True
+            )
+        }
+        for asked, surely, other, which in zip(
+            *[column[told].tolist() for column in (shows.asked, share, number)], pair.tolist(), strict=True
         ):
-            symptom = rows[kind][mode][1]
-            watched, silent = self._silence_of(other, symptom)
-            found[asked].append((surely, other, symptom, surely * watched * silent))
+            symptom, unheard = quiet[which]
+            found[asked].append((surely, other, symptom, surely * unheard))
         return dict(zip(sick, found, strict=True))
 
     def _groups(self, numbers: Ints) -> Ints:

@@ -7,14 +7,14 @@ nobody writes down.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 
-import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Flags, Floats, Ints, begins, spread
+from diagnose.arrays import Ints
+from diagnose.behind import Above, Behind, shared
 from diagnose.rules import Rule, chained, compiled
 from graph_schema.model import Subgraph
 from graph_schema.ontology import ENDS, OTHER, End, Ontology
@@ -24,22 +24,10 @@ MOST_PARTS = 50
 MOST_TAKEN = 400
 """Of more effects of one kind than this, only the first are looked at."""
 
-PARTS_OF_RELATION = attrgetter("source", "target", "kind")
+PARTS_OF_RELATION = attrgetter("source"), attrgetter("target"), attrgetter("kind")
 
 Others = dict[str, list[str]]
 """Kind of relation → the entities at its other end."""
-
-
-class Behind(msgspec.Struct, frozen=True):
-    """Steps to Services from what their pods are made by or run on, by number: one row for each pair."""
-
-    rule: Rule
-    service: Ints
-    cause: Ints
-    part: Floats
-    """Share of the Service's pods that the cause stands for."""
-    between: Ints
-    """What lies between, from the cause on; three columns, `NOBODY` where there is nothing more."""
 
 
 class Compiled(dict[str, Rule | None]):
@@ -59,46 +47,16 @@ class _Spans:
     """Relations by number, and where those of each entity begin that have it at one end."""
 
     def __init__(self, relations: Ints, end: int, many: int) -> None:
-        self._relations: list[list[int]] = relations.tolist()
+        self._others: list[int] = relations[:, 1 - end].tolist()
+        self._kinds: list[int] = relations[:, 2].tolist()
         self._begins: list[int] = np.searchsorted(relations[:, end], np.arange(many + 1)).tolist()
 
-    def of(self, number: int | None) -> list[list[int]]:
-        return [] if number is None else self._relations[self._begins[number] : self._begins[number + 1]]
-
-
-class _Above:
-    """What stands above each entity, by number, for relations that are `wanted`."""
-
-    def __init__(self, here: Ints, above: Ints, wanted: Flags, many: int) -> None:
-        here, above = here[wanted], above[wanted]
-        order = np.lexsort((above, here))
-        self._above = above[order]
-        self._begins = np.searchsorted(here[order], np.arange(many + 1))
-
-    def chains(self, service: Ints, pod: Ints, most: int) -> Ints:
-        """(service, what is above its pod up to so many levels, what lies between down to the pod) for each way up."""
-        front = np.full((len(service), 5), NOBODY)
-        front[:, 0], front[:, 1] = service, pod
-        found = [np.zeros((0, 5), int)]
-        for _ in range(most):
-            top = front[:, 1]
-            which, place = spread(self._begins[top], self._begins[top + 1] - self._begins[top])
-            above = self._above[place]
-            fresh = (front[which, 1:] != above[:, None]).all(axis=1)
-            which, above = which[fresh], above[fresh]
-            front = np.column_stack((front[which, 0], above, front[which, 1:4]))
-            found.append(front)
-        return np.concatenate(found)
-
-
-def _shares(rule: Rule, chains: Ints, size: Ints) -> Behind:
-    """Each service and what is above its pods once, with the share of these and the first of the ways down."""
-    chains = chains[np.lexsort(chains.T[::-1])]
-    pair = chains[:, 0] * len(size) + chains[:, 1]
-    first = begins(pair)
-    service = chains[first, 0]
-    part = np.minimum(1.0, np.diff(np.append(first, len(pair))) / size[service])
-    return Behind(rule, service, chains[first, 1], part, chains[first, 2:])
+    def of(self, number: int | None) -> Iterable[tuple[int, int]]:
+        """(the other end, kind) of each."""
+        if number is None:
+            return ()
+        part = slice(self._begins[number], self._begins[number + 1])
+        return zip(self._others[part], self._kinds[part], strict=True)
 
 
 def _ordered(relations: Ints, by: Sequence[int]) -> Ints:
@@ -115,14 +73,18 @@ class Wiring:
 
     def __init__(self, piece: Subgraph, ontology: Ontology) -> None:
         self._ontology, self._entities = ontology, piece.entities
-        ends = list(map(PARTS_OF_RELATION, piece.relations))
-        self.entities = sorted({name for source, target, _ in ends for name in (source, target)}.union(piece.entities))
+        sources, targets, kinds = (list(map(part, piece.relations)) for part in PARTS_OF_RELATION)
+        self.entities = sorted({*sources, *targets, *piece.entities})
         """Everything that is there or has a relation, in order."""
         self.number = {name: number for number, name in enumerate(self.entities)}
-        self.kinds = sorted({kind for _, _, kind in ends})
+        self.kinds = sorted({*kinds})
         """Kinds of relation, in order."""
-        number, kinds = self.number, {kind: place for place, kind in enumerate(self.kinds)}
-        given = np.array([(number[one], number[other], kinds[kind]) for one, other, kind in ends], int).reshape(-1, 3)
+        places = {kind: place for place, kind in enumerate(self.kinds)}
+        columns = [
+            np.fromiter(map(numbers.__getitem__, names), int, len(names))
+            for numbers, names in ((self.number, sources), (self.number, targets), (places, kinds))
+        ]
+        given = np.column_stack(columns)
         self.relations = _ordered(given[given[:, 0] != given[:, 1]], (0, 2, 1))
         """(source, target, kind) by number, each once, in order of source, kind and target."""
         self._leaving = _Spans(self.relations, 0, len(self.entities))
@@ -143,21 +105,21 @@ class Wiring:
         """What its relations lead to: kind → the others in order."""
         found = self._out.get(entity)
         if found is None:
-            found = self._out[entity] = self._others(entity, self._leaving, 1)
+            found = self._out[entity] = self._others(entity, self._leaving)
         return found
 
     def into(self, entity: str) -> Others:
         """What has relations that lead to it: kind → the others in order."""
         found = self._in.get(entity)
         if found is None:
-            found = self._in[entity] = self._others(entity, self._coming, 0)
+            found = self._in[entity] = self._others(entity, self._coming)
         return found
 
-    def _others(self, entity: str, spans: _Spans, end: int) -> Others:
+    def _others(self, entity: str, spans: _Spans) -> Others:
         found: Others = {}
         names, kinds = self.entities, self.kinds
-        for relation in spans.of(self.number.get(entity)):
-            found.setdefault(kinds[relation[2]], []).append(names[relation[end]])
+        for other, kind in spans.of(self.number.get(entity)):
+            found.setdefault(kinds[kind], []).append(names[other])
         return found
 
     def parts(self, entity: str) -> list[str]:
@@ -224,16 +186,20 @@ class Wiring:
         return None if resolver is None else self.number[resolver], np.sort(np.array(asking, int))
 
     def all_behind(self) -> list[Behind]:
-        """Steps to Services from the owners and the nodes of the pods that they select, which each is a share of."""
-        return self._all_behind
+        """Steps to Services from the owners and the nodes of the pods that they select, which each is a share of.
+
+        Where there is but one pod, the relations say the same.
+        """
+        return [each for each in (each.of_several() for each in self.behind_services) if len(each.service)]
 
     @cached_property
-    def _all_behind(self) -> list[Behind]:
+    def behind_services(self) -> list[Behind]:
+        """The same for Services of one pod, too."""
         source, target, kind = self.relations.T
         owning = np.array([self._owns(name, "source") for name in self.kinds], bool)
-        above = _Above(target, source, owning[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
+        above = Above(target, source, owning[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
         running = np.array([name == "RUNS_ON" for name in self.kinds], bool)
-        below = _Above(source, target, running[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
+        below = Above(source, target, running[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
         found = []
         for number, name in enumerate(self.kinds):
             rule = self.rule("target", name)
@@ -242,13 +208,11 @@ class Wiring:
             of_kind = np.flatnonzero(kind == number)
             service, pod = source[of_kind], target[of_kind]
             size = np.bincount(service, minlength=len(self.entities))
-            several = size[service] > 1
-            service, pod = service[several], pod[several]
-            found.append(_shares(rule, above.chains(service, pod, 3), size))
+            found.append(shared(rule, above.chains(service, pod, 3), size, owns=True))
             chained_rule = self._from_nodes(name, rule)
             if chained_rule is not None:
-                found.append(_shares(chained_rule, below.chains(service, pod, 1), size))
-        return [each for each in found if len(each.service)]
+                found.append(shared(chained_rule, below.chains(service, pod, 1), size, owns=False))
+        return found
 
     def _from_nodes(self, kind: str, above: Rule) -> Rule | None:
         """What comes to a Service from the nodes of the pods that it selects by a relation of this kind."""
