@@ -29,7 +29,7 @@ test: $(STAMP)
 	$(MAKE) --no-print-directory -j2 lint tests-alone
 
 tests-alone: $(STAMP)
-	$(BIN)/pytest -n 2 --dist loadgroup --durations 40
+	$(BIN)/pytest -n 3 --dist loadgroup --durations 40
 
 bench-ingest: $(STAMP)
 	$(BIN)/python -m bench.ingest

@@ -294,6 +294,9 @@ class Pipeline(Section, frozen=True):
     for another cause, the rest of `recovery_s` is not waited for."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 3
     """Experiments per fix before a person is asked."""
+    aftermath_s: Seconds = 60.0
+    """How long after KT attacked a fix alerts near it may be the doing of that attack (windows of rates, `for`): they
+    open an incident that is diagnosed after that, and ends without anything done where they end by themselves."""
     evidence_s: Seconds = 60.0
     """How long an incident whose cause is not certain enough waits for more evidence before a person is asked."""
     guard_patience_s: Seconds = 600.0

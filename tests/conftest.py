@@ -8,9 +8,11 @@
 A test says which servers it needs by the fixtures it asks for, or by `@pytest.mark.real("neo4j", "redis")`.
 """
 
+import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -32,9 +34,11 @@ FIXTURES = {
 E2E = Path(__file__).parent / "e2e"
 MODES = ("auto", "require", "off")
 # There is one of each, whatever the number of workers (pytest-xdist); of the stores each worker has its own.
-SHARED = {"prometheus", "alertmanager", "kubernetes", "shop"}
+SHOP = {"prometheus", "alertmanager", "shop"}
+SHARED = SHOP | {"kubernetes"}
 # Each module has one of its own and starts it itself.
 OWN = {"control plane"}
+BESIDE = "beside the shop"
 STORES = {"neo4j": "KT_TEST_NEO4J_URI", "redis": "KT_TEST_REDIS_URL"}
 
 
@@ -58,11 +62,16 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With KT_TESTBED=off the tests of real servers are left out; those of shared ones never run side by side."""
-    shared = SHARED | {name for name, variable in STORES.items() if os.environ.get(variable)}
+    """With KT_TESTBED=off the tests of real servers are left out; those of shared ones never run side by side.
+
+    But for tests that keep to namespaces of their own: those run one after the other, beside those of the shop."""
+    given = {name for name, variable in STORES.items() if os.environ.get(variable)}
     for item in items:
-        if _servers(item) & shared:
-            item.add_marker(pytest.mark.xdist_group("shared"))
+        servers = _servers(item)
+        if servers & (SHOP | given) or (servers & SHARED and item.get_closest_marker("whole_cluster")):
+            item.add_marker(pytest.mark.xdist_group("shop"))
+        elif servers & SHARED:
+            item.add_marker(pytest.mark.xdist_group(BESIDE))
         # Whole systems on a machine that is busy with other tests: what fails again and again is broken.
         if item.path.is_relative_to(E2E) or _servers(item) & SHARED:
             # Of the cluster once more: what a test before it did to the shop is still a suspect for minutes.
@@ -80,6 +89,28 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     together = [item for item in session.items if item.get_closest_marker("xdist_group")]
     if session.config.getoption("loadgroup", False) and not all("@" in item.nodeid for item in together):
         raise pytest.UsageError("pytest-xdist does not group tests with this version of pytest")
+
+
+@contextmanager
+def turn(folder: Path) -> Iterator[None]:
+    """One process at a time between the groups of a run, and whoever waits is next."""
+    with (folder / "next").open("w") as following, (folder / "turn").open("w") as mine:
+        fcntl.flock(following, fcntl.LOCK_EX)
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        fcntl.flock(following, fcntl.LOCK_UN)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests beside the shop's pause while one of those needs the cluster for itself."""
+    groups = [mark.args[0] for mark in request.node.iter_markers("xdist_group")]
+    real = _servers(request.node) & SHARED
+    if BESIDE in groups or (real and request.node.get_closest_marker("alone_in_cluster")):
+        with turn(tmp_path_factory.getbasetemp().parent):
+            yield
+    else:
+        yield
 
 
 def _servers(item: pytest.Item) -> set[str]:

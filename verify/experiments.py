@@ -65,7 +65,7 @@ def experiment_for(request: ExperimentRequest) -> dict[str, Any]:
 
 def attacks(experiment: dict[str, Any]) -> bool:
     """Whether anything is disturbed by it, or only watched."""
-    return any(each["type"] == "action" for each in experiment["method"])
+    return any(each["type"] == "action" for each in experiment.get("method", ()))
 
 
 def _steady(request: ExperimentRequest) -> list[Activity]:

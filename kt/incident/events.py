@@ -34,6 +34,10 @@ class AlertsReceived(Happened, frozen=True):
     """The runs of scheduled chaos that were on when they were raised, and may have raised them."""
     reopens: bool = False
     """The incident was given to a person shortly before, and the same comes again: it is looked at anew."""
+    attacked: str = ""
+    """The incident whose fix KT had just attacked when this was raised near it."""
+    calm_at: datetime | None = None
+    """Until then it may be the doing of that attack, which ends by itself."""
 
 
 class Probed(Happened, frozen=True):

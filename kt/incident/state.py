@@ -39,6 +39,7 @@ from kt.incident.events import (
 )
 from kt.incident.log import Entry, Record
 from remediate.plan import Plan
+from verify.experiments import attacks
 from verify.verdict import Verdict
 
 Phase = Literal[
@@ -102,6 +103,8 @@ class State(msgspec.Struct, kw_only=True):
     truncated: int = 0
     chaos_runs: tuple[str, ...] = ()
     """The runs of scheduled chaos that were on when it was opened."""
+    calm_at: datetime | None = None
+    """Until then it may be the doing of KT's own attack on the fix of another incident."""
     diagnosis: Diagnosis | None = None
     diagnosed_version: int = 0
     answers: tuple[ProbeAnswer, ...] = ()
@@ -119,6 +122,8 @@ class State(msgspec.Struct, kw_only=True):
     """(entity, fault, playbook) already tried and found wanting, or turned down: not to be proposed again."""
     verification: VerificationStarted | None = None
     verifications: int = 0
+    attacked: tuple[datetime, datetime | None] | None = None
+    """When an attack on its fix began last, and when it was over."""
     acted_at: datetime | None = None
     verdict: Verdict | None = None
     undo: Undoing | None = None
@@ -258,8 +263,12 @@ def _apply(state: State, event: Event) -> None:
             _take_back(state, event)
         case VerificationStarted():
             state.verification, state.verifications = event, event.attempt
+            if attacks(event.experiment):
+                state.attacked = event.at, None
         case Verified():
             state.verdict, state.verification = event.verdict, None
+            if state.attacked and state.attacked[1] is None:
+                state.attacked = state.attacked[0], event.at
             if event.verdict.outcome == "regressed":
                 state.phase = "undoing"
         case Postponed():
@@ -278,7 +287,7 @@ def _receive(state: State, event: AlertsReceived) -> None:
     if event.reopens and state.phase == "escalated":
         _reopen(state, event)
     if not state.signals:
-        state.chaos_runs = event.chaos_runs
+        state.chaos_runs, state.calm_at = event.chaos_runs, event.calm_at
     for signal in event.signals:
         known = state.signals.get(signal.fingerprint)
         if known is None or signal.starts_at >= known.starts_at:
@@ -300,6 +309,7 @@ def _reopen(state: State, event: AlertsReceived) -> None:
     state.plan, state.approvals, state.approvals_needed, state.expires_at = None, (), 0, None
     state.verification, state.verifications, state.verdict, state.acted_at = None, 0, None, None
     state.answers, state.chaos_runs, state.ended_why = (), event.chaos_runs, ""
+    state.calm_at = event.calm_at
 
 
 def _decide(state: State, event: PlanProposed | Approved | Rejected | Revoked | PlanDropped) -> None:

@@ -111,7 +111,8 @@ class Pipeline:
             for state in moved:
                 self._next(state)
         # In a storm what is gathered now would be gathered again: more comes in before it is used.
-        if len(moved) == 1 and diagnose.waits(self.runtime, moved[0]):
+        # What is measured now says little of what is there when an attack of KT's own has calmed down.
+        if len(moved) == 1 and moved[0].calm_at is None and diagnose.waits(self.runtime, moved[0]):
             self._store_willing("sense", lambda: self._ahead.gather(self.runtime, moved[0]))
 
     def diagnose(self, incident: str) -> None:

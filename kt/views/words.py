@@ -51,6 +51,13 @@ def colour(event: e.Event) -> str:
     return "default"
 
 
+def _own_doing(event: e.AlertsReceived) -> str:
+    if not event.attacked or event.calm_at is None:
+        return ""
+    until = f"{event.calm_at:%H:%M:%S}"
+    return f" (near what KT attacked for incident {event.attacked[:8]}: diagnosed at {until} unless it ends before)"
+
+
 def event_words(event: e.Event) -> str:
     """What an event says, in one line."""
     match event:
@@ -58,7 +65,8 @@ def event_words(event: e.Event) -> str:
             left_out = f"; {event.truncated} more were left out by Alertmanager" if event.truncated else ""
             during = f" (raised while chaos run {', '.join(event.chaos_runs)} was on)" if event.chaos_runs else ""
             again = "again: " if event.reopens else ""
-            return again + ", ".join(_signal_words(each) for each in event.signals) + left_out + during
+            said = ", ".join(_signal_words(each) for each in event.signals)
+            return again + said + left_out + during + _own_doing(event)
         case e.Diagnosed():
             return diagnosis_words(event.diagnosis)
         case e.Probed():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
+from _pytest.mark import ParameterSet
 
 from graph_schema.config_versions import ConfigVersion
 from remediate.actions import Mark
@@ -40,6 +42,8 @@ class Case(msgspec.Struct, frozen=True):
     """What it does is not done to its target."""
     seen: bool = True
     """Whether it can be told afterwards that it was done."""
+    of_nodes: bool = False
+    """Nodes are changed for it or by it."""
     meddle: dict[str, Any] | None = None
     """A merge patch by which somebody else changes the target; None: the target is replaced by another one."""
 
@@ -256,14 +260,14 @@ CASES = {
     "restore-config": Case("restore-config", config, {"config_versions": lambda *_: VERSIONS},
                            meddle={"data": {"LATENCY_MS": "5"}}),
     "restart-users": Case("restart-users", config, goes_back=False),
-    "cordon": Case("cordon", node, meddle={"spec": {"unschedulable": True}}),
-    "uncordon": Case("uncordon", cordoned, meddle={"spec": {"unschedulable": None}}),
-    "evict-pods": Case("evict-pods", node, goes_back=False),
+    "cordon": Case("cordon", node, of_nodes=True, meddle={"spec": {"unschedulable": True}}),
+    "uncordon": Case("uncordon", cordoned, of_nodes=True, meddle={"spec": {"unschedulable": None}}),
+    "evict-pods": Case("evict-pods", node, goes_back=False, of_nodes=True),
     "scale-up": Case("scale-up", sized, meddle=SCALED),
     "scale-up-pod": Case("scale-up", sized_pod, {"resources": ["cpu"]}),
     "roll-back-stateful": Case("roll-back", lambda place: of_revisions(place, "StatefulSet"), meddle=SCALED),
     "roll-back-daemon": Case("roll-back", lambda place: of_revisions(place, "DaemonSet"), meddle=OLDER),
-    "leave-zone": Case("leave-zone", zoned, {"zone": "kt-a"}, meddle=SCALED),
+    "leave-zone": Case("leave-zone", zoned, {"zone": "kt-a"}, of_nodes=True, meddle=SCALED),
     "quarantine": Case("quarantine", lone_pod, meddle={"metadata": {"labels": {"theirs": "1"}}}),
     "clean-up-pods": Case("clean-up-pods", with_ended_pods, {"min_age_s": 0, "now": LATER}, goes_back=False,
                           elsewhere=True),
@@ -280,6 +284,14 @@ CASES = {
     "run-job": Case("run-job", web, of_place=of_a_job, goes_back=False, elsewhere=True),
     "call-webhook": Case("call-webhook", web, of_place=to_the_hook, goes_back=False, elsewhere=True, seen=False),
 }  # fmt: skip
+
+
+def marked(cases: Mapping[str, str]) -> list[ParameterSet]:
+    """Parameters by name, of which each is about the case that it is mapped to; those that change nodes say so."""
+    return [
+        pytest.param(name, marks=[pytest.mark.whole_cluster] if CASES[case].of_nodes else [])
+        for name, case in sorted(cases.items())
+    ]
 
 
 def state(thing: Object) -> Object:

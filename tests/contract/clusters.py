@@ -179,10 +179,13 @@ class Nursery:
         return place._replace(planted=True)
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """The one that is under way the longest; deleted after."""
+    def place(self, *, nodes: bool = False) -> Iterator[Place]:
+        """The one that is under way the longest; deleted after. `nodes`: as `kept`."""
         self._coming.append(self._planted())
-        with kept(self._coming.popleft()) as here:
+        # Those may be gone that were under way when a test needed the cluster for itself.
+        while not _there(self._coming[0]):
+            self._coming.popleft()
+        with kept(self._coming.popleft(), nodes=nodes) as here:
             yield here
 
     def close(self) -> None:
@@ -198,14 +201,19 @@ def made(api: Api, images: Images) -> Place:
     return Place(api, Cluster(api.client, 10.0), name, images)
 
 
+def _there(place: Place) -> bool:
+    found = place.api.ask("GET", f"/api/v1/namespaces/{place.namespace}")
+    return found.code == 200 and "deletionTimestamp" not in found.body["metadata"]
+
+
 @contextmanager
-def kept(place: Place) -> Iterator[Place]:
-    """The namespace is deleted after, and nodes are left as they were found."""
+def kept(place: Place, *, nodes: bool = False) -> Iterator[Place]:
+    """The namespace is deleted after; `nodes`: nodes are left as they were found, whoever changed them."""
     before = {node["metadata"]["name"]: node for node in place.api.must("GET", "/api/v1/nodes")["items"]}
     try:
         yield place
     finally:
-        for node in place.api.must("GET", "/api/v1/nodes")["items"]:
+        for node in place.api.must("GET", "/api/v1/nodes")["items"] if nodes else ():
             _as_before(place.api, node, before)
         with suppress(AssertionError):
             place.api.must("DELETE", f"/api/v1/namespaces/{place.namespace}")
@@ -215,9 +223,9 @@ def kept(place: Place) -> Iterator[Place]:
 
 
 @contextmanager
-def place_in(kubeconfig: Path | str, images: Images) -> Iterator[Place]:
-    """A fresh namespace, deleted after, and nodes left as they were found."""
-    with kept(made(Api(kubeconfig), images)) as place:
+def place_in(kubeconfig: Path | str, images: Images, *, nodes: bool = False) -> Iterator[Place]:
+    """A fresh namespace, deleted after. `nodes`: as `kept`."""
+    with kept(made(Api(kubeconfig), images), nodes=nodes) as place:
         yield place
 
 

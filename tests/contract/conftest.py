@@ -28,6 +28,11 @@ def _one_of_many(item: pytest.Item) -> bool:
     return real and given.get("case") not in (mark.args if mark and mark.args else FEW)
 
 
+def _of_nodes(request: pytest.FixtureRequest) -> bool:
+    """Whether the test may change nodes, which are everybody's."""
+    return request.node.get_closest_marker("whole_cluster") is not None
+
+
 @pytest.fixture(scope="session")
 def the_twin() -> Iterator[Twin]:
     twin = Twin(speed=20).start()
@@ -44,10 +49,10 @@ def twin_kubeconfig(the_twin: Twin) -> str:
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A namespace of the test's own."""
     if request.param == "twin":
-        with place_in(request.getfixturevalue("twin_kubeconfig"), TWIN) as here:
+        with place_in(request.getfixturevalue("twin_kubeconfig"), TWIN, nodes=True) as here:
             yield here
     else:
-        with place_in(request.getfixturevalue("kubeconfig"), REAL) as here:
+        with place_in(request.getfixturevalue("kubeconfig"), REAL, nodes=_of_nodes(request)) as here:
             yield here
 
 
@@ -62,10 +67,10 @@ def nursery(kubeconfig: str) -> Iterator[Nursery]:
 def planted(request: pytest.FixtureRequest) -> Iterator[Place]:
     """A namespace of the test's own; on the real cluster its Deployment is on its way."""
     if request.param == "twin":
-        with place_in(request.getfixturevalue("twin_kubeconfig"), TWIN) as here:
+        with place_in(request.getfixturevalue("twin_kubeconfig"), TWIN, nodes=True) as here:
             yield here
     else:
-        with request.getfixturevalue("nursery").place() as here:
+        with request.getfixturevalue("nursery").place(nodes=_of_nodes(request)) as here:
             yield here
 
 

@@ -35,6 +35,7 @@ def place(planted: Place) -> Place:
     return planted
 
 
+@pytest.mark.whole_cluster
 def test_lesson_blast_radius_never_a_whole_replica_set_at_once(place: Place) -> None:
     """descheduler 65, 656: an eviction goes in waves, and the next one waits until the one before serves again."""
     first, *others = sorted(each["metadata"]["name"] for each in place.cluster.list("Node"))
@@ -206,6 +207,7 @@ def test_lesson_hibernation_restores_exactly_the_state_before(place: Place) -> N
     assert len(place.pods()) == 3
 
 
+@pytest.mark.whole_cluster
 def test_no_workload_leaves_the_only_zone_that_there_is(place: Place) -> None:
     target = zoned(place)
     for each in place.cluster.list("Node"):
@@ -215,6 +217,7 @@ def test_no_workload_leaves_the_only_zone_that_there_is(place: Place) -> None:
         ACTIONS["leave-zone"].prepare(place.cluster, target, {"zone": "kt-a"})
 
 
+@pytest.mark.whole_cluster
 def test_the_pods_of_a_workload_leave_the_zone_where_a_node_is_closed(place: Place) -> None:
     target, leave = zoned(place), ACTIONS["leave-zone"]
     in_a = next(each for each in place.cluster.list("Node") if each["metadata"]["labels"][ZONE] == "kt-a")

@@ -130,3 +130,5 @@ def until(holds: Callable[[], bool], what: str, *, seconds: float = DEADLINE_S) 
     while not holds():
         assert time.monotonic() < deadline, f"it did not come about that {what}"
         time.sleep(pause)
+        # Who looks all the time at what takes long takes the processor from what is waited for.
+        pause = min(pause * 1.5, 0.2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -15,7 +14,7 @@ from kt.incident.events import Happened, VerificationStarted
 from kt.incident.log import Entry
 from kt.pipeline.journey import Journey
 from testbed import prometheus, shop
-from testbed.kubernetes import audit, cluster
+from testbed.kubernetes import cluster
 from tests.e2e.installation import ENDED, Installation, until
 from verify.experiments import attacks
 
@@ -38,23 +37,18 @@ class OnRealCluster(Installation):
             "KT_PROMETHEUS__CALLS_EVERY_S": "2",
             # The testbed scrapes each second, and its rules wait for a tenth of the usual time.
             "KT_DIAGNOSE__LOOK_BACK_S": "360",
+            "KT_PIPELINE__AFTERMATH_S": "6",
             "KT_WEB__TOKEN": TOKEN,
             "KT_GUARD__ENABLED": "true",
             "KT_APPROVAL__MEDIUM": "0",
             "KT_PIPELINE__LEASE_TTL_S": "3",
         }
         super().__init__(folder, {**settings, **store})
-        self.begun = datetime.now(UTC)
         self._over: set[str] = set()
 
-    def writes(self) -> list[audit.Write]:
-        """What KT changed in the cluster, as the API server saw it."""
-        return audit.writes("kt", self.begun)
-
     def turn_the_page(self) -> None:
-        """What there was so far counts no more: only incidents that come are looked at, and only later writes."""
+        """What there was so far counts no more: only incidents that come are looked at."""
         self._over = {entry.incident for entry in self.log.entries()}
-        self.begun = datetime.now(UTC)
 
     def entries(self) -> list[Entry]:
         found = super().entries()
@@ -113,7 +107,6 @@ def beside_the_cluster(folder: Path, variables: Mapping[str, str], store: Mappin
     redis.Redis.from_url(variables["KT_TEST_REDIS_URL"]).flushall()
     shop.reset()
     grant()
-    only_the_shop_opted_in()
     one = OnRealCluster(folder, variables, store)
     try:
         webhook = one.serve()

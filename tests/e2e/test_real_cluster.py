@@ -23,12 +23,23 @@ from testbed.kubernetes import cluster
 from testbed.shop.faults import FAULTS
 from tests.conftest import Servers, emptied, in_neo4j
 from tests.e2e.installation import until
-from tests.e2e.real import HEALED_S, SERVERS, OnRealCluster, actions, attacked, beside_the_cluster, healed
+from tests.e2e.real import (
+    HEALED_S,
+    SERVERS,
+    OnRealCluster,
+    actions,
+    attacked,
+    beside_the_cluster,
+    healed,
+    only_the_shop_opted_in,
+)
 from verify.actions import freeze_process, restore_here
 
 pytestmark = pytest.mark.real(*SERVERS)
 # Faults follow each other within minutes here, and hit the same things again.
 PATIENT = {"KT_GUARD__COOLDOWN_S": "0", "KT_GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": "20"}
+CALM_SATURATION = 0.3
+"""Of five replicas; three have two thirds more."""
 REPLICAS = {name: replicas for name, replicas, *_ in shop.SERVICES}
 KINDS = {
     "pod-stands-still-catalogue": ["restart"],
@@ -54,12 +65,13 @@ def running(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Itera
 
 
 @pytest.fixture
-def kt(running: OnRealCluster, api: cluster.Api) -> OnRealCluster:
+def kt(running: OnRealCluster, api: cluster.Api) -> Iterator[OnRealCluster]:
     """KT beside the shop as it was made: what the test before left of it is taken back."""
     take_back(api)
     shop.reset()
     running.turn_the_page()
-    return running
+    yield running
+    print(running.story())
 
 
 @pytest.fixture
@@ -71,6 +83,7 @@ def api(kubeconfig: str) -> Iterator[cluster.Api]:
 @pytest.fixture
 def freeze(tmp_path: Path) -> Iterator[Callable[[], object]]:
     """Stops a kubelet, as an experiment does it."""
+    only_the_shop_opted_in()
     kubelet = processes.find("kubelet-2")
     assert kubelet
     (tmp_path / "kubelet").write_text(str(kubelet.pid))
@@ -120,8 +133,12 @@ def test_an_overloaded_service_is_scaled_out(kt: OnRealCluster, api: cluster.Api
     journey = healed(kt, "Deployment/shop/catalogue", "Workload.Overload")
     assert_repaired(journey, ["scale-out"])
     assert deployment(api, "catalogue")["spec"]["replicas"] == 5
+    # Fewer replicas while the surge is not yet over would be a fault of its own.
+    shop.load(shop.RATE)
+    until(lambda: prometheus.value("max(kt:saturation)") < CALM_SATURATION, "the surge is over")
 
 
+@pytest.mark.alone_in_cluster
 def test_a_node_whose_kubelet_stands_still_is_cordoned_and_its_pods_move(
     kt: OnRealCluster, api: cluster.Api, freeze: Callable[[], object]
 ) -> None:

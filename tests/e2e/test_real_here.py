@@ -136,6 +136,7 @@ def refused(kubeconfig: str) -> str:
     return ""
 
 
+@pytest.mark.alone_in_cluster
 def test_the_api_server_shows_an_expired_certificate_and_then_its_own(kubeconfig: str) -> None:
     found = certificates.places(Path(kubeconfig).parent)
     if not found.authority_key.exists():

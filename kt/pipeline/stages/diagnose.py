@@ -80,5 +80,6 @@ def waits(runtime: Runtime, state: State) -> bool:
 
 
 def settled_at(runtime: Runtime, state: State) -> datetime:
-    """When the first burst of an incident's alerts counts as being in."""
-    return (state.since or runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.settle_s)
+    """When the first burst of an incident's alerts counts as being in, and what KT's own attack raised has ended."""
+    settled = (state.since or runtime.clock()) + timedelta(seconds=runtime.settings.pipeline.settle_s)
+    return max(settled, state.calm_at) if state.calm_at else settled

@@ -12,7 +12,7 @@ from graph_schema.model import Signal
 from kt.chaos.model import Run
 from kt.incident.events import AlertsReceived
 from kt.incident.log import Append, Notification, VersionConflict
-from kt.incident.state import State
+from kt.incident.state import ENDED, State
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
 from kt.web.intake import notification_id
@@ -68,14 +68,25 @@ class _Known:
 
     def given_up(self, since: datetime) -> Iterator[State]:
         """Those that were given to a person since then, the latest opened first."""
+        return (
+            state for state in self.ended(since, "escalated") if state.escalated_at and state.escalated_at > since
+        )
+
+    def attacked(self, since: datetime) -> Iterator[State]:
+        """Those that have ended and whose fix was attacked since then, the latest opened first."""
+        for state in self.ended(since, *ENDED):
+            if state.attacked and (state.attacked[1] or state.attacked[0]) >= since:
+                yield state
+
+    def ended(self, since: datetime, *phases: str) -> Iterator[State]:
+        """Those that have ended like this and had something new since then."""
         for entry in self._log.entries(limit=MOST_ENDED):
-            if entry.phase != "escalated" or entry.updated_at < since:
+            if entry.phase not in phases or entry.updated_at < since:
                 continue
             state = self._ended.get(entry.incident)
             if state is None or state.version != entry.version:
                 state = self._ended[entry.incident] = Journey(self._log, entry.incident).state
-            if state.escalated_at is not None and state.escalated_at > since:
-                yield state
+            yield state
 
 
 class _Lot(msgspec.Struct, kw_only=True):
@@ -140,6 +151,7 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
         assigned[back.id] = [*assigned.get(back.id, ()), *assigned.pop(NEW)]
         open_.append(back)
     runs = _on_now(runtime, signals)
+    attacked = _attack_behind(runtime, assigned.get(NEW, ()), known)
     versions = {state.id: state.version for state in open_} | {NEW: 0}
     appends, keys = [], []
     for place, theirs in assigned.items():
@@ -152,6 +164,8 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
             received_at=lot.received_at,
             chaos_runs=tuple(run.id for run in runs if any(_may_have_raised(run, signal) for signal in theirs)),
             reopens=back is not None and place == back.id,
+            attacked=attacked.id if attacked and place == NEW else "",
+            calm_at=_calm_at(runtime, attacked) if attacked and place == NEW else None,
         )
         expected = versions[place] if place in versions else Journey(runtime.log, incident).state.version
         appends.append(Append(incident=incident, expected=expected, events=(event,)))
@@ -182,6 +196,27 @@ def _again(runtime: Runtime, signal: Signal, state: State) -> bool:
     cause = state.given_up[0] if state.given_up else ""
     named = any(each.name == signal.name for each in state.signals.values())
     return bool(cause) and named and signal.mapped and _near(runtime, frozenset({signal.entity}), frozenset({cause}))
+
+
+def _attack_behind(runtime: Runtime, signals: Sequence[Signal], known: _Known) -> State | None:
+    """The incident whose fix KT has just attacked, when all of this began since then near what was attacked."""
+    within = timedelta(seconds=runtime.settings.pipeline.aftermath_s)
+    told = [signal for signal in signals if signal.firing and signal.mapped]
+    if not told or not within:
+        return None
+    for state in known.attacked(since=runtime.clock() - within):
+        began, where = state.attacked[0] if state.attacked else runtime.clock(), _touched(state)
+        if all(
+            signal.starts_at >= began and where and _near(runtime, frozenset({signal.entity}), where) for signal in told
+        ):
+            return state
+    return None
+
+
+def _calm_at(runtime: Runtime, state: State) -> datetime:
+    """When what an attack on the fix of that incident raised has ended."""
+    began, over = state.attacked or (runtime.clock(), None)
+    return (over or began) + timedelta(seconds=runtime.settings.pipeline.aftermath_s)
 
 
 def _on_now(runtime: Runtime, signals: Sequence[Signal]) -> list[Run]:
