@@ -124,11 +124,12 @@ class Carried:
         found = np.zeros((self._size, (self._entities + 7) // 8), np.uint8)
         found[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
         waiting = np.ones(self._size, bool)
-        while any(waiting[level.onward].any() for level in self.levels):
+        while waiting.any():
+            # A unit may be carried on to by several levels: all of them take what it has before it counts as done.
+            grown = np.zeros(self._size, bool)
             for level in reversed(self.levels):
-                if not waiting[level.onward].any():
+                if not (waiting | grown)[level.onward].any():
                     continue
-                waiting[level.onward] = False
                 onward = np.repeat(level.onward, np.diff(np.append(level.begins, len(level.earlier))))
                 order = np.argsort(level.earlier, kind="stable")
                 at = begins(level.earlier[order])
@@ -136,7 +137,8 @@ class Carried:
                 before = found[units]
                 after = before | np.bitwise_or.reduceat(found[onward[order]], at, axis=0)
                 found[units] = after
-                waiting[units[(after != before).any(axis=1)]] = True
+                grown[units[(after != before).any(axis=1)]] = True
+            waiting = grown
         return found
 
     def _needed(self) -> tuple[Ints, Ints, Floats, Ints]:

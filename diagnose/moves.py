@@ -80,7 +80,8 @@ class Moves:
 
     def at(self, place: int) -> str:
         """The entity of a place, which is half of a state."""
-        return self.entities[place // len(self.modes)]
+        name: str = self.entities[place // len(self.modes)]
+        return name
 
     def mode_at(self, place: int) -> int:
         """The mode of a place, which is half of a state."""

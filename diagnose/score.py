@@ -139,10 +139,10 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if not scored.fault.changes:
             return
         changes = self.changes.get(scored.entity.id, ())
-        explained = self._explained(scored.weights) if changes else None
+        explained = self._explained(scored.weights if changes else np.zeros(0))
         alone = self._alone(scored.fault)
         best, factor, onset = None, alone, self.seen.onset
-        for change in changes if explained is not None else ():
+        for change in changes:
             raised, began = self._raised(scored.fault, change, explained)
             if raised > factor:
                 best, factor, onset = change, raised, began
