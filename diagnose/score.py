@@ -205,6 +205,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         settings, alone = self.settings, self._alone(fault)
         kind = self.ontology.change_kind(change.kind)
         full = fault.changes.get(kind)
+        if self._opposite(fault, change):
+            return alone
         if full is None:
             if kind in set(self.ontology.change_names.values()) or not fault.changes:
                 return np.full(len(columns), alone)
@@ -223,7 +225,13 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return found
 
     def _fits(self, fault: FaultMode, change: Change) -> bool:
-        return bool(fault.detail and re.search(fault.detail, change.detail))
+        return bool(fault.detail and re.search(fault.detail, change.detail)) and not self._opposite(fault, change)
+
+    def _opposite(self, fault: FaultMode, change: Change) -> bool:
+        """Whether its numbers say that just the opposite was done."""
+        found = re.search(fault.detail, change.detail) if fault.detail else None
+        counts = found.groupdict() if found else {}
+        return {"more", "fewer"} <= counts.keys() and int(counts["more"]) <= int(counts["fewer"])
 
     def _count_states(self, scored: Scored) -> None:
         if scored.entity.properties.get("used_by") == "nobody known":

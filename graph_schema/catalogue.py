@@ -72,7 +72,8 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     unprompted: float | None = None
     """Share of its cases that no change of the entity brings about; None: few if changes raise its odds much."""
     detail: str = ""
-    """A regular expression: a change whose detail it is found in counts more, another one with a detail less."""
+    """A regular expression: a change whose detail it is found in counts more, another one with a detail less.
+    Where it has the groups `more` and `fewer`, a change whose first number is not larger does not count."""
     probes: tuple[Probe, ...] = ()
     remedies: tuple[str, ...] = ()
     """Playbooks, the first choice first; empty: no safe action is known, and `no_safe_action` says why."""

@@ -1,5 +1,6 @@
 """How often the recorded incidents of the real cluster are diagnosed right from their files, and how often simple rules
-name the right entity. What is given to KT: all files, or without the metrics.
+name the right entity. What is given to KT: all files, or without the metrics, or with a rollout of what is to blame (a
+Deployment, or the one in front of it) two minutes before the first symptom, which is innocent: people roll out all day.
 
     python -m bench.campaign [--folder bench/data/campaign] [--misses]
 
@@ -12,6 +13,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -23,13 +25,18 @@ from bench.offline import Tally, calibration_error, figures, judge
 from bench.worlds.incident import Incident
 from bench.worlds.incident import Truth as Named
 from graph_schema.catalogue import load_catalogue
-from graph_schema.model import Diagnosis
+from graph_schema.model import Change, Diagnosis, Subgraph
 from graph_schema.ontology import load_ontology
 from kt import offline, snapshot
 from sense.alertmanager import standing
 from sense.files import moment
 from sense.index import Index
 from sense.mapping import LabelMapping
+
+INNOCENT = "innocent_rollout"
+BEFORE = timedelta(minutes=2)
+OTHERWISE = "Deployment/shop/catalogue"
+"""What is rolled out where the incident is not of a Deployment: all calls go through it."""
 
 
 class Told(msgspec.Struct):
@@ -49,7 +56,7 @@ def main() -> int:
     if not folders:
         print(f"no recorded incident under {given.folder}; python -m bench.campaign.record makes them", file=sys.stderr)
         return 2
-    found = {"with_metrics": Tally(), "without_metrics": Tally()}
+    found = {INNOCENT: Tally(), "without_metrics": Tally(), "with_metrics": Tally()}
     kinds: dict[str, Tally] = defaultdict(Tally)
     told = {each: msgspec.json.decode((each / "truth.json").read_bytes(), type=Told) for each in folders}
     blamed = [truth.entities[0].split("/")[0] for each in told.values() for truth in each.truths]
@@ -57,7 +64,10 @@ def main() -> int:
     others = {name: Tally() for name in rankings}
     for folder, truth in told.items():
         for name, tally in found.items():
-            world, gathered, answer = diagnosed(folder, truth, metrics=name == "with_metrics")
+            if name == INNOCENT and not _innocent(truth):
+                continue
+            metrics, rolled_out = name != "without_metrics", truth.incident if name == INNOCENT else ""
+            world, gathered, answer = diagnosed(folder, truth, metrics=metrics, rolled_out=rolled_out)
             ranked = [each.entity for each in answer.hypotheses]
             faults = [each.fault for each in answer.hypotheses]
             right = judge(tally, world, ranked, faults)
@@ -79,19 +89,26 @@ def main() -> int:
         "kinds": len({kind for each in told.values() for kind in each.kinds}),
         "both_of_two": f"{whole.both} of {whole.pairs}", "ece": round(calibration_error(whole.believed), 4),
         "without_metrics": figures(found["without_metrics"]),
+        INNOCENT: {**figures(found[INNOCENT]), "incidents": found[INNOCENT].count},
         "baselines": {name: figures(each) for name, each in others.items()},
     }))  # fmt: skip
     return 0
 
 
-def diagnosed(folder: Path, truth: Told, *, metrics: bool) -> tuple[Incident, offline.Gathered, Diagnosis]:
-    """What `kt diagnose` answers to these files."""
+def diagnosed(
+    folder: Path, truth: Told, *, metrics: bool, rolled_out: str = ""
+) -> tuple[Incident, offline.Gathered, Diagnosis]:
+    """What `kt diagnose` answers to these files. `rolled_out`: ends with the name of a Deployment that was rolled out
+    two minutes before the first symptom."""
     ontology, mapping = load_ontology(), LabelMapping.load()
     catalogue = load_catalogue(ontology=ontology)
     piece, _ = snapshot.piece(folder / "topology.json", folder / "changes.json")
     lookup = Index(piece.entities.values()).lookup
     batches = snapshot.batches(folder / "alerts.json")
     alerts = mapping.signals(standing(batches), lookup)
+    if rolled_out:
+        innocent = _rollout(piece, rolled_out, min(each.starts_at for each in alerts))
+        piece = msgspec.structs.replace(piece, changes=(*piece.changes, innocent))
     files = offline.Files(rules=folder / "rules.json", metrics=folder / "metrics.csv" if metrics else None)
     gathered = offline.gather(files, piece, alerts, mapping, lookup)
     first = min(each.starts_at for each in gathered.alerts)
@@ -99,6 +116,17 @@ def diagnosed(folder: Path, truth: Told, *, metrics: bool) -> tuple[Incident, of
     named = [Named(kind, each.entities, each.modes) for kind, each in zip(truth.kinds, truth.truths, strict=True)]
     world = Incident(0, list(piece.entities.values()), list(piece.relations), list(piece.changes), [], [], named)
     return world, gathered, offline.judge(gathered, catalogue, ontology, now=now)
+
+
+def _innocent(truth: Told) -> bool:
+    """Whether a rollout is not what is to blame."""
+    return len(truth.truths) == 1 and "Workload.BadRevision" not in truth.truths[0].modes
+
+
+def _rollout(piece: Subgraph, incident: str, onset: datetime) -> Change:
+    deployments = [each for each in piece.entities.values() if each.kind == "Deployment"]
+    hit = next((each.id for each in deployments if incident.endswith(f"-{each.name}")), OTHERWISE)
+    return Change(entity=hit, at=onset - BEFORE, kind="rollout", detail="pod template changed", id="innocent")
 
 
 def _miss(truth: Told, answer: Diagnosis) -> None:

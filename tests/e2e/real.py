@@ -20,7 +20,7 @@ from verify.experiments import attacks
 
 T = TypeVar("T", bound=Happened)
 TOKEN = "only-for-tests"
-HEALED_S = 360.0
+HEALED_S = 240.0
 SERVERS = ("neo4j", "redis", "kubernetes", "alertmanager", "prometheus", "shop")
 
 
@@ -38,6 +38,7 @@ class OnRealCluster(Installation):
             # The testbed scrapes each second, and its rules wait for a tenth of the usual time.
             "KT_DIAGNOSE__LOOK_BACK_S": "360",
             "KT_PIPELINE__AFTERMATH_S": "6",
+            "KT_PIPELINE__RECOVERY_S": "60",
             "KT_WEB__TOKEN": TOKEN,
             "KT_GUARD__ENABLED": "true",
             "KT_APPROVAL__MEDIUM": "0",

@@ -25,6 +25,13 @@ def test_the_cause_of_a_recorded_incident_is_named_first_with_its_fault(name: st
     assert right is (name not in NOT_YET), f"{first.fault} of {first.entity}"
 
 
+def test_fewer_replicas_right_before_are_to_blame_and_not_the_rollout_of_minutes_ago() -> None:
+    name = "scaled-down-catalogue"
+    told = msgspec.json.decode((INTO / name / "truth.json").read_bytes(), type=Told)
+    _, _, answer = diagnosed(INTO / name, told, metrics=True, rolled_out=name)
+    assert answer.hypotheses[0].fault == "Workload.ScaledDown"
+
+
 def test_a_recording_tells_nothing_of_the_machine_that_made_it() -> None:
     told = [
         '{"generatorURL": "http://host:1/graph?x"}',

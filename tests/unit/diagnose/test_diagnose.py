@@ -94,6 +94,14 @@ def test_a_bad_rollout_seen_at_its_callers_is_named() -> None:
     assert len(diagnosis.hypotheses) >= 5
 
 
+@pytest.mark.parametrize(("detail", "fewer"), [("3 → 1 replicas", True), ("9 → 10 replicas", False)])
+def test_only_a_change_to_fewer_replicas_has_scaled_down(detail: str, fewer: bool) -> None:
+    scaled = Change(entity="Deployment/catalogue", at=T0 - timedelta(seconds=5), kind="scale", detail=detail)
+    diagnosis = ask([signal("Service/catalogue", "saturation"), signal("Service/catalogue", "latency")], [scaled])
+    (best,) = named(diagnosis)
+    assert (best[0], best[1] == "Workload.ScaledDown") == ("Deployment/catalogue", fewer)
+
+
 def test_an_overloaded_service_is_named_though_its_callers_wait_and_saturate() -> None:
     diagnosis = ask(
         [
