@@ -206,7 +206,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         kind = self.ontology.change_kind(change.kind)
         full = fault.changes.get(kind)
         if self._opposite(fault, change):
-            return alone
+            return np.full(len(columns), alone)
         if full is None:
             if kind in set(self.ontology.change_names.values()) or not fault.changes:
                 return np.full(len(columns), alone)
