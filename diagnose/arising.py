@@ -123,8 +123,8 @@ def _sources(paths: Paths, entity: str, symptom: str) -> dict[str, float]:
     found: dict[str, float] = {}
     own = paths.moves.mode[SELF]
     ways = paths.to(entity, symptom)
-    for (place, way), strength in zip(ways.ways.items(), ways.strengths, strict=True):
-        source = paths.moves.name(way[0])
+    for place, strength in zip(ways.places.tolist(), ways.strengths.tolist(), strict=True):
+        source = paths.moves.at(place)
         found[source] = max(found.get(source, 0.0), 1.0 if paths.moves.mode_at(place) == own else strength)
     return found
 

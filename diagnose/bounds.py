@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from diagnose.arrays import Bits, Floats, begins
 from diagnose.facts import Facts
-from diagnose.reached import MOST_CELLS, Bits, Floats, begins
+from diagnose.reached import MOST_CELLS
 from diagnose.score import Weighing
 from diagnose.settings import Settings
 from graph_schema.catalogue import FaultMode
@@ -58,7 +59,8 @@ def bounds(
         part = slice(start, start + size)
         gained[part] += worth[explains[part], np.arange(explains.shape[1])].sum(axis=1)
     found = []
-    for row, group, gain in zip(rows, groups, gained.tolist(), strict=True):
+    # Of a bound of the sum as of the sum itself, or in a storm nearly everything would have to be weighed.
+    for row, group, gain in zip(rows, groups, columns.tempered(gained).tolist(), strict=True):
         found.append(_prior(weighing.reached.names[row], strongest[id(group)], weighing) + gain)
     return found, explains
 
@@ -83,7 +85,7 @@ def _by_byte(values: Floats, size: int) -> Floats:
 def _prior(entity: str, most: Strongest, weighing: Weighing) -> float:
     settings = weighing.settings
     prior = most.prior + settings.first + (most.changed if weighing.changes.get(entity) else 0.0)
-    if most.states:
+    if not most.states.isdisjoint(weighing.states_told):
         known = weighing.states_near(entity) & most.states
         each = settings.proof_factor if known & most.proofs else settings.state_factor
         prior += math.log(each) * min(len(known), most.most_states)

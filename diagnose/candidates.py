@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 import numpy as np
 
+from diagnose.arrays import Bits, Flags, Ints
 from diagnose.bounds import bounds
 from diagnose.facts import Facts
 from diagnose.probes import Answers, answered, spoken_for
-from diagnose.reached import Bits, Columns, Flags, Ints
+from diagnose.reached import Columns
 from diagnose.score import Scored, Weighing
 from diagnose.silence import Silence
 from diagnose.wiring import Wiring
@@ -59,11 +60,11 @@ def candidates(weighing: Weighing, catalogue: Catalogue, answers: Iterable[Probe
     `answers`: what came of probes.
     """
     found = _likeliest(weighing, catalogue, {(each.question, each.confirms): each for each in answers})
-    settings, silence = weighing.settings, Silence(weighing)
+    settings = weighing.settings
     for each in found:
         least = max(fault.log_odds for fault in each.faults) - settings.faults_within
         each.faults = [fault for fault in each.faults if fault.log_odds >= least]
-        silence.count_missing(each.faults)
+    Silence(weighing).count_missing([each.faults for each in found])
     return sorted((candidate(each.faults, [fault.log_odds for fault in each.faults]) for each in found), key=order)
 
 

@@ -11,8 +11,9 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
+from diagnose.arrays import Bits, Flags, Floats, Ints, begins, spread
 from diagnose.paths import Paths, Way
-from diagnose.reached import MOST_CELLS, Bits, Columns, Flags, Floats, Ints, Reached, begins, spread, tables
+from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import SELF
 from graph_schema.model import Entity
 from graph_schema.ontology import Ontology
@@ -123,11 +124,12 @@ class Carried:
         found = np.zeros((self._size, (self._entities + 7) // 8), np.uint8)
         found[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
         waiting = np.ones(self._size, bool)
-        while any(waiting[level.onward].any() for level in self.levels):
+        while waiting.any():
+            # A unit may be carried on to by several levels: all of them take what it has before it counts as done.
+            grown = np.zeros(self._size, bool)
             for level in reversed(self.levels):
-                if not waiting[level.onward].any():
+                if not (waiting | grown)[level.onward].any():
                     continue
-                waiting[level.onward] = False
                 onward = np.repeat(level.onward, np.diff(np.append(level.begins, len(level.earlier))))
                 order = np.argsort(level.earlier, kind="stable")
                 at = begins(level.earlier[order])
@@ -135,7 +137,8 @@ class Carried:
                 before = found[units]
                 after = before | np.bitwise_or.reduceat(found[onward[order]], at, axis=0)
                 found[units] = after
-                waiting[units[(after != before).any(axis=1)]] = True
+                grown[units[(after != before).any(axis=1)]] = True
+            waiting = grown
         return found
 
     def _needed(self) -> tuple[Ints, Ints, Floats, Ints]:
@@ -194,7 +197,7 @@ def _leads(
 ) -> tuple[Ints, Ints, Floats, Ints]:
     """(unit, unit that it may have brought about, share, place of the way in `reached`), in order of the units."""
     modes, size = paths.moves.mode, len(columns)
-    at = np.array([paths.moves.base[unit.entity] // paths.moves.span for unit in columns.units], int)
+    at = np.array([paths.moves.number[unit.entity] for unit in columns.units], int)
     # Units are in order of their entities, as the entities' numbers are.
     first = begins(at)
     complaining = at[first]

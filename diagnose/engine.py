@@ -16,13 +16,14 @@ import msgspec
 import numpy as np
 
 from diagnose.absent import with_absent
+from diagnose.arrays import Floats
 from diagnose.candidates import Candidate, candidate, candidates, log_sum, order
 from diagnose.carried import Carried
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths
 from diagnose.probes import next_probe
 from diagnose.propagation import Shown, Strengths
-from diagnose.reached import Columns, Floats, Reached
+from diagnose.reached import Columns, Reached
 from diagnose.score import Weighing
 from diagnose.settings import Settings
 from diagnose.wiring import Wiring

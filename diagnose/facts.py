@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from diagnose.arrays import Flags, Floats, Ints, begins
 from diagnose.propagation import Shown, bent
-from diagnose.reached import MOST_CELLS, Columns, Flags, Floats, Ints, Reached, begins, tables
+from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
 from graph_schema.catalogue import FaultMode

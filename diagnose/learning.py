@@ -156,7 +156,7 @@ def _bent(fault: FaultMode, known: Mapping[str, int], total: int, share: float) 
 def own_symptoms(piece: Subgraph, signals: Iterable[Signal], entity: str, ontology: Ontology) -> tuple[str, ...]:
     """The symptoms that were seen on the entity itself, its parts and its face."""
     paths = Paths(piece, ontology, Wiring(piece, ontology), HOPS)
-    if entity not in paths.moves.base:
+    if entity not in paths.moves.number:
         return ()
     own = paths.place(entity, SELF)
     found = set()

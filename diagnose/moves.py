@@ -1,122 +1,205 @@
-"""The wiring as moves between numbered states, for searches that take millions of steps.
+"""The wiring as moves between numbered states, as arrays, for searches that take millions of steps.
 
 A state is (entity, mode, turned) as one integer, in the order of the entities' identifiers and the modes' names.
 `turned` says that the way has just gone over from a part to its whole, or the reverse, and may not turn back there.
-Moves that pass the same share are kept together: a search that one of them is too weak for leaves all of them.
+A step joins two entities; which modes it joins, and how surely, its rule tells: one small table for all steps alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from functools import cached_property
 
+import msgspec
+import numpy as np
+
+from diagnose.arrays import NOBODY, Flags, Floats, Ints, begins, place_in_run
+from diagnose.behind import Behind
 from diagnose.rules import BESIDE, SELF, Rule, most_passed
-from diagnose.wiring import Steps, Wiring
+from diagnose.wiring import MOST_TAKEN, Wiring
 from graph_schema.model import Subgraph
-from graph_schema.ontology import Ontology
+from graph_schema.ontology import End, Ontology
 
-Move = tuple[float, int, int, int]
-"""(share that passes, which of the targets, mode and turn to add to the base of each, number of steps)."""
-Pattern = list[Move]
-"""The moves from a state, the surest first. Things that are wired alike have the same ones."""
-NOTHING: Pattern = [(0.0, 0, 0, 1)]
-"""The pattern where nothing passes: a move that is too weak for every search."""
-Targets = tuple[list[Sequence[int]], list[tuple[int, ...]], list[Pattern | None]]
-"""(bases of others that are reached alike, what lies before each of these, mode and turn → pattern)."""
-Shape = tuple[int, int, tuple[tuple[float, int], ...]]
-"""(the rule's identity, how many others there are, (share of what is behind the effect, number of steps) of each)."""
+MOST_BETWEEN = 3
+"""No derived step has more than this between its ends."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """What the rules of all steps pass in one direction: rows for each rule and mode."""
+
+    begins: Ints
+    count: Ints
+    """By the number of the rule times the number of modes plus the mode."""
+    mode: Ints
+    share: Floats
+    power: Floats
+    """Of each row the mode at the other end, the share, and the exponent on the part of what is hit."""
+    barred: Flags
+    """Rules that a way does not take that has just turned,"""
+    turns: Flags
+    """and those after which it has."""
+
+
+class Direction(msgspec.Struct, frozen=True):
+    """All steps in one direction, those of one entity side by side."""
+
+    begins: Ints
+    count: Ints
+    """By the number of the entity."""
+    other: Ints
+    rule: Ints
+    crowd: Floats
+    """What many at the other end leave of the share,"""
+    part: Floats
+    """and which part of what is behind the effect each of them is."""
+    between: Ints
+    """What lies between, from the cause on; one column for each, then `NOBODY`."""
+    steps: Ints
+    table: Table
+    most: Floats
+    """Mode → no less than the share of the surest move from it."""
 
 
 class Moves:
-    """States of one piece of the graph, and the moves from each of them, the surest first."""
+    """States of one piece of the graph, and the moves from each of them."""
 
     def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring) -> None:
         self._wiring = wiring
         self.modes = sorted({*ontology.modes, SELF, BESIDE})
         self.mode = {name: number for number, name in enumerate(self.modes)}
         self.span = 2 * len(self.modes)
-        """States of one entity; those of the entity of number n have n * span as their base."""
-        self.entities = sorted(wiring.joined.union(piece.entities))
-        self.base = {name: number * self.span for number, name in enumerate(self.entities)}
-        self.most_back, self.most_forth = most_passed(ontology, self.modes)
-        """Mode → no less than the share of the surest move that may have brought it about, or that it may make."""
-        self._rules: dict[int, Rule] = {}
-        self._patterns: dict[tuple[bool, tuple[Shape, ...]], list[Pattern | None]] = {}
-        self._shapes: dict[int, tuple[bool, tuple[Shape, ...]]] = {}
-        self.causes: dict[int, Targets] = {}
-        self.effects: dict[int, Targets] = {}
-        """What `back` and `forth` have found already."""
+        """States of one entity; those of the entity of number n begin with n * span."""
+        self.entities, self.number = wiring.entities, wiring.number
+        self._most_back, self._most_forth = (np.array(most) for most in most_passed(ontology, self.modes))
+        self._rules: list[Rule] = []
 
-    def name(self, base: int) -> str:
-        """The entity of this base."""
-        return self.entities[base // self.span]
+    def names(self, way: Iterable[int]) -> tuple[str, ...]:
+        """The entities of these numbers."""
+        entities = self.entities
+        return tuple([entities[number] for number in way])
 
-    def names(self, bases: Iterable[int]) -> tuple[str, ...]:
-        """The entities of these bases."""
-        entities, span = self.entities, self.span
-        return tuple([entities[base // span] for base in bases])
+    def at(self, place: int) -> str:
+        """The entity of a place, which is half of a state."""
+        name: str = self.entities[place // len(self.modes)]
+        return name
 
     def mode_at(self, place: int) -> int:
         """The mode of a place, which is half of a state."""
         return place % len(self.modes)
 
-    def back(self, number: int) -> Targets:
+    @cached_property
+    def back(self) -> Direction:
         """Everything that may have brought an entity into its states; turned: a part's whole is left out."""
-        found = self.causes.get(number)
-        if found is None:
-            found = self.causes[number] = self._targets(self._wiring.causes(self.entities[number]), back=True)
-        return found
+        source, target, kind = self._wiring.relations.T
+        leaving, coming = _counted(source, kind), _counted(target, kind)
+        from_target, from_source = self._ruled("target", kind), self._ruled("source", kind)
+        behind = self._wiring.all_behind()
+        parts = [
+            self._steps(source, target, from_target, count=leaving),
+            self._steps(target, source, from_source, count=coming),
+            *(self._steps(each.service, each.cause, self._same(each), part=each.part, between=each.between)
+              for each in behind),
+        ]  # fmt: skip
+        resolver, asking = self._wiring.resolving()
+        rule = self._wiring.rule("target", "RESOLVES_BY")
+        if resolver is not None and rule is not None:
+            to = np.full(len(asking), resolver)
+            parts.append(self._steps(asking, to, np.full(len(asking), self._rule(rule))))
+        return self._direction(parts, back=True)
 
-    def forth(self, number: int) -> Targets:
+    @cached_property
+    def forth(self) -> Direction:
         """Everything that an entity may bring about; turned: a whole's parts are left out."""
-        found = self.effects.get(number)
-        if found is None:
-            found = self.effects[number] = self._targets(self._wiring.effects(self.entities[number]), back=False)
-        return found
+        source, target, kind = self._wiring.relations.T
+        parts = [
+            self._steps(target, source, self._ruled("target", kind), part=1 / _counted(source, kind), most=kind),
+            self._steps(source, target, self._ruled("source", kind), most=kind),
+            *(self._steps(each.cause, each.service, self._same(each), part=each.part, between=each.between,
+                          most=np.zeros(len(each.cause), int))
+              for each in self._wiring.all_behind()),
+        ]  # fmt: skip
+        resolver, asking = self._wiring.resolving()
+        rule = self._wiring.rule("target", "RESOLVES_BY")
+        if resolver is not None and rule is not None:
+            asking = asking[:MOST_TAKEN]
+            come = np.full(len(asking), resolver)
+            parts.append(self._steps(come, asking, np.full(len(asking), self._rule(rule))))
+        return self._direction(parts, back=False)
 
-    def _targets(self, steps: Iterable[Steps], *, back: bool) -> Targets:
-        targets: list[Sequence[int]] = []
-        between: list[tuple[int, ...]] = []
-        shapes: list[Shape] = []
-        for each in steps:
-            self._rules[id(each.rule)] = each.rule
-            bases = [self.base[other] for other in each.others]
-            if not each.shares:
-                targets.append(bases)
-                between.append(())
-                shapes.append((id(each.rule), each.count, ()))
-                continue
-            vias = [tuple([self.base[name] for name in each.via.get(other, ())]) for other in each.others]
-            targets += [(base,) for base in bases]
-            between += vias
-            parts = tuple([(each.shares[other], 1 + len(via)) for other, via in zip(each.others, vias, strict=True)])
-            shapes.append((id(each.rule), each.count, parts))
-        key = back, tuple(shapes)
-        patterns = self._patterns.get(key)
-        if patterns is None:
-            patterns = self._patterns[key] = [None] * self.span
-            self._shapes[id(patterns)] = key
-        return targets, between, patterns
+    def _rule(self, rule: Rule) -> int:
+        for number, known in enumerate(self._rules):
+            if known is rule:
+                return number
+        self._rules.append(rule)
+        return len(self._rules) - 1
 
-    def pattern(self, patterns: list[Pattern | None], turn: int) -> Pattern:
-        """The moves for a mode and turn, which are kept."""
-        back, shapes = self._shapes[id(patterns)]
-        mode, turned = self.modes[turn // 2], turn % 2 == 1
-        found: Pattern = []
-        first = 0
-        for name, count, parts in shapes:
-            rule = self._rules[name]
-            rows = rule.backward.get(mode, ()) if back else rule.forward.get(mode, ())
-            for other, share in () if turned and (rule.up if back else rule.down) else rows:
-                offset = 2 * self.mode[other] + (rule.down if back else rule.up)
-                power = rule.share.get(mode if back else other, 0.0)
-                passing = share * count**-rule.crowd if back else share
-                if not parts:
-                    found.append((passing * (1 / count) ** power if back else passing, first, offset, 1))
-                for place, (part, steps) in enumerate(parts):
-                    found.append((passing * part**power, first + place, offset, steps))
-            first += len(parts) or 1
-        found.sort(key=itemgetter(0), reverse=True)
-        found = found or NOTHING
-        patterns[turn] = found
-        return found
+    def _ruled(self, end: End, kind: Ints) -> Ints:
+        """For each relation the number of the rule of what comes from this end of it; `NOBODY` where nothing does."""
+        rules = [self._wiring.rule(end, name) for name in self._wiring.kinds]
+        found = np.array([NOBODY if rule is None else self._rule(rule) for rule in rules], int)
+        return found[kind] if len(found) else kind
+
+    def _same(self, behind: Behind) -> Ints:
+        return np.full(len(behind.service), self._rule(behind.rule))
+
+    def _steps(
+        self, here: Ints, other: Ints, rule: Ints, *, count: Ints | None = None, part: Floats | None = None,
+        between: Ints | None = None, most: Ints | None = None,
+    ) -> list[Ints | Floats]:  # fmt: skip
+        """Columns of steps. `most`: of each entity and each of these only the first `MOST_TAKEN` are taken."""
+        taken = rule != NOBODY
+        if most is not None:
+            taken &= place_in_run(here, most, other) < MOST_TAKEN
+        kept = np.flatnonzero(taken)
+        rule = rule[kept]
+        crowd = np.ones(len(kept))
+        if count is not None:
+            part = 1 / count
+            exponents = np.array([each.crowd for each in self._rules])[rule]
+            many = np.flatnonzero(exponents)
+            crowd[many] = count[kept[many]] ** -exponents[many]
+        whole = np.ones(len(kept)) if part is None else part[kept]
+        if between is None:
+            nothing = np.full((len(kept), MOST_BETWEEN), NOBODY)
+            return [here[kept], other[kept], rule, crowd, whole, nothing]
+        return [here[kept], other[kept], rule, crowd, whole, between[kept]]
+
+    def _direction(self, parts: Sequence[list[Ints | Floats]], *, back: bool) -> Direction:
+        here, other, rule, crowd, part, between = (np.concatenate(column) for column in zip(*parts, strict=True))
+        order = np.argsort(here, kind="stable")
+        first = np.searchsorted(here[order], np.arange(len(self.entities) + 1))
+        between = between[order]
+        return Direction(
+            begins=first[:-1], count=np.diff(first), other=other[order], rule=rule[order], crowd=crowd[order],
+            part=part[order], between=between, steps=1 + (between != NOBODY).sum(axis=1), table=self._table(back=back),
+            most=self._most_back if back else self._most_forth,
+        )  # fmt: skip
+
+    def _table(self, *, back: bool) -> Table:
+        counts: list[int] = []
+        rows: list[tuple[int, float, float]] = []
+        for rule in self._rules:
+            for mode in self.modes:
+                found = (rule.backward if back else rule.forward).get(mode, ())
+                counts.append(len(found))
+                rows += [
+                    (self.mode[other], share, rule.share.get(mode if back else other, 0.0)) for other, share in found
+                ]
+        count = np.array(counts, int)
+        modes, shares, powers = zip(*rows, strict=True) if rows else ((), (), ())
+        up, down = (np.array([getattr(rule, name) for rule in self._rules], bool) for name in ("up", "down"))
+        return Table(
+            begins=np.cumsum(count) - count, count=count, mode=np.array(modes, int), share=np.array(shares, float),
+            power=np.array(powers, float), barred=up if back else down, turns=down if back else up,
+        )  # fmt: skip
+
+
+def _counted(ends: Ints, kinds: Ints) -> Ints:
+    """For each relation how many of its kind have the same end."""
+    order = np.lexsort((kinds, ends))
+    pair = (ends * (1 + kinds.max(initial=0)) + kinds)[order]
+    first = begins(pair)
+    size = np.diff(np.append(first, len(pair)))
+    found = np.empty(len(ends), int)
+    found[order] = np.repeat(size, size)
+    return found

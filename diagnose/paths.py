@@ -7,14 +7,16 @@ products of shares; among equally strong ways the one of fewer steps, then of sm
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
+from functools import cached_property
 
 import msgspec
+import numpy as np
 
+from diagnose.arrays import NOBODY, Floats, Ints, firsts
 from diagnose.moves import Moves
 from diagnose.rules import SELF
+from diagnose.search import Offers, Search, Ways
 from diagnose.wiring import Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import Ontology
@@ -31,13 +33,13 @@ ASKED = frozenset({"errors", "latency", "unavailable", "traffic_drop", "traffic_
 """Symptoms of how requests fare: told of a workload they are those of the Service before it, and the reverse."""
 FACE = 0.97
 Way = tuple[int, ...]
-"""The entities that a way takes, the cause first (their bases in `Moves`)."""
-TRIED_FIRST = 0.8
-"""A search is tried first without what is weaker than this much of the weakest that counted in the search before."""
-TRIED_NEXT = 0.7
-"""And if too little was found, again without what is weaker than this much of that."""
-SETTLED = -math.inf
-"""Stands for the strength of what is settled: nothing is stronger."""
+"""The entities that a way takes, the cause first (their numbers in `Moves`)."""
+FIRST_TRIED = 0.4
+"""In storms a search is tried first without what is weaker than this,"""
+TRIED_NEXT = 0.35
+"""and if too little was found, again without what is weaker than this much of that."""
+MOST_AT_ONCE = 128_000_000
+"""States of all searches that are done at once."""
 
 
 def hops_around(signals: int, most: int) -> int:
@@ -45,17 +47,36 @@ def hops_around(signals: int, most: int) -> int:
     return most if signals < STORM else min(most, STORM_HOPS)
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True, eq=False, dict=True):
     """The strongest ways to where a symptom was seen, the strongest first."""
 
-    ways: dict[int, Way]
-    """Place of (entity, mode) → way from there."""
-    strengths: list[float]
-    """Of each of the ways."""
+    places: Ints
+    """Place of (entity, mode) that each is from."""
+    strengths: Floats
+    ways: Ways
 
     def strength(self, place: int) -> float:
         """How strong the way from this place is; 0 when there is none."""
-        return dict(zip(self.ways, self.strengths, strict=True)).get(place, 0.0)
+        return float(self.strengths[self.places == place].max(initial=0.0))
+
+    def way(self, number: int) -> Way:
+        """The entities that one takes, the cause first."""
+        return self._ways[number]
+
+    @cached_property
+    def _ways(self) -> list[Way]:
+        sizes = (self.ways != NOBODY).sum(axis=1).tolist()
+        return [tuple(row[:size]) for row, size in zip(self.ways.tolist(), sizes, strict=True)]
+
+
+class Shows(msgspec.Struct, frozen=True):
+    """Where sick things show, all that were asked about in one: of each the strongest first."""
+
+    asked: Ints
+    """The number of the question,"""
+    place: Ints
+    """what shows: place of (entity, mode),"""
+    strength: Floats
 
 
 class Paths:
@@ -65,7 +86,6 @@ class Paths:
         self._most = max(LEAST_STATES, min(MOST_STATES, ALL_STATES // max(1, searches)))
         self._entities, self._ontology, self._wiring, self._hops = piece.entities, ontology, wiring, hops
         self.moves = Moves(piece, ontology, wiring)
-        self._usual = WEAKEST
         self._found: dict[tuple[str, str], Found] = {}
 
     def to(self, entity: str, symptom: str) -> Found:
@@ -73,117 +93,78 @@ class Paths:
 
         The modes `self` and `beside` stand for an own symptom of the entity and for one of what rests on it.
         """
-        if (entity, symptom) not in self._found:
-            end, mode = self.moves.base[entity], self.moves.mode
-            starts: list[Start] = [(1.0, 0, end + 2 * mode[SELF], (), ())]
-            for name, strength in self._modes(entity, symptom):
-                starts.append((strength, 0, end + 2 * mode[name], (), ()))
-            if symptom in ASKED and self._ontology.workload(self._entities[entity].kind):
-                for face in self._wiring.faces(entity)[:1]:
-                    base = self.moves.base[face]
-                    starts += [
-                        (FACE * strength, 1, base + 2 * mode[name], (), (end,))
-                        for name, strength in self._modes(face, symptom)
-                    ]
-            self._found[entity, symptom] = self._search(starts)
-        return self._found[entity, symptom]
+        return self.to_all([(entity, symptom)])[0]
+
+    def to_all(self, wanted: Sequence[tuple[str, str]]) -> list[Found]:
+        """The same for many (entity, symptom)."""
+        new = [each for each in dict.fromkeys(wanted) if each not in self._found]
+        search = Search(self.moves.back, self.moves.span, self._hops, self._most)
+        size = max(1, MOST_AT_ONCE // max(1, search.states))
+        # What is found has much the same strength for all signals of a storm: what is weaker need not be offered.
+        tried = FIRST_TRIED if self._most == LEAST_STATES else WEAKEST
+        for start in range(0, len(new), size):
+            left = new[start : start + size]
+            weakest = tried
+            while left:
+                again = []
+                for key, (found, complete) in zip(left, self._search(search, left, weakest), strict=True):
+                    if complete or weakest <= WEAKEST:
+                        self._found[key] = found
+                    else:
+                        again.append(key)
+                left = again
+                weakest = max(WEAKEST, weakest * TRIED_NEXT)
+        return [self._found[each] for each in wanted]
+
+    def _search(self, search: Search, wanted: Sequence[tuple[str, str]], weakest: float) -> list[tuple[Found, bool]]:
+        """(what is found of each, whether as much as is looked for)."""
+        rows = [(number, *start) for number, key in enumerate(wanted) for start in self._starts(*key)]
+        number, strength, steps, state, onward = (np.array(column) for column in zip(*rows, strict=True))
+        starts = Offers(number, state, strength, steps, np.arange(len(rows)), np.full(len(rows), NOBODY))
+        many = len(wanted)
+        settled = search.run(starts, many, np.full(many, weakest), onward)
+        count = np.bincount(settled.search, minlength=many)
+        place = settled.state >> 1
+        once = firsts(settled.search * search.states + place)
+        place, strengths, ways = place[once], settled.strength[once], settled.ways[once]
+        at = np.searchsorted(settled.search[once], np.arange(many + 1)).tolist()
+        return [
+            (Found(place[begin:end], strengths[begin:end], ways[begin:end]), size >= self._most)
+            for begin, end, size in zip(at, at[1:], count.tolist(), strict=False)
+        ]
+
+    def _starts(self, entity: str, symptom: str) -> Iterable[tuple[float, int, int, int]]:
+        """(strength, steps, state, what the way goes on to) of what shows as this symptom there at once."""
+        end, mode, span = self.moves.number[entity], self.moves.mode, self.moves.span
+        yield 1.0, 0, end * span + 2 * mode[SELF], NOBODY
+        for name, strength in self._modes(entity, symptom):
+            yield strength, 0, end * span + 2 * mode[name], NOBODY
+        if symptom in ASKED and self._ontology.workload(self._entities[entity].kind):
+            for face in self._wiring.faces(entity)[:1]:
+                base = self.moves.number[face] * span
+                for name, strength in self._modes(face, symptom):
+                    yield FACE * strength, 1, base + 2 * mode[name], end
 
     def place(self, entity: str, mode: str) -> int:
         """Where the ways of an entity in a mode are in what is found."""
-        return self.moves.base[entity] // 2 + self.moves.mode[mode]
+        return self.moves.number[entity] * len(self.moves.modes) + self.moves.mode[mode]
 
     def _modes(self, entity: str, symptom: str) -> Iterable[tuple[str, float]]:
         shown = self._ontology.shown(self._entities[entity].kind)
         return ((mode, row[symptom]) for mode, row in shown.items() if symptom in row)
 
-    def of(self, entity: str, mode: str, weakest: float) -> dict[int, float]:
-        """Where an entity in this mode shows: place of (entity, mode) → strength, down to `weakest`."""
-        first = self.moves.base[entity] + 2 * self.moves.mode[mode]
-        best: dict[int, float] = {}
-        offered = {first: -1.0}
-        known, push, pop, hops = offered.get, heappush, heappop, self._hops
-        span, most, known_targets = self.moves.span, self.moves.most_forth, self.moves.effects.get
-        heap = [(-1.0, 0, first)]
-        left = self._most
-        while heap and left:
-            strength, steps, state = pop(heap)
-            if offered[state] == SETTLED:
-                continue
-            left -= 1
-            offered[state] = SETTLED
-            if state >> 1 not in best:
-                best[state >> 1] = -strength
-            enough = weakest / -strength
-            number, turn = divmod(state, span)
-            if steps == hops or most[turn >> 1] < enough:
-                continue
-            targets, _, patterns = known_targets(number) or self.moves.forth(number)
-            for share, place, offset, more in patterns[turn] or self.moves.pattern(patterns, turn):
-                if share < enough:
-                    break
-                arrived = strength * share
-                for base in targets[place]:
-                    if arrived < known(base + offset, 0.0):
-                        offered[base + offset] = arrived
-                        push(heap, (arrived, steps + more, base + offset))
-        return best
-
-    def _search(self, starts: Sequence[Start]) -> Found:
-        """The strongest `most` states from which these can be reached, and those ways."""
-        tried = self._usual
-        found, weakest, complete = self._settle(starts, tried)
-        while not complete and tried > WEAKEST:
-            tried = max(WEAKEST, tried * TRIED_NEXT)
-            found, weakest, complete = self._settle(starts, tried)
-        # The weakest that counted is much the same for all signals of an incident; what is weaker need not be offered.
-        self._usual = max(WEAKEST, weakest * TRIED_FIRST) if complete else WEAKEST
-        return found
-
-    def _settle(self, starts: Sequence[Start], weakest: float) -> tuple[Found, float, bool]:
-        """(what is found, the weakest strength of it, whether there are as many as are looked for)."""
-        ways: dict[int, Way] = {}
-        strengths: list[float] = []
-        hops, push, pop = self._hops, heappush, heappop
-        span, most, known_targets = self.moves.span, self.moves.most_back, self.moves.causes.get
-        # Strengths are negative here, as the heap has the least on top.
-        offered = {state: -strength for strength, _, state, _, _ in starts}
-        known = offered.get
-        # The number of the offer comes before the way, so that ways are never compared.
-        heap = [
-            (-strength, steps, state, number, via, onward)
-            for number, (strength, steps, state, via, onward) in enumerate(starts)
-        ]
-        heapify(heap)
-        count, left, strength = len(heap), self._most, 0.0
-        while heap and left:
-            strength, steps, state, _, via, onward = pop(heap)
-            if offered[state] == SETTLED:
-                continue
-            left -= 1
-            offered[state] = SETTLED
-            number, turn = divmod(state, span)
-            way = (state - turn, *via, *onward)
-            if state >> 1 not in ways:
-                ways[state >> 1] = way
-                strengths.append(-strength)
-            enough = weakest / -strength
-            if steps >= hops or most[turn >> 1] < enough:
-                continue
-            targets, between, patterns = known_targets(number) or self.moves.back(number)
-            for share, place, offset, more in patterns[turn] or self.moves.pattern(patterns, turn):
-                if share < enough:
-                    break
-                arrived = strength * share
-                for base in targets[place]:
-                    before = base + offset
-                    if arrived <= known(before, 0.0) and base not in way:
-                        offered[before] = arrived
-                        count += 1
-                        push(heap, (arrived, steps + more, before, count, between[place], way))
-        return Found(ways, strengths), -strength, not left and -strength >= weakest
-
-
-Start = tuple[float, int, int, tuple[int, ...], tuple[int, ...]]
-"""(strength, steps, state, what lies between, the rest of the way)"""
-
-__all__ = ["ASKED", "Found", "Paths", "Way", "hops_around"]
+    def of(self, sick: Sequence[tuple[str, str, float]]) -> Shows:
+        """Where each of these (entity, mode, the weakest that counts) shows."""
+        search = Search(self.moves.forth, self.moves.span, self._hops, self._most)
+        size = max(1, MOST_AT_ONCE // max(1, search.states))
+        parts = [Shows(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+        for start in range(0, len(sick), size):
+            asked = sick[start : start + size]
+            many = len(asked)
+            state = np.array([2 * self.place(entity, mode) for entity, mode, _ in asked])
+            nothing, none = np.zeros(many, int), np.full(many, NOBODY)
+            starts = Offers(np.arange(many), state, np.ones(many), nothing, none, none)
+            settled = search.run(starts, many, np.array([weakest for _, _, weakest in asked]), None)
+            once = firsts(settled.search * search.states + (settled.state >> 1))
+            parts.append(Shows(start + settled.search[once], settled.state[once] >> 1, settled.strength[once]))
+        return Shows(*[np.concatenate([getattr(each, name) for each in parts]) for name in Shows.__struct_fields__])

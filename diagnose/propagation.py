@@ -20,7 +20,8 @@ from datetime import datetime
 import msgspec
 import numpy as np
 
-from diagnose.reached import Columns, Floats, Ints, Reached
+from diagnose.arrays import Floats, Ints
+from diagnose.reached import Columns, Reached
 from diagnose.rules import OWN, SELF
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
@@ -73,14 +74,13 @@ def face(entity: str, wiring: Wiring, piece: Subgraph, ontology: Ontology) -> st
         return faces[0] if len(faces) == 1 else entity
     if known.kind in ("Node", "Zone", "Namespace"):
         return entity
-    near = {other for steps in wiring.effects(entity) for other in steps.others}
+    near = wiring.effects(entity)
     found = {each for other in near for each in ([other] if _is(other, "Service", piece) else wiring.faces(other))}
     found |= {
         each
         for other in near
         if _is(other, "Pod", piece)
-        for steps in wiring.effects(other)
-        for each in steps.others
+        for each in wiring.effects(other)
         if _is(each, "Service", piece)
     }
     return next(iter(found)) if len(found) == 1 else entity

@@ -6,19 +6,16 @@ A row of weights has one column for each unit, in the order of their keys, so th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, groupby, islice
+from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
+from diagnose.arrays import Floats, Ints, begins, spread
 from diagnose.evidence import Unit
 from diagnose.paths import Paths, Way
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-Bits = NDArray[np.uint8]
-"""Eight flags in each, as `numpy.packbits` has them."""
+FEW = 6
+"""Units of one entity that are sorted by exchanges."""
 MOST_CELLS = 2_000_000
 """Weights that are worked on at once: more would cost memory and gain no time."""
 
@@ -56,7 +53,13 @@ class Columns:
     def gains(self, weights: Floats, seen: Floats) -> Floats:
         """How much each cause raises the log-probability of each unit. `seen`: how probable each unit is by leak and
         the causes taken already (noisy-OR). `weights` and the result have one row for each cause."""
-        return np.log((1 - (1 - seen) * (1 - weights)) / seen)
+        found = 1 - weights
+        # In place: in a storm of thousands of alerts new arrays for each operation cost more than the operations.
+        found *= 1 - seen
+        np.subtract(1, found, out=found)
+        found /= seen
+        gains: Floats = np.log(found, out=found)
+        return gains
 
     def gained(self, weights: Floats, seen: Floats, same_entity: float) -> Floats:
         """The sum of the gains of each row, further symptoms of one entity counting less and less: sums of sorted
@@ -74,11 +77,18 @@ class Columns:
                 one, other = gains[:, places[:, 0]], gains[:, places[:, 1]]
                 total += (np.maximum(one, other) + same_entity * np.minimum(one, other)).sum(axis=1)
                 continue
+            if size <= FEW:
+                total += _falling(gains, places, same_entity)
+                continue
             found = np.sort(gains[:, places], axis=2)
             total += (found @ same_entity ** np.arange(size - 1, -1, -1.0)).sum(axis=1)
+        return self.tempered(total)
+
+    def tempered(self, total: Floats) -> Floats:
+        """What sums of gains come to in a storm; a larger sum never comes to less."""
         above = np.maximum(total / self._storm, 1.0)
-        tempered: Floats = np.where(total > self._storm, self._storm * (1 + np.log(above)), total)
-        return tempered
+        found: Floats = np.where(total > self._storm, self._storm * (1 + np.log(above)), total)
+        return found
 
     def gained_by_entity(self, gains: Floats, same_entity: float) -> Floats:
         """The same sum of one row, for each entity by itself."""
@@ -89,14 +99,31 @@ class Columns:
         return total
 
 
+def _falling(gains: Floats, places: Ints, factor: float) -> Floats:
+    """For each row of gains the sum over sets of few places, the largest of each set counting fully and each further
+    one `factor` times as much: sorted by exchanges between whole columns, since `numpy.sort` is slow on short rows."""
+    columns = [gains[:, places[:, number]] for number in range(places.shape[1])]
+    total = np.zeros(len(gains))
+    weight = 1.0
+    while columns:
+        for number in range(len(columns) - 1):
+            columns[number], columns[number + 1] = (
+                np.minimum(columns[number], columns[number + 1]),
+                np.maximum(columns[number], columns[number + 1]),
+            )
+        total += weight * columns.pop().sum(axis=1)
+        weight *= factor
+    return total
+
+
 class Reached:
     """For every entity that may have brought a unit about: in which mode, which unit, how strongly, by which way."""
 
     def __init__(self, columns: Columns, paths: Paths) -> None:
-        found = [paths.to(*each.key) for each in columns.units]
-        count = np.array([len(each.ways) for each in found], int)
-        at = np.fromiter(chain.from_iterable(each.ways for each in found), int, count.sum())
-        strength = np.fromiter(chain.from_iterable(each.strengths for each in found), float, count.sum())
+        found = paths.to_all([each.key for each in columns.units])
+        at = np.concatenate([np.zeros(0, int), *(each.places for each in found)])
+        strength = np.concatenate([np.zeros(0), *(each.strengths for each in found)])
+        count = np.array([len(each.places) for each in found], int)
         unit = np.repeat(np.arange(len(found)), count)
         self._found, self._begins = found, np.cumsum(count) - count
         modes = len(paths.moves.modes)
@@ -114,7 +141,7 @@ class Reached:
 
     def way(self, place: int) -> Way:
         unit = int(self.unit[place])
-        return next(islice(self._found[unit].ways.values(), int(self.met[place] - self._begins[unit]), None))
+        return self._found[unit].way(int(self.met[place] - self._begins[unit]))
 
     def of(self, row: int) -> Iterator[tuple[int, int, int]]:
         """(place, unit, mode) of everything that an entity reaches."""
@@ -126,17 +153,6 @@ class Reached:
     def spread(self, rows: Ints) -> tuple[Ints, Ints]:
         """(number of the row, place) of everything that the entities of these rows reach, row after row."""
         return spread(self.first[rows], self.count[rows])
-
-
-def spread(first: Ints, count: Ints) -> tuple[Ints, Ints]:
-    """(number of the span, place) of everything in spans of places, given where each begins and how long it is."""
-    which = np.repeat(np.arange(len(count)), count)
-    return which, np.arange(len(which)) + np.repeat(first - (np.cumsum(count) - count), count)
-
-
-def begins(ordered: Ints) -> Ints:
-    """Where each new number (none below 0) begins; `numpy.unique` would load 40 ms of what is not needed."""
-    return np.flatnonzero(np.diff(ordered, prepend=-1))
 
 
 def tables(rows: Sequence[Mapping[str, float]], names: Mapping[str, int]) -> Floats:

@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from diagnose.arrays import Flags, Floats, Ints
 from diagnose.carried import Carried
-from diagnose.evidence import Seen, Unit
+from diagnose.evidence import Seen
 from diagnose.facts import UNKNOWN, UNKNOWN_SYMPTOM, Facts
 from diagnose.paths import Paths
 from diagnose.propagation import Shown
-from diagnose.reached import Columns, Flags, Floats, Reached
+from diagnose.reached import Columns, Reached
 from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
 from diagnose.wiring import Wiring
@@ -138,7 +139,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if not scored.fault.changes:
             return
         changes = self.changes.get(scored.entity.id, ())
-        explained = self._explained(scored.weights) if changes else []
+        explained = self._explained(scored.weights if changes else np.zeros(0))
         alone = self._alone(scored.fault)
         best, factor, onset = None, alone, self.seen.onset
         for change in changes:
@@ -157,11 +158,22 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             text = f"no {kinds} of it was seen shortly before the first symptom"
             scored.evidence_against.append(Evidence(text=text, weight=math.log(factor), entity=scored.entity.id))
 
-    def _explained(self, weights: Floats) -> list[tuple[Unit, float]]:
+    def _explained(self, weights: Floats) -> tuple[Ints, Floats]:
         """The units that are explained, in order of their onset, and how surely."""
-        columns = np.flatnonzero(weights >= self.settings.explained).tolist()
-        columns.sort(key=self.columns.begun.__getitem__)
-        return [(self.columns.units[column], float(weights[column])) for column in columns]
+        columns = np.flatnonzero(weights >= self.settings.explained)
+        columns = columns[np.argsort(self._begun[columns])]
+        return columns, weights[columns]
+
+    @cached_property
+    def _begun(self) -> Ints:
+        return np.array(self.columns.begun, int)
+
+    @cached_property
+    def _times(self) -> tuple[Floats, Floats]:
+        """For each unit when it began and when it was reported, in seconds since the onset of the first."""
+        units, zero = self.columns.units, self.seen.onset
+        began = np.array([(unit.onset - zero).total_seconds() for unit in units], float)
+        return began, np.array([(unit.reported - zero).total_seconds() for unit in units], float)
 
     def _alone(self, fault: FaultMode) -> float:
         """Factor on the odds of a fault when no change is there that may have brought it about.
@@ -171,51 +183,46 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         missed = self.settings.change_missed if self.piece.changes else self.settings.changes_unrecorded
         return fault.comes_alone + (1 - fault.comes_alone) * missed
 
-    def _raised(
-        self, fault: FaultMode, change: Change, explained: Sequence[tuple[Unit, float]]
-    ) -> tuple[float, datetime]:
+    def _raised(self, fault: FaultMode, change: Change, explained: tuple[Ints, Floats]) -> tuple[float, datetime]:
         """(the factor on the odds that this change brings, the beginning that it was held against).
 
         What began before the change counts against it: the factor shrinks with the share of what it cannot have caused,
         towards what it is without any change.
         """
-        alone = self._alone(fault)
-        left = total = sum(weight for _, weight in explained)
-        best = alone, self.seen.onset
-        # No hazard is larger, so that what is left of many symptoms need not be gone through.
-        most = max(1.0, *fault.changes.values()) * max(1.0, self.settings.fitting)
-        for unit, weight in explained:
-            if alone + (most - alone) * (left / total) ** 2 <= best[0]:
-                break
-            raised = alone + (self._hazard(fault, change, unit) - alone) * (left / total) ** 2
-            if raised > best[0]:
-                best = raised, unit.onset
-            left -= weight
-        return best
+        columns, weights = explained
+        alone, total = self._alone(fault), weights.sum()
+        if not len(columns):
+            return alone, self.seen.onset
+        left = total - (np.cumsum(weights) - weights)
+        raised = alone + (self._hazards(fault, change, columns) - alone) * (left / total) ** 2
+        best = int(raised.argmax())
+        if raised[best] <= alone:
+            return alone, self.seen.onset
+        return float(raised[best]), self.columns.units[int(columns[best])].onset
 
-    def _hazard(self, fault: FaultMode, change: Change, unit: Unit) -> float:
-        """The factor for one symptom alone: full right after the change, decaying over minutes to hours."""
-        alone = self._alone(fault)
-        onset, reported = unit.onset, unit.reported
+    def _hazards(self, fault: FaultMode, change: Change, columns: Ints) -> Floats:
+        """The factor for each symptom alone: full right after the change, decaying over minutes to hours."""
+        settings, alone = self.settings, self._alone(fault)
         kind = self.ontology.change_kind(change.kind)
         full = fault.changes.get(kind)
         if self._opposite(fault, change):
-            return alone
+            return np.full(len(columns), alone)
         if full is None:
             if kind in set(self.ontology.change_names.values()) or not fault.changes:
-                return alone
-            full = max(fault.changes.values()) ** self.settings.other_change
+                return np.full(len(columns), alone)
+            full = max(fault.changes.values()) ** settings.other_change
         if fault.detail and change.detail:
-            full *= self.settings.fitting if self._fits(fault, change) else 1 / self.settings.fitting
-        age, told = (onset - change.at).total_seconds(), (reported - change.at).total_seconds()
-        if age > self.settings.remembered_s or told < -self.settings.skew_s:
-            return alone
-        if age < -self.settings.skew_s:
-            full *= self.settings.within_hold
-        quick = 0.5 ** (max(age, 0.0) / (self.settings.half_life_s + fault.onset_s / 2))
-        slow = 0.5 ** (max(age, 0.0) / (self.settings.slow_half_life_s + fault.onset_s))
-        left = (1 - self.settings.slow_part) * quick + self.settings.slow_part * slow
-        return float(alone + (full - alone) * left)
+            full *= settings.fitting if self._fits(fault, change) else 1 / settings.fitting
+        since = (change.at - self.seen.onset).total_seconds()
+        age, told = (times[columns] - since for times in self._times)
+        most = np.where(age < -settings.skew_s, full * settings.within_hold, full)
+        older = np.maximum(age, 0.0)
+        quick = 0.5 ** (older / (settings.half_life_s + fault.onset_s / 2))
+        slow = 0.5 ** (older / (settings.slow_half_life_s + fault.onset_s))
+        left = (1 - settings.slow_part) * quick + settings.slow_part * slow
+        found: Floats = alone + (most - alone) * left
+        found[(age > settings.remembered_s) | (told < -settings.skew_s)] = alone
+        return found
 
     def _fits(self, fault: FaultMode, change: Change) -> bool:
         return bool(fault.detail and re.search(fault.detail, change.detail)) and not self._opposite(fault, change)
@@ -250,6 +257,11 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             elif name in scored.fault.proof and any(FOLLOWED in states for states in told.values()):
                 # Of pods that are followed everything is known, also what is not the case.
                 self._add(scored, -math.log(self.settings.state_factor), f"{name} of none of its pods is that")
+
+    @cached_property
+    def states_told(self) -> set[str]:
+        """Names of the properties of everything."""
+        return {name for known in self.piece.entities.values() for name in known.properties}
 
     def states_near(self, entity: str) -> set[str]:
         """Names of the properties of the entity and of its parts."""

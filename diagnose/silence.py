@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
+from diagnose.arrays import NOBODY, Ints, firsts, firsts_by
 from diagnose.evidence import Unit
 from diagnose.paths import ASKED
 from diagnose.score import Scored, Weighing
@@ -25,8 +27,9 @@ COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 DOWN = frozenset({"node_not_ready", "node_unreachable"})
 MISSING = "replicas_mismatch"
-Shown = Sequence[tuple[float, int, str]]
-"""(how surely it shows anything, number of an entity, its surest symptom that is watched for), the surest first."""
+Shown = Sequence[tuple[float, int, str, float]]
+"""(how surely it shows anything, number of an entity, its surest symptom that is watched for, how surely that would
+have been heard and was not), the surest first."""
 Loss = tuple[float, str, str]
 """(log-odds lost, entity, what is missed: a symptom, or words)"""
 
@@ -46,21 +49,28 @@ class Silence:
         self._complaints: dict[tuple[str, bool], float] = {}
         self._silent: dict[tuple[int, str], tuple[float, float]] = {}
         self._showing: dict[str, list[tuple[float, str]]] = {}
-        self._kinds: dict[int, list[tuple[float, str]] | None] = {}
+        self._kinds: dict[str, int] = {}
 
-    def count_missing(self, faults: Sequence[Scored]) -> None:
-        """Take off for what should be sick by these hypotheses of one entity, is watched, and shows nothing."""
+    def count_missing(self, found: Sequence[Sequence[Scored]]) -> None:
+        """Take off for what should be sick by these hypotheses of each entity, is watched, and shows nothing."""
+        sick: dict[tuple[str, str], float] = {}
+        for faults in found:
+            for scored in faults:
+                for mode, effect in scored.fault.effects.items():
+                    key = scored.entity.id, mode
+                    sick[key] = max(sick.get(key, 0.0), effect)
+        shown = self._expected(sick)
+        for faults in found:
+            self._count_missing(faults, shown)
+
+    def _count_missing(self, faults: Sequence[Scored], all_shown: Mapping[tuple[str, str], Shown]) -> None:
         entity = faults[0].entity
-        strongest: dict[str, float] = {}
-        for scored in faults:
-            for mode, effect in scored.fault.effects.items():
-                strongest[mode] = max(strongest.get(mode, 0.0), effect)
-        shown = {mode: self._expected(entity.id, mode, effect) for mode, effect in strongest.items()}
         faces = set(self._wiring.faces(entity.id)) if self._ontology.workload(entity.kind) else set()
         for scored in faults:
+            shown = [(effect, all_shown[entity.id, mode]) for mode, effect in scored.fault.effects.items()]
             own = [self._weighing.columns.units[column] for column in scored.own.nonzero()[0].tolist()]
             elsewhere = self._elsewhere(scored, own, shown, faces)
-            self._narrow(scored, self._in_peace(scored.fault, shown))
+            self._narrow(scored, _in_peace(shown))
             losses = [*self._itself(scored, own), *elsewhere, *self._siblings(scored, own)]
             losses.sort()
             for (weight, name, missed), lasting in zip(losses, self._lasting, strict=False):
@@ -69,15 +79,6 @@ class Silence:
                 if lost < LEAST_TOLD:
                     text = missed if " " in missed else f"{name} shows no {missed}"
                     scored.evidence_against.append(Evidence(text=text, weight=lost, entity=name))
-
-    def _in_peace(self, fault: FaultMode, shown: Mapping[str, Shown]) -> float:
-        """How many things should complain, each as surely as it should, and do not."""
-        expected: dict[int, float] = {}
-        for mode, effect in fault.effects.items():
-            for share, number, symptom in shown[mode]:
-                watched, silent = self._silence_of(number, symptom)
-                expected[number] = max(expected.get(number, 0.0), effect * share * watched * silent)
-        return sum(expected.values())
 
     def _narrow(self, scored: Scored, silent: float) -> None:
         """A fault that leaves far more things in peace than it makes sick explains each of those less: it would be
@@ -107,14 +108,14 @@ class Silence:
         return [(weight, scored.entity.id, f"it shows no {surest} itself")]
 
     def _elsewhere(
-        self, scored: Scored, own: Sequence[Unit], shown: Mapping[str, Shown], faces: Collection[str]
+        self, scored: Scored, own: Sequence[Unit], shown: Sequence[tuple[float, Shown]], faces: Collection[str]
     ) -> list[Loss]:
         """What should show on other things."""
         settings = self._settings
         expected: dict[int, tuple[float, str]] = {}
-        for mode, effect in scored.fault.effects.items():
+        for effect, showing in shown:
             least = settings.expected / effect
-            for share, number, symptom in shown[mode]:
+            for share, number, symptom, _ in showing:
                 if share <= least:
                     break
                 known = expected.get(number)
@@ -175,14 +176,25 @@ class Silence:
     def _find_complaint(self, entity: str, *, asked: bool) -> float:
         found = max(self._seen.showing.get(entity, {}).values(), default=0.0)
         if asked and found < 1:
-            for other in (*self._wiring.faces(entity), *self._wiring.behind(entity)):
-                shown = self._seen.showing.get(other, {})
-                found = max(found, max((shown[each] for each in shown if each in ASKED), default=0.0))
+            found = max(found, self._spoken_for.get(self._weighing.paths.moves.number[entity], 0.0))
         elif self._ontology.workload(self._piece.entities[entity].kind):
             front = self._wiring.parts(entity)
             for part in (*front, *(below for each in front for below in self._wiring.parts(each))):
                 found = max(found, max(self._seen.showing.get(part, {}).values(), default=0.0))
         return found
+
+    @cached_property
+    def _spoken_for(self) -> dict[int, float]:
+        """Entity, by number → how surely the Services before it, or what is behind it, complain of requests."""
+        number, shows = self._weighing.paths.moves.number, np.zeros(len(self._names))
+        for entity, shown in self._seen.showing.items():
+            shows[number[entity]] = max((shown[each] for each in shown if each in ASKED), default=0.0)
+        found = np.zeros(len(self._names))
+        for each in self._wiring.behind_services:
+            np.maximum.at(found, each.cause, shows[each.service])
+            if each.owns:
+                np.maximum.at(found, each.service, shows[each.cause])
+        return {place: float(found[place]) for place in found.nonzero()[0].tolist()}
 
     def _siblings(self, scored: Scored, own: Sequence[Unit]) -> list[tuple[float, str, str]]:
         """Pods that should be as sick as those that complain, when the fault is the workload's."""
@@ -203,32 +215,47 @@ class Silence:
             for place, pod in enumerate(silent[:10])
         ]
 
-    def _expected(self, me: str, mode: str, effect: float) -> Shown:
-        """What else shows when an entity is in a mode, for effects up to this one in it."""
+    def _expected(self, sick: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], Shown]:
+        """What else shows when entities are in modes, for effects up to this one in each."""
         least, modes = self._settings.faint, len(self._modes)
-        found: dict[int, tuple[float, str]] = {}
-        mine = self._weighing.paths.place(me, mode) // modes
         # What arrives more weakly than this is not expected even where it shows most surely.
-        weakest = least / (effect * self._most_shown)
-        for place, strength in self._weighing.paths.of(me, mode, weakest).items():
-            number, arrived = divmod(place, modes)
-            showing = self._shown_by(number)
-            if showing is None or number == mine:
-                continue
-            share, symptom = showing[arrived]
-            if strength * share > least:
-                known = found.get(number)
-                if known is None or strength * share > known[0]:
-                    found[number] = strength * share, symptom
-        return sorted(((share, number, symptom) for number, (share, symptom) in found.items()), reverse=True)
+        weakest = [least / (effect * self._most_shown) for effect in sick.values()]
+        shows = self._weighing.paths.of([(*key, each) for key, each in zip(sick, weakest, strict=True)])
+        number, arrived = np.divmod(shows.place, modes)
+        group = self._groups(number)
+        rows = [self._surest(kind) for kind in self._kinds]
+        shares = np.array([[share for share, _ in row] for row in rows] or np.zeros((1, modes)))
+        share = shows.strength * shares[group, arrived]
+        mine = np.array([self._weighing.paths.moves.number[entity] for entity, _ in sick], int)
+        told = np.flatnonzero((group != NOBODY) & (share > least) & (number != mine[shows.asked]))
+        # Of each entity what it shows most surely, and of these the surest first.
+        told = told[firsts_by(shows.asked[told], number[told], share[told])]
+        told = told[np.lexsort((-number[told], -share[told], shows.asked[told]))]
+        found: list[list[tuple[float, int, str, float]]] = [[] for _ in sick]
+        pair = number[told] * (modes * max(1, len(rows))) + group[told] * modes + arrived[told]
+        once = firsts(pair)
+        quiet = {
+            which: (symptom := rows[kind][mode][1], math.prod(self._silence_of(other, symptom)))
+            for which, other, kind, mode in zip(
+                pair[once].tolist(), *[column[told][once].tolist() for column in (number, group, arrived)], strict=True
+            )
+        }
+        for asked, surely, other, which in zip(
+            *[column[told].tolist() for column in (shows.asked, share, number)], pair.tolist(), strict=True
+        ):
+            symptom, unheard = quiet[which]
+            found[asked].append((surely, other, symptom, surely * unheard))
+        return dict(zip(sick, found, strict=True))
 
-    def _shown_by(self, number: int) -> list[tuple[float, str]] | None:
-        """For each mode the symptom that an entity shows most surely in it; None if alerts about it are not usual."""
-        if number not in self._kinds:
+    def _groups(self, numbers: Ints) -> Ints:
+        """For each entity, by number, which of the kinds it is of; `NOBODY` where alerts about it are not usual."""
+        found = np.full(len(self._names), NOBODY)
+        kinds = self._kinds
+        for number in numbers[firsts(numbers)].tolist():
             known = self._piece.entities.get(self._names[number])
-            told = known is not None and (known.kind in COMPLAINING or self._ontology.workload(known.kind))
-            self._kinds[number] = self._surest(known.kind) if told and known is not None else None
-        return self._kinds[number]
+            if known is not None and (known.kind in COMPLAINING or self._ontology.workload(known.kind)):
+                found[number] = kinds.setdefault(known.kind, len(kinds))
+        return found[numbers]
 
     def _surest(self, kind: str) -> list[tuple[float, str]]:
         """For each mode the symptom that a thing shows most surely, of those that are watched for, and how surely."""
@@ -259,3 +286,14 @@ def _known_well(entity: Entity, symptom: str) -> bool:
     if symptom != MISSING or not isinstance(wanted, int) or not isinstance(ready, int):
         return False
     return 0 < wanted <= ready
+
+
+def _in_peace(shown: Sequence[tuple[float, Shown]]) -> float:
+    """How many things should complain, each as surely as it should, and do not."""
+    expected: dict[int, float] = {}
+    known = expected.get
+    for effect, showing in shown:
+        for _, number, _, unheard in showing:
+            if effect * unheard > known(number, 0.0):
+                expected[number] = effect * unheard
+    return sum(expected.values())

@@ -1,4 +1,4 @@
-"""The relations of a piece of the graph as steps that a sickness can take, looked up from either end.
+"""The relations of a piece of the graph as steps that a sickness can take, by name and by number.
 
 Besides the relations that are there, two kinds of step are derived: from a workload or node straight to a Service,
 because what arrives depends on the share of its pods that are hit; and from everything to the cluster's DNS, which
@@ -7,12 +7,14 @@ nobody writes down.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from operator import attrgetter
 
-import msgspec
+import numpy as np
 
+from diagnose.arrays import Ints
+from diagnose.behind import Above, Behind, shared
 from diagnose.rules import Rule, chained, compiled
 from graph_schema.model import Subgraph
 from graph_schema.ontology import ENDS, OTHER, End, Ontology
@@ -22,22 +24,10 @@ MOST_PARTS = 50
 MOST_TAKEN = 400
 """Of more effects of one kind than this, only the first are looked at."""
 
-PARTS_OF_RELATION = attrgetter("source", "target", "kind")
+PARTS_OF_RELATION = attrgetter("source"), attrgetter("target"), attrgetter("kind")
 
 Others = dict[str, list[str]]
 """Kind of relation → the entities at its other end."""
-
-
-class Steps(msgspec.Struct, frozen=True):
-    """One way of passing, to or from several others."""
-
-    rule: Rule
-    others: Sequence[str]
-    via: Mapping[str, tuple[str, ...]] = {}
-    """Other → what lies between, from the cause on, for derived steps."""
-    shares: Mapping[str, float] = {}
-    """Other → share of the pods behind the effect that it stands for; empty: one of `count`."""
-    count: int = 1
 
 
 class Compiled(dict[str, Rule | None]):
@@ -53,22 +43,56 @@ class Compiled(dict[str, Rule | None]):
         return found
 
 
+class _Spans:
+    """Relations by number, and where those of each entity begin that have it at one end."""
+
+    def __init__(self, relations: Ints, end: int, many: int) -> None:
+        self._others: list[int] = relations[:, 1 - end].tolist()
+        self._kinds: list[int] = relations[:, 2].tolist()
+        self._begins: list[int] = np.searchsorted(relations[:, end], np.arange(many + 1)).tolist()
+
+    def of(self, number: int | None) -> Iterable[tuple[int, int]]:
+        """(the other end, kind) of each."""
+        if number is None:
+            return ()
+        part = slice(self._begins[number], self._begins[number + 1])
+        return zip(self._others[part], self._kinds[part], strict=True)
+
+
+def _ordered(relations: Ints, by: Sequence[int]) -> Ints:
+    """Each row once, in order of these columns."""
+    found = relations[np.lexsort([relations[:, column] for column in reversed(by)])]
+    new = np.ones(len(found), bool)
+    new[1:] = np.any(found[1:] != found[:-1], axis=1)
+    once: Ints = found[new]
+    return once
+
+
 class Wiring:
-    """`causes(entity)` and `effects(entity)`: the steps by which sickness comes to it and goes from it."""
+    """Who is joined to whom by the relations of a piece of the graph, and by the steps that are derived from them."""
 
     def __init__(self, piece: Subgraph, ontology: Ontology) -> None:
         self._ontology, self._entities = ontology, piece.entities
-        self._from: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        self._to: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for source, target, kind in map(PARTS_OF_RELATION, piece.relations):
-            if source != target:
-                self._from[source].append((kind, target))
-                self._to[target].append((source, kind))
+        sources, targets, kinds = (list(map(part, piece.relations)) for part in PARTS_OF_RELATION)
+        self.entities = sorted({*sources, *targets, *piece.entities})
+        """Everything that is there or has a relation, in order."""
+        self.number = {name: number for number, name in enumerate(self.entities)}
+        self.kinds = sorted({*kinds})
+        """Kinds of relation, in order."""
+        places = {kind: place for place, kind in enumerate(self.kinds)}
+        columns = [
+            np.fromiter(map(numbers.__getitem__, names), int, len(names))
+            for numbers, names in ((self.number, sources), (self.number, targets), (places, kinds))
+        ]
+        given = np.column_stack(columns)
+        self.relations = _ordered(given[given[:, 0] != given[:, 1]], (0, 2, 1))
+        """(source, target, kind) by number, each once, in order of source, kind and target."""
+        self._leaving = _Spans(self.relations, 0, len(self.entities))
+        self._coming = _Spans(_ordered(self.relations, (1, 0, 2)), 1, len(self.entities))
         self._out: dict[str, Others] = {}
         self._in: dict[str, Others] = {}
         self._rules = {end: Compiled(ontology, end) for end in ENDS}
         self._chained: dict[str, Rule | None] = {}
-        self._behind: dict[str, tuple[Steps, ...]] = {}
         self._fronts: dict[str, bool] = {}
         self._owned: dict[tuple[str, End], bool] = {}
         self._parts: dict[str, list[str]] = {}
@@ -76,31 +100,26 @@ class Wiring:
         self._owners: dict[str, list[str]] = {}
         self._faces: dict[str, list[str]] = {}
         self._owned_by: dict[str, list[str]] = {}
-        self._resolver = self._find_resolver()
-
-    @property
-    def joined(self) -> set[str]:
-        """Everything that has a relation."""
-        return {*self._from, *self._to}
 
     def out(self, entity: str) -> Others:
         """What its relations lead to: kind → the others in order."""
         found = self._out.get(entity)
         if found is None:
-            found = self._out[entity] = {}
-            pairs = self._from.get(entity, [])
-            for kind, other in sorted(set(pairs)) if len(pairs) > 1 else pairs:
-                found.setdefault(kind, []).append(other)
+            found = self._out[entity] = self._others(entity, self._leaving)
         return found
 
     def into(self, entity: str) -> Others:
         """What has relations that lead to it: kind → the others in order."""
         found = self._in.get(entity)
         if found is None:
-            found = self._in[entity] = {}
-            pairs = self._to.get(entity, [])
-            for other, kind in sorted(set(pairs)) if len(pairs) > 1 else pairs:
-                found.setdefault(kind, []).append(other)
+            found = self._in[entity] = self._others(entity, self._coming)
+        return found
+
+    def _others(self, entity: str, spans: _Spans) -> Others:
+        found: Others = {}
+        names, kinds = self.entities, self.kinds
+        for other, kind in spans.of(self.number.get(entity)):
+            found.setdefault(kinds[kind], []).append(names[other])
         return found
 
     def parts(self, entity: str) -> list[str]:
@@ -131,72 +150,74 @@ class Wiring:
         """Whether it stands before pods or workloads that are known (a Service that selects)."""
         return any(self._fronting(kind) for kind in self.out(entity))
 
-    def causes(self, entity: str) -> Iterable[Steps]:
-        """Where sickness of this entity may come from."""
-        for kind, others in self.out(entity).items():
-            rule = self._rules["target"][kind]
-            if rule is not None:
-                yield Steps(rule, others, count=len(others))
-        for kind, others in self.into(entity).items():
-            rule = self._rules["source"][kind]
-            if rule is not None:
-                yield Steps(rule, others, count=len(others))
-        yield from self._behind_of(entity)
-        if self._resolver and self._asks_names(entity):
-            yield from self._names_from([self._resolver])
-
-    def effects(self, entity: str) -> Iterable[Steps]:
+    def effects(self, entity: str) -> set[str]:
         """Where sickness of this entity may go to."""
-        for end in reversed(ENDS):
-            for kind, others in (self.into(entity) if end == "target" else self.out(entity)).items():
-                rule = self._rules[end][kind]
-                if rule is None:
-                    continue
-                shares = {}
-                if rule.share:
-                    shares = {other: 1 / len(self.out(other)[kind]) for other in others[:MOST_TAKEN]}
-                yield Steps(rule, others[:MOST_TAKEN], shares=shares)
-        for service in self.faces(entity):
-            for steps in self._behind_of(service):
-                if entity in steps.shares:
-                    yield Steps(steps.rule, [service], {service: steps.via[entity]}, {service: steps.shares[entity]})
-        if entity == self._resolver:
-            asking = [each for each in self._entities if self._asks_names(each)]
-            yield from self._names_from(sorted(asking)[:MOST_TAKEN])
+        found = {
+            other
+            for end in ENDS
+            for kind, others in (self.into(entity) if end == "target" else self.out(entity)).items()
+            if self.rule(end, kind) is not None
+            for other in others[:MOST_TAKEN]
+        }
+        number, (resolver, asking) = self.number.get(entity), self.resolving()
+        names = self.entities
+        for steps in self.all_behind():
+            found.update(names[each] for each in steps.service[steps.cause == number][:MOST_TAKEN].tolist())
+        if resolver is not None and resolver == number and self.rule("target", "RESOLVES_BY") is not None:
+            found.update(names[each] for each in asking[:MOST_TAKEN].tolist())
+        return found
 
-    def _names_from(self, others: list[str]) -> Iterable[Steps]:
-        rule = self._rules["target"]["RESOLVES_BY"]
-        if rule is not None:
-            yield Steps(rule, others)
+    def rule(self, end: End, kind: str) -> Rule | None:
+        """What comes from this end of a relation of this kind; None where nothing does."""
+        return self._rules[end][kind]
 
-    def _behind_of(self, service: str) -> tuple[Steps, ...]:
-        """Steps to a Service from the owners and the nodes of the pods that it selects, each with its share of them."""
-        if service not in self._behind:
-            self._behind[service] = tuple(self._find_behind(service))
-        return self._behind[service]
+    def resolving(self) -> tuple[int | None, Ints]:
+        """(what answers for names in this cluster, all that asks it), by number."""
+        return self._resolving
 
-    def _find_behind(self, service: str) -> Iterable[Steps]:
-        for kind, pods in self.out(service).items():
-            above = self._rules["target"][kind]
-            if not self._fronting(kind) or len(pods) < 2 or above is None:
+    @cached_property
+    def _resolving(self) -> tuple[int | None, Ints]:
+        resolver = self._find_resolver()
+        asking = [] if resolver is None else [
+            self.number[each.id]
+            for each in self._entities.values()
+            if each.kind in ("Service", "Ingress") and each.id != resolver and self._ontology.role(each.name) != "DNS"
+        ]  # fmt: skip
+        return None if resolver is None else self.number[resolver], np.sort(np.array(asking, int))
+
+    def all_behind(self) -> list[Behind]:
+        """Steps to Services from the owners and the nodes of the pods that they select, which each is a share of.
+
+        Where there is but one pod, the relations say the same.
+        """
+        return [each for each in (each.of_several() for each in self.behind_services) if len(each.service)]
+
+    @cached_property
+    def behind_services(self) -> list[Behind]:
+        """The same for Services of one pod, too."""
+        source, target, kind = self.relations.T
+        owning = np.array([self._owns(name, "source") for name in self.kinds], bool)
+        above = Above(target, source, owning[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
+        running = np.array([name == "RUNS_ON" for name in self.kinds], bool)
+        below = Above(source, target, running[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
+        found = []
+        for number, name in enumerate(self.kinds):
+            rule = self.rule("target", name)
+            if rule is None or not self._fronting(name):
                 continue
-            owners: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-            nodes: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-            for pod in pods:
-                for chain in self._chains(pod):
-                    owners[chain[0]].append(chain)
-                for node in self.out(pod).get("RUNS_ON", ()):
-                    nodes[node].append((node, pod))
-            for found, rule in ((owners, above), (nodes, self._from_nodes(kind, above))):
-                if found and rule is not None:
-                    via = {other: min(chains)[1:] for other, chains in found.items()}
-                    shares = {other: min(1.0, len(chains) / len(pods)) for other, chains in found.items()}
-                    yield Steps(rule, sorted(found), via, shares)
+            of_kind = np.flatnonzero(kind == number)
+            service, pod = source[of_kind], target[of_kind]
+            size = np.bincount(service, minlength=len(self.entities))
+            found.append(shared(rule, above.chains(service, pod, 3), size, owns=True))
+            chained_rule = self._from_nodes(name, rule)
+            if chained_rule is not None:
+                found.append(shared(chained_rule, below.chains(service, pod, 1), size, owns=False))
+        return found
 
     def _from_nodes(self, kind: str, above: Rule) -> Rule | None:
         """What comes to a Service from the nodes of the pods that it selects by a relation of this kind."""
         if kind not in self._chained:
-            below = self._rules["target"]["RUNS_ON"]
+            below = self.rule("target", "RUNS_ON")
             self._chained[kind] = chained(below, above) if below is not None else None
         return self._chained[kind]
 
@@ -273,9 +294,3 @@ class Wiring:
             if first is not None:
                 return first
         return None
-
-    def _asks_names(self, entity: str) -> bool:
-        known = self._entities.get(entity)
-        if known is None or known.kind not in ("Service", "Ingress") or entity == self._resolver:
-            return False
-        return self._ontology.role(known.name) != "DNS"

@@ -1,0 +1,159 @@
+"""Dijkstra's algorithm from many places at once: in each round every search settles all that nothing can better.
+
+What waits in a search with strength s can later be bettered only by what comes from something that waits there now,
+and so by no more than the strength of that times the surest move from its mode. Everything above the largest of these
+is settled in one go, in the order in which one search by itself would: by strength, fewer steps, smaller state, and
+then by what was offered first. Answers are those of searches one after the other; the rounds are few, since a search
+ends after some hundred states.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from diagnose.arrays import NOBODY, Floats, Ints, firsts, spread
+from diagnose.moves import MOST_BETWEEN, Direction
+
+Ways = NDArray[np.int32]
+"""A row for each way: the entities that it takes, the cause first, then `NOBODY`."""
+
+
+class Offers(msgspec.Struct, frozen=True):
+    """States that were offered to searches, in the order in which they were."""
+
+    search: Ints
+    state: Ints
+    strength: Floats
+    steps: Ints
+    parent: Ints
+    """The row of the rest of the way,"""
+    step: Ints
+    """and the number of the step that leads there; `NOBODY` at a start."""
+
+    def taken(self, which: Ints | NDArray[np.bool_]) -> Offers:
+        return Offers(*[getattr(self, name)[which] for name in self.__struct_fields__])
+
+
+def joined(parts: list[Offers]) -> Offers:
+    """Several offers as one, in this order."""
+    return Offers(*[np.concatenate([getattr(each, name) for each in parts]) for name in Offers.__struct_fields__])
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What searches settled, search by search, the strongest first."""
+
+    search: Ints
+    state: Ints
+    strength: Floats
+    ways: Ways
+
+
+class Search:
+    """Searches along moves in one direction, with at most this many steps, that end after so many states."""
+
+    def __init__(self, moves: Direction, span: int, hops: int, most: int) -> None:
+        self._moves, self._span, self._hops, self._most = moves, span, hops, most
+        self._states = span * len(moves.begins)
+        self._width = hops + MOST_BETWEEN + 2
+
+    @property
+    def states(self) -> int:
+        return self._states
+
+    def run(self, starts: Offers, many: int, weakest: Floats, onward: Ints | None) -> Settled:
+        """`many` searches, the numbers of which the starts have; each leaves out what is weaker than its `weakest`.
+
+        `onward`: for each start what its way goes on to, or `NOBODY`: no way passes one entity twice then. None: ways
+        are neither kept nor looked at.
+        """
+        done = np.zeros(many * self._states, bool)
+        left = np.full(many, self._most)
+        ways = np.full((0 if onward is None else len(onward) + many * self._most, self._width), NOBODY, np.int32)
+        used = 0
+        if onward is not None:
+            used = len(onward)
+            ways[:used, 0] = onward
+        waiting, blocks, rows = starts, [], []
+        while len(waiting.state):
+            now = self._final(waiting, many)
+            chosen = self._in_order(waiting.taken(now), done, left)
+            waiting = waiting.taken(~now & (left > 0)[waiting.search])
+            blocks.append(chosen)
+            done[chosen.search * self._states + chosen.state] = True
+            if onward is not None:
+                ways[used : used + len(chosen.state)] = self._ways(chosen, ways)
+                rows.append(np.arange(used, used + len(chosen.state)))
+            offered = self._offered(chosen, used, left, weakest, done, ways if onward is not None else None)
+            used += len(chosen.state)
+            waiting = joined([waiting, offered])
+        every = joined(blocks)
+        order = np.argsort(every.search, kind="stable")
+        found = ways[np.concatenate(rows)[order]] if onward is not None else ways
+        return Settled(every.search[order], every.state[order], every.strength[order], found)
+
+    def _final(self, waiting: Offers, many: int) -> NDArray[np.bool_]:
+        """Which of them nothing can better that comes later."""
+        bound, top = np.zeros(many), np.zeros(many)
+        np.maximum.at(bound, waiting.search, waiting.strength * self._moves.most[waiting.state % self._span // 2])
+        np.maximum.at(top, waiting.search, waiting.strength)
+        strength, search = waiting.strength, waiting.search
+        final: NDArray[np.bool_] = (strength > bound[search]) | (strength == top[search])
+        return final
+
+    def _in_order(self, taken: Offers, done: NDArray[np.bool_], left: Ints) -> Offers:
+        """The best offer of each state, search by search, as many as are left to each; `left` is counted down."""
+        taken = taken.taken(~done[taken.search * self._states + taken.state])
+        taken = taken.taken(np.lexsort((taken.state, taken.steps, -taken.strength, taken.search)))
+        taken = taken.taken(firsts(taken.search * self._states + taken.state))
+        place = np.arange(len(taken.search)) - np.searchsorted(taken.search, taken.search)
+        taken = taken.taken(place < left[taken.search])
+        left -= np.bincount(taken.search, minlength=len(left))
+        return taken
+
+    def _ways(self, chosen: Offers, ways: Ways) -> Ways:
+        """The ways of what was settled: itself, what lies between, and the way of what it came from."""
+        found = np.full((len(chosen.state), self._width), NOBODY, np.int32)
+        found[:, 0] = chosen.state // self._span
+        lying = np.zeros(len(chosen.state), int)
+        led = np.flatnonzero(chosen.step != NOBODY)
+        lying[led] = self._moves.steps[chosen.step[led]] - 1
+        for size in range(MOST_BETWEEN + 1):
+            these = np.flatnonzero(lying == size)
+            found[these, 1 + size :] = ways[chosen.parent[these], : self._width - 1 - size]
+            if size and len(these):
+                found[these, 1 : 1 + size] = self._moves.between[chosen.step[these], :size]
+        return found
+
+    def _offered(
+        self, chosen: Offers, first: int, left: Ints, weakest: Floats, done: NDArray[np.bool_], ways: Ways | None
+    ) -> Offers:
+        """What can be reached from what was settled; `first`: the row of the first way of these."""
+        moves, table, span = self._moves, self._moves.table, self._span
+        turn = chosen.state % span
+        enough = chosen.strength * moves.most[turn // 2] >= weakest[chosen.search]
+        rows = np.flatnonzero(enough & (chosen.steps < self._hops) & (left[chosen.search] > 0))
+        entity = chosen.state[rows] // span
+        which, step = spread(moves.begins[entity], moves.count[entity])
+        which, rule = rows[which], moves.rule[step]
+        open_ = np.flatnonzero(~(table.barred[rule] & (turn[which] % 2 == 1)))
+        which, step, rule = which[open_], step[open_], rule[open_]
+        place = rule * (span // 2) + turn[which] // 2
+        again, row = spread(table.begins[place], table.count[place])
+        which, step, rule = which[again], step[again], rule[again]
+        share = table.share[row] * moves.crowd[step]
+        partly = np.flatnonzero(table.power[row])
+        share[partly] *= moves.part[step[partly]] ** table.power[row[partly]]
+        arrived = chosen.strength[which] * share
+        search = chosen.search[which]
+        kept = np.flatnonzero(arrived >= weakest[search])
+        which, step, rule, row, search = which[kept], step[kept], rule[kept], row[kept], search[kept]
+        state = moves.other[step] * span + 2 * table.mode[row] + table.turns[rule]
+        new = ~done[search * self._states + state]
+        if ways is not None:
+            new &= ~(ways[first + which] == moves.other[step][:, None]).any(axis=1)
+        which, step = which[new], step[new]
+        return Offers(
+            search[new], state[new], arrived[kept[new]], chosen.steps[which] + moves.steps[step], first + which, step
+        )
