@@ -1,15 +1,21 @@
-"""Disturbances of the machine of a run, done to what really runs in the cluster: a claim's volume, a pod's resolver,
-the way to the API server, and the API server's certificate."""
+"""Disturbances of the machine of a run, done to what really runs in the cluster: a claim's volume, a pod's resolver, a
+kubelet, the way to the API server, and the API server's certificate.
+
+Each is done by a process that is killed with SIGKILL as soon as it shows; another one takes it back.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from testbed import processes
 from testbed.kubernetes import certificates, cluster
 from testbed.kubernetes.images import BUSYBOX
 from tests.conftest import missing
@@ -96,9 +102,26 @@ def said(root: Path) -> str:
     return (root / "said").read_text().strip()
 
 
+DISTURBS = """import json, sys, time
+from verify import actions
+getattr(actions, sys.argv[1])(*json.loads(sys.argv[2]), **json.loads(sys.argv[3]))
+time.sleep(600)"""
+
+
+def killed_at_it(shows: Callable[[], bool], action: str, *given: str, **more: object) -> None:
+    """Somebody disturbs, and is killed as soon as that shows."""
+    words = [action, json.dumps(given), json.dumps(more)]
+    with subprocess.Popen([sys.executable, "-c", DISTURBS, *words]) as runner:
+        try:
+            until(lambda: runner.poll() is not None or shows(), f"{action} shows")
+            assert runner.poll() is None, f"{action} failed"
+        finally:
+            runner.kill()
+    assert shows(), "it goes on without whoever did it"
+
+
 def test_the_volume_of_a_claim_is_full_for_its_pod_and_has_room_again(writer: Path, volume: Path) -> None:
-    actions.fill_volume("claim", str(volume))
-    until(lambda: said(writer) == "full", "the pod finds no room")
+    killed_at_it(lambda: said(writer) == "full", "fill_volume", "claim", str(volume))
     assert actions.restore_here("claim")["restored"]
     until(lambda: said(writer) == "room", "the pod writes again")
 
@@ -106,8 +129,7 @@ def test_the_volume_of_a_claim_is_full_for_its_pod_and_has_room_again(writer: Pa
 def test_the_resolver_of_a_pod_asks_nobody_and_then_as_before(writer: Path) -> None:
     resolver = writer / "etc" / "resolv.conf"
     before = resolver.read_text()
-    actions.fail_dns("dns", str(resolver))
-    assert "192.0.2.1" in resolver.read_text()
+    killed_at_it(lambda: "192.0.2.1" in resolver.read_text(), "fail_dns", "dns", str(resolver))
     assert actions.restore_here("dns")["restored"]
     assert resolver.read_text() == before
 
@@ -124,6 +146,29 @@ def test_a_real_api_server_answers_through_the_slow_way_and_directly_again(kubec
     assert slow.must("GET", "/version")["gitVersion"]
     actions.restore_here("api")
     assert file.read_text() == before
+    killed_at_it(lambda: file.read_text() != before, "slow_api_server", "api", str(file), delay_ms=50)
+    assert actions.restore_here("api")["restored"]
+    assert Api(file).must("GET", "/version")["gitVersion"], "nobody is sent to a proxy that is no more"
+
+
+def ready(kubeconfig: str, node: str) -> str:
+    with cluster.Api(Path(kubeconfig)) as api:
+        conditions = api.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
+    return next(str(each["status"]) for each in conditions if each["type"] == "Ready")
+
+
+@pytest.mark.whole_cluster
+@pytest.mark.alone_in_cluster
+def test_a_kubelet_stands_still_and_goes_on_again(kubeconfig: str, tmp_path: Path) -> None:
+    kubelet, node = processes.find("kubelet-2"), cluster.NODES[1].name
+    if kubelet is None:
+        missing("a cluster of the testbed's own: of another one the kubelets are not on this machine")
+    (tmp_path / "pid").write_text(str(kubelet.pid))
+    killed_at_it(
+        lambda: ready(kubeconfig, node) != "True", "freeze_process", "kubelet", pid_file=str(tmp_path / "pid")
+    )
+    assert actions.restore_here("kubelet")["restored"]
+    until(lambda: ready(kubeconfig, node) == "True", "the node is ready again")
 
 
 def refused(kubeconfig: str) -> str:
@@ -136,16 +181,17 @@ def refused(kubeconfig: str) -> str:
     return ""
 
 
+@pytest.mark.whole_cluster
 @pytest.mark.alone_in_cluster
 def test_the_api_server_shows_an_expired_certificate_and_then_its_own(kubeconfig: str) -> None:
     found = certificates.places(Path(kubeconfig).parent)
     if not found.authority_key.exists():
         missing("a cluster of the testbed's own: of another one the authority's key is not known")
     before = found.served.read_text()
-    actions.expire_certificate(
-        "api-server", str(found.served), str(found.served_key), str(found.authority), str(found.authority_key)
+    given = [found.served, found.served_key, found.authority, found.authority_key]
+    killed_at_it(
+        lambda: "certificate has expired" in refused(kubeconfig), "expire_certificate", "api-server", *map(str, given)
     )
-    until(lambda: "certificate has expired" in refused(kubeconfig), "the API server shows the expired certificate")
     assert actions.restore_here("api-server")["restored"]
     assert found.served.read_text() == before
     until(lambda: not refused(kubeconfig), "the API server shows its own again")
