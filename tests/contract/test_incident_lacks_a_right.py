@@ -287,6 +287,7 @@ def test_a_right_that_is_lost_between_consent_and_action_leaves_nothing_half_don
 ) -> None:
     target, desk = CASES[case].make(place), desk_of(playbook, approvals=1)
     entity = entity_of(target)
+    until(lambda: desk.plan(entity), "with all rights there is a plan")
     desk.open(entity)
     until(lambda: not desk.visit() and desk.journey.state.phase == "awaiting approval", "somebody is asked")
     with Without(plane, desk, right, place.namespace):
