@@ -130,7 +130,7 @@ def _no_such_image(pod: Object) -> str:
 
 @pytest.fixture
 def place(plane: Plane) -> Iterator[Place]:
-    with place_in(plane.of.kubeconfig("admin"), TWIN) as here:
+    with place_in(plane.of.kubeconfig("admin"), TWIN, nodes=True) as here:
         for each in rbac.granted(here.namespace):
             apply(plane.admin, with_subject(each))
         yield here

@@ -21,7 +21,7 @@ READS = ("get", "list", "watch")
 
 @pytest.fixture
 def place(the_twin: Twin) -> Iterator[Place]:
-    with place_in(str(the_twin.kubeconfig), TWIN) as here:
+    with place_in(str(the_twin.kubeconfig), TWIN, nodes=True) as here:
         yield here
         the_twin.cluster.denied.clear()
 
