@@ -11,7 +11,7 @@ A test says which servers it needs by the fixtures it asks for, or by `@pytest.m
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -34,6 +34,8 @@ FIXTURES = {
 E2E = Path(__file__).parent / "e2e"
 MODES = ("auto", "require", "off")
 # There is one of each, whatever the number of workers (pytest-xdist); of the stores each worker has its own.
+STORY = pytest.StashKey[Callable[[], str]]()
+"""What a failing test has to tell of what went on."""
 SHOP = {"prometheus", "alertmanager", "shop"}
 SHARED = SHOP | {"kubernetes"}
 # Each module has one of its own and starts it itself.
@@ -111,6 +113,27 @@ def _turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             yield
     else:
         yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails tells what happened, where a fixture has set that down (`STORY`)."""
+    report = yield
+    tell = item.stash.get(STORY, None)
+    if report.when == "call" and report.outcome != "passed" and tell is not None:
+        report.sections.append(("what happened", tell()))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were run once more: what passes then is not yet steady."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"rerun: {report.nodeid}", sep="-")
+        crash = getattr(report.longrepr, "reprcrash", None)
+        terminalreporter.line(crash.message if crash else str(report.longrepr)[-2000:])
+        for name, text in report.sections:
+            if name == "what happened":
+                terminalreporter.line(text)
 
 
 def _servers(item: pytest.Item) -> set[str]:

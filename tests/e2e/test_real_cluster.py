@@ -21,7 +21,7 @@ from kt.stores.places import open_graph
 from testbed import processes, prometheus, shop
 from testbed.kubernetes import cluster
 from testbed.shop.faults import FAULTS
-from tests.conftest import Servers, emptied, in_neo4j
+from tests.conftest import STORY, Servers, emptied, in_neo4j
 from tests.e2e.installation import until
 from tests.e2e.real import (
     HEALED_S,
@@ -65,13 +65,13 @@ def running(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Itera
 
 
 @pytest.fixture
-def kt(running: OnRealCluster, api: cluster.Api) -> Iterator[OnRealCluster]:
+def kt(running: OnRealCluster, api: cluster.Api, request: pytest.FixtureRequest) -> OnRealCluster:
     """KT beside the shop as it was made: what the test before left of it is taken back."""
     take_back(api)
     shop.reset()
     running.turn_the_page()
-    yield running
-    print(running.story())
+    request.node.stash[STORY] = running.story
+    return running
 
 
 @pytest.fixture
