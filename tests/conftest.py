@@ -22,6 +22,7 @@ import pytest
 import structlog
 
 import testbed.servers
+from testbed import places
 
 FIXTURES = {
     "neo4j_uri": "neo4j",
@@ -232,6 +233,8 @@ def shop_url(servers: Servers) -> str:
 def own_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Notes of disturbances here (`verify.actions.noted`) of the test's own; processes that it starts find the same."""
     (tmp_path / "notes").mkdir()
+    # Where the testbed is does not change by it.
+    monkeypatch.setenv("KT_TESTBED_STATE", str(places.state()))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "notes"))
     monkeypatch.setattr("tempfile.tempdir", None)
 
