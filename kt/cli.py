@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -49,6 +50,15 @@ class Lazy(click.Group):
             return None
         command = getattr(importlib.import_module(COMMANDS[name][0]), name)
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            meant = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean `kt {meant[0]}`?" if meant else ""
+            raise click.UsageError(f"kt has no command “{args[0]}”.{hint}", context)
+        return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -52,6 +52,12 @@ def test_a_wrong_setting_is_told(tmp_path: Path) -> None:
     assert (answer.returncode, "enabeld" in answer.stderr) == (2, True)
 
 
+def test_a_command_that_is_mistyped_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    answer = kt(tmp_path, "aprove", "x")
+    assert (answer.returncode, "Did you mean `kt approve`?" in answer.stderr) == (2, True)
+    assert "Did you mean" not in kt(tmp_path, "qqq").stderr
+
+
 def test_an_incident_that_is_not_there_is_told(tmp_path: Path) -> None:
     for command in (["incidents", "show", "x"], ["approve", "x"], ["reject", "x", "--why", "no"]):
         answer = kt(tmp_path, *command)
