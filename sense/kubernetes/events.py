@@ -27,6 +27,8 @@ AFTER = timedelta(minutes=30)
 BY_REASON = 0.8
 """Confidence in the symptom that the reason of an event tells."""
 BY_CONDITION = 0.9
+COMPLETED = "PodCompleted"
+"""Why a pod is not ready that has come to its end as it should, as those of jobs do all day."""
 
 RIGHTS = (("", "events", "list"),)
 """What reading events needs besides what is watched anyway: (API group, resource, verbs)."""
@@ -121,12 +123,14 @@ def of_events(
 
 
 def of_conditions(things: Iterable[Object], onset: datetime, rules: EventRules) -> list[Signal]:
-    """The conditions of objects that turned bad around the onset."""
+    """The conditions of objects that turned bad around the onset; of what has done its work or is being deleted none."""
     return [
         _signal(entity, rule.symptom, f"{rule.type}={rule.status}", at, str(condition.get("message", "")), BY_CONDITION)
         for thing in things
+        if "deletionTimestamp" not in thing["metadata"]
         for entity in (entity_id(thing["kind"], thing["metadata"]["name"], thing["metadata"].get("namespace", "")),)
         for condition in (thing.get("status") or {}).get("conditions") or []
+        if condition.get("reason") != COMPLETED
         for rule in rules.conditions
         if (thing["kind"], condition.get("type"), condition.get("status")) == (rule.kind, rule.type, rule.status)
         for at in _times(condition.get("lastTransitionTime"))

@@ -89,3 +89,15 @@ def test_a_condition_that_turned_around_the_onset_is_a_signal() -> None:
 def test_a_condition_that_was_never_cleared_is_no_news() -> None:
     stale = node("n1", "DiskPressure", "True", -3 * 24 * 60)
     assert of_conditions([stale, node("n2", "Ready", "True", 1)], ONSET, RULES) == []
+
+
+def pod(reason: str = "ContainersNotReady", **meta: str) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": "False", "reason": reason, "lastTransitionTime": stamp(0)}
+    metadata = {"namespace": "shop", "name": "cart-0", **meta}
+    return {"kind": "Pod", "metadata": metadata, "status": {"conditions": [condition]}}
+
+
+def test_a_pod_that_has_done_its_work_or_is_being_deleted_is_not_sick() -> None:
+    [signal] = of_conditions([pod()], ONSET, RULES)
+    assert (signal.entity, signal.symptom) == ("Pod/shop/cart-0", "not_ready")
+    assert of_conditions([pod("PodCompleted"), pod(deletionTimestamp=stamp(1))], ONSET, RULES) == []
