@@ -123,7 +123,7 @@ def of_events(
 
 
 def of_conditions(things: Iterable[Object], onset: datetime, rules: EventRules) -> list[Signal]:
-    """The conditions of objects that turned bad around the onset; of what has done its work or is being deleted none."""
+    """The conditions of objects that turned bad around the onset; none of what is done or being deleted."""
     return [
         _signal(entity, rule.symptom, f"{rule.type}={rule.status}", at, str(condition.get("message", "")), BY_CONDITION)
         for thing in things

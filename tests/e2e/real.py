@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from verify.experiments import attacks
 T = TypeVar("T", bound=Happened)
 TOKEN = "only-for-tests"
 HEALED_S = 240.0
+IDLE_S = 45.0
+"""Alerts come within seconds of a fault here."""
 SERVERS = ("neo4j", "redis", "kubernetes", "alertmanager", "prometheus", "shop")
 
 
@@ -125,14 +128,19 @@ def beside_the_cluster(folder: Path, variables: Mapping[str, str], store: Mappin
 
 def healed(kt: OnRealCluster, entity: str, *faults: str) -> Journey:
     """The incident with that cause, once all incidents have ended; it was healed after an experiment held."""
+    idle_since: float | None = None
+
+    def over() -> bool:
+        """Every incident has ended, that of the fault or, for a while, others alone: then none is to come any more."""
+        nonlocal idle_since
+        ended, now = kt.ended(), time.monotonic()
+        idle_since = (idle_since or now) if ended else None
+        return ended and (kt.cause(entity) is not None or now - (idle_since or now) > IDLE_S)
+
     # Other alerts may come and go before those of the fault.
-    until(
-        lambda: kt.cause(entity) is not None and kt.ended(),
-        f"{entity} is named and every incident ends",
-        seconds=HEALED_S,
-    )
+    until(over, f"{entity} is named and every incident ends", seconds=HEALED_S)
     journey = kt.cause(entity)
-    assert journey is not None
+    assert journey is not None, f"{entity} is named; instead: {kt.told()}"
     assert journey.state.diagnosis is not None
     assert next(journey.state.diagnosis.selected()).fault in faults
     assert {each.state.phase for each in kt.journeys()} == {"healed"}, kt.told()
