@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.stress_worker import REGRESSED_OF, dwelling, lot
+from bench.stress_worker import REGRESSED_OF, bear, dwelling, lot
 from kt.pipeline.app import STAGES, create_app
 from kt.runtime import Runtime
 from kt.settings import load
@@ -57,17 +55,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     runner.run = journal
     runtime = Runtime(load(None, os.environ))
-    for _ in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            os.dup2(2, 1)  # Celery greets; what is told there are the ids of workers
-            try:
-                work(runtime)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        print(child, flush=True)
+    bear(lambda: work(runtime))
 
 
 if __name__ == "__main__":

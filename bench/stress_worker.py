@@ -92,6 +92,21 @@ def dwelling(write: Callable[..., Any], rng: random.Random) -> Callable[..., Any
     return slowly
 
 
+def bear(work: Callable[[], None]) -> None:
+    """For each line that is read one child that works, whose id is printed."""
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            os.dup2(2, 1)  # Celery greets; what is told there are the ids of workers
+            try:
+                work()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        print(child, flush=True)
+
+
 def main() -> None:
     import kubernetes.client
     import kubernetes.config  # noqa: F401 - before the fork: it takes seconds to load
@@ -99,16 +114,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Catalogue and playbooks take long to read; stores and clients connect at first use, each child on its own.
     runtime = Runtime(load(None, os.environ))
-    for _ in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            try:
-                work(runtime)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        print(child, flush=True)
+    bear(lambda: work(runtime))
 
 
 if __name__ == "__main__":

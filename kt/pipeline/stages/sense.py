@@ -205,10 +205,9 @@ def _attack_behind(runtime: Runtime, signals: Sequence[Signal], known: _Known) -
     if not told or not within:
         return None
     for state in known.attacked(since=runtime.clock() - within):
-        began, where = state.attacked[0] if state.attacked else runtime.clock(), _touched(state)
-        if all(
-            signal.starts_at >= began and where and _near(runtime, frozenset({signal.entity}), where) for signal in told
-        ):
+        where = _touched(state)
+        since = bool(where) and state.attacked and all(signal.starts_at >= state.attacked[0] for signal in told)
+        if since and all(_near(runtime, frozenset({signal.entity}), where) for signal in told):
             return state
     return None
 
