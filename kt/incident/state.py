@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 
@@ -38,54 +37,13 @@ from kt.incident.events import (
     Verified,
 )
 from kt.incident.log import Entry, Record
+from kt.incident.phases import ENDED, STAGE_OF_PHASE, Action, Phase, Stage, Undoing
 from remediate.plan import Plan
 from verify.experiments import attacks
 from verify.verdict import Verdict
 
-Phase = Literal[
-    "new", "diagnosed", "awaiting approval", "acting", "verifying", "undoing", "healed", "escalated", "undone"
-]
-Stage = Literal["diagnose", "remediate", "verify"]
-
-STAGE_OF_PHASE: dict[str, Stage] = {
-    "new": "diagnose",
-    "diagnosed": "remediate",
-    "awaiting approval": "remediate",
-    "acting": "remediate",
-    "undoing": "remediate",
-    "verifying": "verify",
-}
-ENDED = frozenset({"healed", "escalated", "undone"})
 NEWS = (AlertsReceived, Probed, Diagnosed, Confirmed)
 """What can come in while a step waits for its time."""
-
-
-class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of a plan that was begun. `finished` is None between intent and outcome: look before going on."""
-
-    id: str
-    step: int
-    fencing: int
-    started_at: datetime
-    plan: Plan
-    finished: ActionFinished | None = None
-    undo_started: bool = False
-    undone: bool = False
-
-    @property
-    def undoable(self) -> bool:
-        """It took effect, or may have, and was not undone: an action that died in between counts."""
-        return not self.undone and (self.finished is None or self.finished.ok)
-
-
-class Undoing(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody asked for the state before the remedy; `was`, `approvals` …: what the incident was until then."""
-
-    asked: UndoAsked
-    was: Phase
-    approvals: tuple[Approved, ...]
-    approvals_needed: int
-    expires_at: datetime | None
 
 
 class State(msgspec.Struct, kw_only=True):

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from kt.incident.consent import Answer, Reply
 from kt.incident.events import UndoAsked
-from kt.incident.state import ENDED, State
+from kt.incident.phases import ENDED
+from kt.incident.state import State
 
 
 def ask(state: State, answer: Answer, *, needed: int, others_only: bool, expires_at: datetime) -> Reply:

@@ -15,7 +15,8 @@ from graph_schema.model import Evidence, Hypothesis, Signal
 from kt.incident.events import Probed
 from kt.incident.log import Record
 from kt.incident.outcome import compared, effect_s
-from kt.incident.state import State, Undoing
+from kt.incident.phases import Undoing
+from kt.incident.state import State
 from kt.views.words import COLOURS, SEAL, colour, event_words, span, unmapped, waiting
 from remediate.plan import Plan
 

@@ -21,7 +21,8 @@ from kt.incident.events import (
     RolledBack,
     UndoStarted,
 )
-from kt.incident.state import Action, State, likely
+from kt.incident.phases import Action
+from kt.incident.state import State, likely
 from kt.pipeline.dependants import dependants
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.learning import learn

@@ -12,7 +12,8 @@ from graph_schema.model import Signal
 from kt.chaos.model import Run
 from kt.incident.events import AlertsReceived
 from kt.incident.log import Append, Notification, VersionConflict
-from kt.incident.state import ENDED, State
+from kt.incident.phases import ENDED
+from kt.incident.state import State
 from kt.pipeline.journey import Journey
 from kt.runtime import Runtime
 from kt.web.intake import notification_id

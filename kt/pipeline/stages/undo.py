@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from kt.incident.events import Escalated, Postponed, RolledBack, UndoDropped, Undone, UndoStarted
-from kt.incident.state import Action, State, Undoing
+from kt.incident.phases import Action, Undoing
+from kt.incident.state import State
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages.remediate import stopped, undo_deadline, wait_for
 from kt.pipeline.targets import reserve
