@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ TURN_TIME_S = 0.5
 after as long again it is killed."""
 ROLLBACK_TIME_S = 15.0
 """How long rollbacks may take once their run was asked to end."""
+DEATH_TIME_S = 5.0
+"""How long what was killed may take until it is gone."""
 MARK = "KT_RUN_MARK"
 """In the environment of all processes of a run: whose they are, also when their parents are gone."""
 PROGRESS = "progress.jsonl"
@@ -132,16 +135,34 @@ def journal_of(workdir: Path) -> Journal | None:
 def end_processes(workdir: Path, *, spare: int = 0) -> int:
     """End what is left on this machine of the processes of a run; how many there were. Only Linux can tell.
 
-    `spare`: the id of one that goes on.
+    When it returns none of them runs, nor what they started meanwhile, unless the kernel could not end one within
+    `DEATH_TIME_S`. `spare`: the id of one that goes on.
     """
     mark = f"{MARK}={workdir.resolve()}".encode()
-    ended = 0
+    ended: set[int] = set()
+    deadline = time.monotonic() + DEATH_TIME_S
+    while (left := _marked(mark) - {spare}) and not _past(deadline):
+        ended |= left
+        with contextlib.ExitStack() as opened:
+            dying = select.poll()
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    descriptor = os.pidfd_open(pid)
+                    opened.callback(os.close, descriptor)
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    dying.register(descriptor, select.POLLIN)
+            # A killed process is still seen for a moment; the first that is gone ends the wait, the next look tells.
+            dying.poll(POLL_S * 1000)
+    return len(ended)
+
+
+def _marked(mark: bytes) -> set[int]:
+    found = set()
     for entry in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
-            if int(entry.parent.name) != spare and mark in entry.read_bytes().split(b"\0"):
-                os.kill(int(entry.parent.name), signal.SIGKILL)
-                ended += 1
-    return ended
+            if mark in entry.read_bytes().split(b"\0"):
+                found.add(int(entry.parent.name))
+    return found
 
 
 def _start(

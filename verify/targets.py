@@ -31,9 +31,7 @@ class Reached(NamedTuple):
     name: str
 
 
-def reach(
-    experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: Mapping[str, str]
-) -> Iterator[Reached]:
+def reach(experiment: Mapping[str, Any], variables: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[Reached]:
     """For each action of the method that acts in a namespace, what it acts on there."""
     known = plain.configuration(experiment, variables, environ)
     for activity in experiment.get("method") or ():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,19 @@ def test_one_that_is_asked_to_end_rolls_back_and_leaves_no_process(tmp_path: Pat
     assert [each["status"] for each in journal["rollbacks"]] == ["succeeded"]
     assert (tmp_path / "undone").read_text() == "undone\n"
     assert runner.end_processes(tmp_path / "work") == 0
+
+
+def test_what_was_ended_is_gone_when_that_is_told(tmp_path: Path) -> None:
+    children = 30
+    # Forks without exec: what they have in their environment is there at once.
+    forks = f"import os, signal; [os.fork() or signal.pause() for _ in range({children})]"
+    forks += "; print(flush=True); signal.pause()"
+    marked = {**os.environ, runner.MARK: str(tmp_path.resolve())}
+    with subprocess.Popen([sys.executable, "-c", forks], env=marked, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        assert runner.end_processes(tmp_path) == children + 1
+        assert runner.end_processes(tmp_path) == 0
 
 
 def test_a_python_activity_does_not_swallow_the_end(tmp_path: Path) -> None:
