@@ -21,7 +21,7 @@ NODE = Entity(id="Node/n1", kind="Node", name="n1")
 
 def kept(folder: Path) -> dict[str, list[str]]:
     """The rows that the stores hold, by file, but for those that an empty store has."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for file in sorted(folder.rglob("*.db")):
         with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as database:
             rows = [line for line in database.iterdump() if line.startswith("INSERT") and not EMPTY.match(line)]
