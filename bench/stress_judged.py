@@ -65,14 +65,18 @@ def violations(journeys: Sequence[Journey], writes: Sequence[Write]) -> Iterator
 def _one_at_a_time(
     target: str, writes: Sequence[Write], owner: Mapping[str, str], ends: Mapping[str, datetime]
 ) -> Iterator[str]:
-    """From its first effect on a target until it has ended, an incident has it for itself; rights only grow."""
+    """From its first effect on a target until it has ended, or has taken back what it did there, an incident has it for
+    itself; rights only grow."""
     effects = [each for each in writes if not each.undone]
     fencing = [each.fencing for each in effects if each.fencing]
     if fencing != sorted(fencing):
         yield f"an older right acted after a newer one on {target}: {fencing}"
     begun: dict[str, datetime] = {}
-    for each in effects:
+    for each in writes:
         incident = owner.get(each.action, "")
+        if each.undone:
+            begun.pop(incident, None)
+            continue
         begun.setdefault(incident, each.at)
         for other, since in begun.items():
             if other != incident and since < each.at < ends.get(other, each.at):
