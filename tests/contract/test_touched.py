@@ -38,33 +38,37 @@ def test_a_drain_touches_the_workloads_whose_pods_it_moves(place: Place) -> None
     assert step.leases == {step.target.lease, f"target/{web(place)}"}
 
 
+@pytest.mark.few_real
 def test_a_restart_of_users_touches_the_users(place: Place) -> None:
     assert ACTIONS["restart-users"].prepare(place.cluster, config(place), {}).touches == (web(place),)
 
 
+@pytest.mark.few_real
 def test_a_higher_maximum_touches_what_is_scaled(place: Place) -> None:
     step = ACTIONS["raise-hpa-maximum"].prepare(place.cluster, autoscaler(place), {})
     assert (step.target.kind, step.touches) == ("HorizontalPodAutoscaler", (web(place),))
 
 
+@pytest.mark.few_real
 def test_cleaning_up_touches_pods_that_nobody_keeps_by_themselves(place: Place) -> None:
     step = ACTIONS["clean-up-pods"].prepare(place.cluster, with_ended_pods(place), {"min_age_s": 0, "now": LATER})
     assert step.touches == tuple(f"Pod/{place.namespace}/gone-{number}" for number in (1, 2))
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
-def test_a_pod_tells_by_itself_what_its_owners_say(place: Place, kind: str) -> None:
-    if kind == "Deployment":
+@pytest.mark.few_real("Deployment")
+@pytest.mark.parametrize("case", ["Deployment", "StatefulSet", "DaemonSet"])
+def test_a_pod_tells_by_itself_what_its_owners_say(place: Place, case: str) -> None:
+    if case == "Deployment":
         place.deployment()
     else:
-        of_revisions(place, kind)
-    pods = place.pods("web" if kind == "Deployment" else "set")
+        of_revisions(place, case)
+    pods = place.pods("web" if case == "Deployment" else "set")
     assert pods
     for pod in pods:
         owner = workload_of(place.cluster, pod)
         assert owner is not None
         assert belongs_to(pod) == f"{owner['kind']}/{place.namespace}/{owner['metadata']['name']}"
-        assert belongs_to(pod).startswith(kind)
+        assert belongs_to(pod).startswith(case)
 
 
 def test_a_drain_stands_back_where_a_later_holder_has_acted_on_one_of_the_workloads(place: Place) -> None:
@@ -77,6 +81,7 @@ def test_a_drain_stands_back_where_a_later_holder_has_acted_on_one_of_the_worklo
     assert "moved web-" in evict.apply(place.cluster, step, under(place, 4)).detail.replace(f"{place.namespace}/", "")
 
 
+@pytest.mark.few_real
 def test_what_a_drain_may_not_move_any_more_keeps_it_from_nothing_else(place: Place) -> None:
     """A workload none of whose pods is left on the node is nobody's business here."""
     evict = ACTIONS["evict-pods"]
