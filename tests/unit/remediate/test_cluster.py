@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -153,26 +151,3 @@ def test_a_port_where_nobody_listens_is_told(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="refused") as error:
         cluster_at(gone, tmp_path, 10.0).list("Pod")
     assert error.value.later
-
-
-def test_credentials_are_a_second_old_at_most_and_looked_up_anew_when_they_are_refused(tmp_path: Path) -> None:
-    looked = 0
-
-    def look(configuration: Any) -> None:
-        nonlocal looked
-        looked += 1
-        configuration.api_key["BearerToken"] = f"token-{looked}"
-
-    for code, expected in ((200, 1), (401, 3)):
-        with listening(answer(code)) as server:
-            cluster, looked = cluster_at(server, tmp_path, 10.0), 0
-            cluster._client.configuration.api_key["BearerToken"] = "token-0"
-            cluster._client.configuration.refresh_api_key_hook = look
-            for _ in range(3):
-                with contextlib.suppress(ClusterError):
-                    cluster.get("Deployment", "cart", "shop")
-            assert (looked, len(server.asked)) == (expected, 3)
-            cluster._known_as = (cluster._known_as[0] - 1.1, cluster._known_as[1])
-            with contextlib.suppress(ClusterError):
-                cluster.get("Deployment", "cart", "shop")
-            assert looked == expected + 1
