@@ -20,7 +20,7 @@ CAPS = Caps(per_target=2)
 
 def test_by_a_real_api_servers_word_no_target_has_two_actions_at_once_and_no_cap_is_exceeded(tmp_path: Path) -> None:
     try:
-        report = stress_real.run(tmp_path, incidents=20, targets=8, workers=2, seed=1, deadline_s=120, caps=CAPS)
+        report = stress_real.run(tmp_path, incidents=20, targets=8, workers=2, seed=1, deadline_s=240, caps=CAPS)
     except Missing as error:
         missing(str(error))
     assert report.violations == ()
