@@ -8,7 +8,6 @@ products of shares; among equally strong ways the one of fewer steps, then of sm
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -47,7 +46,7 @@ def hops_around(signals: int, most: int) -> int:
     return most if signals < STORM else min(most, STORM_HOPS)
 
 
-class Found(msgspec.Struct, frozen=True, eq=False, dict=True):
+class Found(msgspec.Struct, frozen=True, eq=False):
     """The strongest ways to where a symptom was seen, the strongest first."""
 
     places: Ints
@@ -61,12 +60,8 @@ class Found(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     def way(self, number: int) -> Way:
         """The entities that one takes, the cause first."""
-        return self._ways[number]
-
-    @cached_property
-    def _ways(self) -> list[Way]:
-        sizes = (self.ways != NOBODY).sum(axis=1).tolist()
-        return [tuple(row[:size]) for row, size in zip(self.ways.tolist(), sizes, strict=True)]
+        row: list[int] = self.ways[number].tolist()
+        return tuple(row[: row.index(NOBODY)] if NOBODY in row else row)
 
 
 class Shows(msgspec.Struct, frozen=True):

@@ -68,7 +68,9 @@ class Search:
         `onward`: for each start what its way goes on to, or `NOBODY`: no way passes one entity twice then. None: ways
         are neither kept nor looked at.
         """
-        done = np.zeros(many * self._states, bool)
+        # Side by side lie all searches' flags of one state: searches of one incident meet the same states, and what
+        # none of them comes to is never touched, so never given by the system.
+        done = np.zeros(self._states * many, bool)
         left = np.full(many, self._most)
         ways = np.full((0 if onward is None else len(onward) + many * self._most, self._width), NOBODY, np.int32)
         used = 0
@@ -81,7 +83,7 @@ class Search:
             chosen = self._in_order(waiting.taken(now), done, left)
             waiting = waiting.taken(~now & (left > 0)[waiting.search])
             blocks.append(chosen)
-            done[chosen.search * self._states + chosen.state] = True
+            done[chosen.state * many + chosen.search] = True
             if onward is not None:
                 ways[used : used + len(chosen.state)] = self._ways(chosen, ways)
                 rows.append(np.arange(used, used + len(chosen.state)))
@@ -104,7 +106,7 @@ class Search:
 
     def _in_order(self, taken: Offers, done: NDArray[np.bool_], left: Ints) -> Offers:
         """The best offer of each state, search by search, as many as are left to each; `left` is counted down."""
-        taken = taken.taken(~done[taken.search * self._states + taken.state])
+        taken = taken.taken(~done[taken.state * len(left) + taken.search])
         taken = taken.taken(np.lexsort((taken.state, taken.steps, -taken.strength, taken.search)))
         taken = taken.taken(firsts(taken.search * self._states + taken.state))
         place = np.arange(len(taken.search)) - np.searchsorted(taken.search, taken.search)
@@ -150,7 +152,7 @@ class Search:
         kept = np.flatnonzero(arrived >= weakest[search])
         which, step, rule, row, search = which[kept], step[kept], rule[kept], row[kept], search[kept]
         state = moves.other[step] * span + 2 * table.mode[row] + table.turns[rule]
-        new = ~done[search * self._states + state]
+        new = ~done[state * len(left) + search]
         if ways is not None:
             new &= ~(ways[first + which] == moves.other[step][:, None]).any(axis=1)
         which, step = which[new], step[new]
