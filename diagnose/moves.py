@@ -171,7 +171,7 @@ class Moves:
         between, table = between[order], self._table(back=back)
         return Direction(
             begins=first[:-1], count=np.diff(first), other=other[order], rule=rule[order], crowd=crowd[order],
-            partly=_raised(part[order], table.powers), between=between, steps=1 + (between != NOBODY).sum(axis=1),
+            partly=raised(part[order], table.powers), between=between, steps=1 + (between != NOBODY).sum(axis=1),
             table=table, most=self._most_back if back else self._most_forth,
         )  # fmt: skip
 
@@ -198,7 +198,7 @@ class Moves:
         )  # fmt: skip
 
 
-def _raised(parts: Floats, powers: Sequence[float]) -> Floats:
+def raised(parts: Floats, powers: Sequence[float]) -> Floats:
     """Each part to each power; of all steps most have the same few parts."""
     found = np.ones((len(powers), len(parts)))
     some = np.flatnonzero(parts != 1)
