@@ -92,8 +92,12 @@ class Carried:
         """
         asked = [[unit for unit in units if row[unit] > 0] for row, units in zip(weights.tolist(), wanted, strict=True)]
         step = self._steps_taken(weights, direct, [(row, unit) for row, units in enumerate(asked) for unit in units])
-        steps: list[list[int]] = [each.tolist() for each in np.split(step, len(weights))]
-        return [self._ways_of(*each) for each in zip(asked, direct.tolist(), steps, strict=True)]
+        led = np.flatnonzero(step != NOBODY)
+        come, place = np.full(len(step), NOBODY), np.full(len(step), NOBODY)
+        come[led], place[led] = self.first[step[led]], self._place[step[led]]
+        columns = [np.split(column, len(weights)) for column in (direct.ravel(), come, place)]
+        rows = zip(asked, *columns, strict=True)
+        return [self._ways_of(units, *(column.tolist() for column in rest)) for units, *rest in rows]
 
     def _steps_taken(self, weights: Floats, direct: Ints, asked: Sequence[tuple[int, int]]) -> Ints:
         """For each cause and unit, as one number, the step that it is reached by; all causes go on side by side."""
@@ -118,21 +122,23 @@ class Carried:
             step[front], met[front] = steps[first], True
         return step
 
-    def _ways_of(self, asked: Sequence[int], direct: Sequence[int], step: Sequence[int]) -> dict[int, Way]:
-        """The ways to these units, put together from the steps that they are reached by."""
+    def _ways_of(
+        self, asked: Sequence[int], direct: Sequence[int], come: Sequence[int], place: Sequence[int]
+    ) -> dict[int, Way]:
+        """The ways to these units. For each unit: the place of the way straight to it, or the unit that it is carried
+        on from and the place of the way from there."""
         found: dict[int, Way] = {}
+        way = self._reached.way
         for unit in asked:
             chain, at = [], unit
             while at not in found:
                 if direct[at] != NOBODY:
-                    found[at] = self._reached.way(direct[at])
+                    found[at] = way(direct[at])
                     break
-                chain.append(step[at])
-                at = int(self.first[step[at]])
+                chain.append(at)
+                at = come[at]
             for each in reversed(chain):
-                way = found[at][:-1] + self._reached.way(int(self._place[each]))
-                at = int(self.then[each])
-                found[at] = way
+                found[each] = found[come[each]][:-1] + way(place[each])
         return {unit: found[unit] for unit in asked}
 
     @cached_property

@@ -13,7 +13,7 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Floats, Ints, begins, place_in_run
+from diagnose.arrays import NOBODY, Flags, Floats, Ints, place_in_run
 from diagnose.behind import Behind
 from diagnose.rules import BESIDE, SELF, Rule, most_passed
 from diagnose.wiring import MOST_TAKEN, Wiring
@@ -149,7 +149,7 @@ class Moves:
         """Columns of steps. `most`: of each entity and each of these only the first `MOST_TAKEN` are taken."""
         taken = rule != NOBODY
         if most is not None:
-            taken &= place_in_run(here, most, other) < MOST_TAKEN
+            taken &= _first_of(here, most, other)
         kept = np.flatnonzero(taken)
         rule = rule[kept]
         crowd = np.ones(len(kept))
@@ -211,12 +211,15 @@ def raised(parts: Floats, powers: Sequence[float]) -> Floats:
     return found
 
 
+def _first_of(here: Ints, kind: Ints, other: Ints) -> Flags:
+    """Which steps are among the first `MOST_TAKEN` of their entity and kind."""
+    if _counted(here, kind).max(initial=0) <= MOST_TAKEN:
+        return np.ones(len(here), bool)
+    return place_in_run(here, kind, other) < MOST_TAKEN
+
+
 def _counted(ends: Ints, kinds: Ints) -> Ints:
     """For each relation how many of its kind have the same end."""
-    order = np.lexsort((kinds, ends))
-    pair = (ends * (1 + kinds.max(initial=0)) + kinds)[order]
-    first = begins(pair)
-    size = np.diff(np.append(first, len(pair)))
-    found = np.empty(len(ends), int)
-    found[order] = np.repeat(size, size)
+    pair = ends * (1 + kinds.max(initial=0)) + kinds
+    found: Ints = np.bincount(pair)[pair] if len(pair) else pair
     return found

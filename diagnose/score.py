@@ -26,6 +26,7 @@ from graph_schema.catalogue import FaultMode
 from graph_schema.model import Change, Entity, Evidence, Subgraph
 from graph_schema.ontology import Ontology
 
+NOTHING = np.zeros(0, int), np.zeros(0)
 FOLLOWED = "phase"
 """A property that every pod has whose state is kept."""
 
@@ -163,7 +164,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if not scored.fault.changes:
             return
         changes = self.changes.get(scored.entity.id, ())
-        explained = self._explained(scored.weights if changes else np.zeros(0))
+        explained = self._explained(scored.weights) if changes else NOTHING
         alone = self._alone(scored.fault)
         best, factor, onset = None, alone, self.seen.onset
         for change in changes:
