@@ -35,7 +35,7 @@ Way = tuple[int, ...]
 """The entities that a way takes, the cause first (their numbers in `Moves`)."""
 FIRST_TRIED = 0.4
 """In storms a search is tried first without what is weaker than this,"""
-TRIED_NEXT = 0.35
+TRIED_NEXT = 0.6
 """and if too little was found, again without what is weaker than this much of that."""
 MOST_AT_ONCE = 128_000_000
 """States of all searches that are done at once."""
@@ -99,14 +99,17 @@ class Paths:
         tried = FIRST_TRIED if self._most == LEAST_STATES else WEAKEST
         for start in range(0, len(new), size):
             left = new[start : start + size]
-            weakest = tried
+            begun = weakest = tried
             while left:
-                again = []
+                again: list[tuple[str, str]] = []
                 for key, (found, complete) in zip(left, self._search(search, left, weakest), strict=True):
                     if complete or weakest <= WEAKEST:
                         self._found[key] = found
                     else:
                         again.append(key)
+                if weakest == begun and 2 * len(again) > len(left):
+                    # What most of these have too little of, most of the next ones will, too.
+                    tried = max(WEAKEST, tried * TRIED_NEXT)
                 left = again
                 weakest = max(WEAKEST, weakest * TRIED_NEXT)
         return [self._found[each] for each in wanted]
