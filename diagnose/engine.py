@@ -123,8 +123,7 @@ def consider(
     strengths: Strengths | None = None,
 ) -> Considered:
     """Weigh every fault of every entity that could have brought about at least one of the signals."""
-    warnings = _warnings(piece, ontology)
-    piece = with_absent(piece, ontology)
+    given, piece = piece, with_absent(piece, ontology)
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     known = [signal.mapped and signal.entity in piece.entities for signal in firing]
     usable = list(compress(firing, known))
@@ -133,6 +132,7 @@ def consider(
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     wiring = Wiring(piece, ontology)
+    warnings = _warnings(given, ontology) if wiring.strange else ()
     paths, columns = Paths(piece, ontology, wiring, settings.hops, len(seen.units)), Columns(seen.units, settings.storm)
     reached = Reached(columns, paths)
     weighing = Weighing(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -286,7 +287,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def states_told(self) -> set[str]:
         """Names of the properties of everything."""
-        return {name for known in self.piece.entities.values() for name in known.properties}
+        return set[str]().union(*map(attrgetter("properties"), self.piece.entities.values()))
 
     def states_near(self, entity: str) -> set[str]:
         """Names of the properties of the entity and of its parts."""

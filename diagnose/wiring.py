@@ -161,6 +161,12 @@ class Wiring:
         names, source = self.entities, self.relations[:, 0]
         return {names[each] for each in source[fronting[self.relations[:, 2]]].tolist()} if len(fronting) else set()
 
+    @property
+    def strange(self) -> bool:
+        """Whether there are kinds that the ontology does not know."""
+        known = self._by_kind.keys() <= self._ontology.entities.keys()
+        return not (known and self._ontology.relations.keys() >= set(self.kinds))
+
     @cached_property
     def _by_kind(self) -> dict[str, list[Entity]]:
         found: dict[str, list[Entity]] = {}
