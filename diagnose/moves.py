@@ -52,8 +52,10 @@ class Direction(msgspec.Struct, frozen=True):
     """What many at the other end leave of the share,"""
     partly: Floats
     """and the part of what is behind the effect that each of them is: a row for each exponent of the table."""
+    lies: Ints
+    """The row of what lies between,"""
     between: Ints
-    """What lies between, from the cause on; one column for each, then `NOBODY`."""
+    """and these rows, from the cause on; one column for each, then `NOBODY`. The first one has nothing."""
     steps: Ints
     table: Table
     most: Floats
@@ -72,6 +74,7 @@ class Moves:
         self.entities, self.number = wiring.entities, wiring.number
         self._most_back, self._most_forth = (np.array(most) for most in most_passed(ontology, self.modes))
         self._rules: list[Rule] = []
+        self._between = [np.full((1, MOST_BETWEEN), NOBODY)]
 
     def names(self, way: Iterable[int]) -> tuple[str, ...]:
         """The entities of these numbers."""
@@ -159,20 +162,22 @@ class Moves:
             many = np.flatnonzero(exponents)
             crowd[many] = count[kept[many]] ** -exponents[many]
         whole = np.ones(len(kept)) if part is None else part[kept]
-        if between is None:
-            nothing = np.full((len(kept), MOST_BETWEEN), NOBODY)
-            return [here[kept], other[kept], rule, crowd, whole, nothing]
-        return [here[kept], other[kept], rule, crowd, whole, between[kept]]
+        lies = np.zeros(len(kept), int)
+        if between is not None:
+            lies += np.arange(len(kept)) + sum(map(len, self._between))
+            self._between.append(between[kept])
+        return [here[kept], other[kept], rule, crowd, whole, lies]
 
     def _direction(self, parts: Sequence[list[Ints | Floats]], *, back: bool) -> Direction:
-        here, other, rule, crowd, part, between = (np.concatenate(column) for column in zip(*parts, strict=True))
+        here, other, rule, crowd, part, lies = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(here, kind="stable")
         first = np.searchsorted(here[order], np.arange(len(self.entities) + 1))
-        between, table = between[order], self._table(back=back)
+        lies, between, table = lies[order], np.concatenate(self._between), self._table(back=back)
         return Direction(
             begins=first[:-1], count=np.diff(first), other=other[order], rule=rule[order], crowd=crowd[order],
-            partly=raised(part[order], table.powers), between=between, steps=1 + (between != NOBODY).sum(axis=1),
-            table=table, most=self._most_back if back else self._most_forth,
+            partly=raised(part[order], table.powers), lies=lies, between=between,
+            steps=(1 + (between != NOBODY).sum(axis=1))[lies], table=table,
+            most=self._most_back if back else self._most_forth,
         )  # fmt: skip
 
     def _table(self, *, back: bool) -> Table:

@@ -133,7 +133,7 @@ class Search:
             these = np.flatnonzero(lying == size)
             found[these, 1 + size :] = ways[chosen.parent[these], : self._width - 1 - size]
             if size and len(these):
-                found[these, 1 : 1 + size] = self._moves.between[chosen.step[these], :size]
+                found[these, 1 : 1 + size] = self._moves.between[self._moves.lies[chosen.step[these]], :size]
         return found
 
     def _offered(

@@ -51,7 +51,8 @@ def offers(moves: Direction, span: int, state: int) -> Iterator[tuple[float, int
         for row in range(table.begins[place], table.begins[place] + table.count[place]):
             share = float(table.share[row] * moves.crowd[step]) * float(moves.partly[table.power[row], step])
             before = int(moves.other[step]) * span + int(table.turn[row])
-            yield share, before, int(moves.steps[step]), tuple(x for x in moves.between[step].tolist() if x != NOBODY)
+            between = moves.between[moves.lies[step]].tolist()
+            yield share, before, int(moves.steps[step]), tuple(x for x in between if x != NOBODY)
 
 
 def one_by_one(moves: Direction, span: int, start: int, hops: int, most: int, *, once: bool) -> Settled:
