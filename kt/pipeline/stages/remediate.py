@@ -24,6 +24,7 @@ from kt.incident.events import (
 from kt.incident.phases import Action
 from kt.incident.state import State, likely
 from kt.pipeline.dependants import dependants
+from kt.pipeline.during_chaos import left_to_chaos
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.learning import learn
 from kt.pipeline.stages.diagnose import look_again, named
@@ -108,7 +109,7 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     if not state.firing:
         journey.append(Healed(at=now, why="What was seen ended by itself."))
         return
-    if _left_to_chaos(runtime, journey):
+    if left_to_chaos(runtime, journey):
         return
     causes = named(runtime, state.diagnosis, settings.diagnose.min_probability)
     if not causes:
@@ -201,28 +202,6 @@ def _looked_anew(runtime: Runtime, journey: Journey, refusal: Refusal) -> bool:
     ):
         return False
     journey.append(again)
-    return True
-
-
-def _left_to_chaos(runtime: Runtime, journey: Journey) -> bool:
-    """Whether no remedy is proposed, since a run of chaos was on when this was raised that is no game day.
-
-    Its disturbance ends with the run. What is still there when the aftermath is over is told to a person.
-    """
-    now, options = runtime.clock(), runtime.settings
-    found = [run for run in map(runtime.chaos.run, journey.state.chaos_runs) if run and not run.what.game_day]
-    if not found:
-        return False
-    names = ", ".join(f"{run.id} ({run.what.name})" for run in found)
-    aftermath = timedelta(seconds=max(options.chaos.aftermath_s, options.pipeline.retry_s))
-    # A run that is still on is looked at again in a while; alerts that end wake the incident at once.
-    over = max((run.ended_at or now) + aftermath for run in found)
-    if now < over:
-        why = f"Raised while chaos run {names} was on; no remedy is proposed for what it disturbs."
-        journey.append(Postponed(at=now, until=over, why=why, causes=()))
-        return True
-    why = f"Raised while chaos run {names} was on, and still there {options.chaos.aftermath_s:.0f} s after it ended"
-    journey.append(Escalated(at=now, why=f"{why}: it did not recover by itself, or the run was not the cause."))
     return True
 
 
