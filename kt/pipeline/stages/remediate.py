@@ -28,7 +28,7 @@ from kt.pipeline.during_chaos import left_to_chaos
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.learning import learn
 from kt.pipeline.stages.diagnose import look_again, named
-from kt.pipeline.targets import give_back, reserve
+from kt.pipeline.targets import give_back, in_the_way, reserve, stand_aside
 from kt.runtime import Runtime
 from remediate.actions import Outcome
 from remediate.plan import Plan
@@ -249,15 +249,16 @@ def _quiet(runtime: Runtime, state: State) -> bool:
 
 
 def _begin(runtime: Runtime, journey: Journey) -> None:
-    """Log the intent of the next step, under a fencing token for its target."""
+    """Log the intent of the next step, under fencing tokens for all that the plan touches."""
     state, now = journey.state, runtime.clock()
     if state.plan is None:
         return
     done = {action.step for action in state.actions if action.plan == state.plan and not action.undone}
     step = next(index for index in range(len(state.plan.steps)) if index not in done)
-    token = reserve(runtime, journey.incident, state.plan.steps[step].target)
-    if token is None:
-        wait_for(runtime, journey, f"Another incident acts on {_name(state.plan, step)}.")
+    tokens = reserve(runtime, journey.incident, state.plan.leases)
+    if tokens is None:
+        stand_aside(runtime, journey)
+        wait_for(runtime, journey, in_the_way(runtime, journey.incident, state.plan.leases))
         return
     action = uuid.uuid4().hex
     # Counted before it is begun, once for a plan: after a crash in between one too many is counted, never one too few.
@@ -266,14 +267,20 @@ def _begin(runtime: Runtime, journey: Journey) -> None:
     if first:
         over, soon = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step])
     if over:
-        give_back(runtime, journey, state.plan.steps[step].target, token)
+        give_back(runtime, journey, tokens)
     if soon:
         wait_for(runtime, journey, over)
         return
     if over:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=over), Escalated(at=now, why=over))
         return
-    journey.append(ActionStarted(at=now, action_id=action, plan_digest=state.plan.digest, step=step, fencing=token))
+    target = state.plan.steps[step].target
+    journey.append(
+        ActionStarted(
+            at=now, action_id=action, plan_digest=state.plan.digest, step=step, fencing=tokens[target.lease],
+            rights=tokens,
+        )
+    )  # fmt: skip
 
 
 def _act(runtime: Runtime, journey: Journey) -> None:
@@ -283,13 +290,14 @@ def _act(runtime: Runtime, journey: Journey) -> None:
         _begin(runtime, journey)
         return
     plan, step = open_action.plan, open_action.step
-    token = reserve(runtime, journey.incident, plan.steps[step].target)
-    if token is None:
-        wait_for(runtime, journey, f"Another incident acts on {_name(plan, step)}.")
+    tokens = reserve(runtime, journey.incident, plan.leases)
+    if tokens is None:
+        wait_for(runtime, journey, in_the_way(runtime, journey.incident, plan.leases))
         return
     outcome = runtime.remediator.observe(plan, step, open_action.id)
     if outcome is None:
-        outcome = runtime.remediator.apply(plan, step, open_action.id, max(token, open_action.fencing))
+        token = max(tokens[plan.steps[step].target.lease], open_action.fencing)
+        outcome = runtime.remediator.apply(plan, step, open_action.id, token, tokens)
     if outcome.later:
         outcome = _or_too_late(runtime, open_action, outcome)
     if outcome.later:
@@ -326,7 +334,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
         return
     if not action.undo_started:
         journey.append(UndoStarted(at=runtime.clock(), action_id=action.id, why=_why_undo(journey)))
-    reserve(runtime, journey.incident, action.plan.steps[action.step].target)
+    reserve(runtime, journey.incident, action.plan.leases)
     if state.verdict is not None and state.verdict.outcome == "regressed":
         runtime.brakes.conclude(action.id, "ineffective")
         learn(runtime, journey, helped=False)
@@ -361,11 +369,6 @@ def _why_undo(journey: Journey) -> str:
         return f"The fix did not hold: {state.verdict.why}"
     failed = next((action.finished for action in state.actions if action.finished and not action.finished.ok), None)
     return f"A step failed: {failed.detail}" if failed else "The plan is taken back."
-
-
-def _name(plan: Plan, step: int) -> str:
-    target = plan.steps[step].target
-    return f"{target.kind} {target.namespace}/{target.name}".replace(" /", " ")
 
 
 def _summary(action: Action) -> str:
