@@ -22,11 +22,13 @@ from diagnose.propagation import Shown
 from diagnose.reached import Columns, Reached
 from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
+from diagnose.siblings import POD, siblings_well
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import FaultMode
 from graph_schema.model import Change, Entity, Evidence, Subgraph
 from graph_schema.ontology import Ontology
 
+ROLLOUT = "rollout"
 FOLLOWED = "phase"
 """A property that every pod has whose state is kept."""
 
@@ -92,6 +94,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     columns: Columns
     reached: Reached
     carried: Carried
+    proven: Mapping[str, datetime] = {}
+    """Workload → until when it is known to have done its work (`diagnose.proven`)."""
     shown: Shown | None
     """How surely things show elsewhere as runs of chaos have shown it; None: nothing is known of that."""
 
@@ -219,6 +223,9 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         older = np.maximum(age, 0.0)
         quick = 0.5 ** (older / (settings.half_life_s + fault.onset_s / 2))
         slow = 0.5 ** (older / (settings.slow_half_life_s + fault.onset_s))
+        if kind == ROLLOUT and change.entity in self.proven:
+            well = (self.proven[change.entity] - change.at).total_seconds() - settings.new_pods_s
+            quick *= 0.5 ** (max(0.0, well) / (settings.proven_half_life_s + fault.onset_s / 10))
         left = (1 - settings.slow_part) * quick + settings.slow_part * slow
         found: Floats = alone + (most - alone) * left
         found[(age > settings.remembered_s) | (told < -settings.skew_s)] = alone
@@ -236,6 +243,10 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _count_states(self, scored: Scored) -> None:
         if scored.entity.properties.get("used_by") == "nobody known":
             self._add(scored, math.log(self.settings.nobody_known), "nobody is known to have used it")
+        alone = siblings_well(scored.entity.id, self.wiring, self.piece.entities) if scored.entity.kind == POD else ()
+        for place, pod in enumerate(alone[:10]):
+            weight = -math.log(1 - self.settings.sibling) * self.settings.sibling_next**place
+            self._add(scored, weight, f"{pod}, made like it, is well")
         for name, value in sorted(scored.fault.states.items()):
             speaks = math.log(state_speaks(scored.fault, name, self.settings))
             changed = scored.change is not None and (name == "exists" or self._fits(scored.fault, scored.change))
