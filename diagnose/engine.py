@@ -27,6 +27,7 @@ from diagnose.propagation import Shown, Strengths
 from diagnose.reached import Columns, Reached
 from diagnose.score import Weighing
 from diagnose.settings import Settings
+from diagnose.siblings import with_comparisons
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Change, Diagnosis, Evidence, Hypothesis, ProbeAnswer, Signal, Subgraph
@@ -133,7 +134,7 @@ def consider(
 ) -> Considered:
     """Weigh every fault of every entity that could have brought about at least one of the signals."""
     warnings = _warnings(piece, ontology)
-    piece = with_absent(piece, ontology)
+    piece = with_comparisons(with_absent(piece, ontology))
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     known = [signal.mapped and signal.entity in piece.entities for signal in firing]
     usable = list(compress(firing, known))

@@ -22,7 +22,6 @@ from diagnose.propagation import Shown
 from diagnose.reached import Columns, Reached
 from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
-from diagnose.siblings import POD, siblings_well
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import FaultMode
 from graph_schema.model import Change, Entity, Evidence, Subgraph
@@ -243,10 +242,6 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _count_states(self, scored: Scored) -> None:
         if scored.entity.properties.get("used_by") == "nobody known":
             self._add(scored, math.log(self.settings.nobody_known), "nobody is known to have used it")
-        alone = siblings_well(scored.entity.id, self.wiring, self.piece.entities) if scored.entity.kind == POD else ()
-        for place, pod in enumerate(alone[:10]):
-            weight = -math.log(1 - self.settings.sibling) * self.settings.sibling_next**place
-            self._add(scored, weight, f"{pod}, made like it, is well")
         for name, value in sorted(scored.fault.states.items()):
             speaks = math.log(state_speaks(scored.fault, name, self.settings))
             changed = scored.change is not None and (name == "exists" or self._fits(scored.fault, scored.change))
@@ -255,7 +250,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 # The graph may have been written down before the change: then it is the change that counts.
                 if changed and not fits(found, value):
                     continue
-                self._add(scored, speaks if fits(found, value) else -speaks, f"its {name} is {found}")
+                against = self.settings.late_state if name in scored.fault.late else -speaks
+                self._add(scored, speaks if fits(found, value) else against, f"its {name} is {found}")
                 continue
             if changed:
                 continue

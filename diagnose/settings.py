@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state_factor: float = 8.0
     proof_factor: float = 60.0
     """Factor on the odds when the entity's own state matches (or, inverted, contradicts) the fault."""
+    late_state: float = -0.7
+    """Log-odds for a state that is not as the fault has it and comes late (`FaultMode.late`): half of its cases."""
     explained: float = 0.12
     """A hypothesis explains a signal from this strength on."""
     news: float = 0.7

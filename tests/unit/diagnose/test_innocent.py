@@ -11,7 +11,7 @@ import pytest
 from diagnose import diagnose
 from diagnose.demand import with_demand
 from diagnose.proven import proven
-from diagnose.siblings import siblings_well, told_apart
+from diagnose.siblings import OOM_OF_SEVERAL, SICK_ALONE, told_apart, with_comparisons
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Burden, Change, Diagnosis, Entity, Relation, Signal, Subgraph
@@ -130,9 +130,29 @@ def test_a_rollout_under_way_or_calls_that_failed_before_prove_nothing() -> None
 def test_only_a_pod_whose_like_are_well_stands_alone() -> None:
     for ready, older, alone in (((False, True, True), 0, 2), ((False, False), 0, 0), ((False,), 2, 0)):
         piece = shop(ready, older)
-        wiring = Wiring(piece, ONTOLOGY)
-        assert len(siblings_well(POD, wiring, piece.entities)) == alone
-        assert len(told_apart(CART, wiring, piece.entities)[1]) == alone
+        assert with_comparisons(piece).entities[POD].properties.get(SICK_ALONE, False) is bool(alone)
+        assert len(told_apart(CART, Wiring(piece, ONTOLOGY), piece.entities)[1]) == alone
+    reasoned = shop((False, True))
+    reasoned.entities[POD].properties["waiting"] = "CrashLoopBackOff"
+    assert SICK_ALONE not in with_comparisons(reasoned).entities[POD].properties
+
+
+def test_containers_of_several_workloads_that_were_ended_for_memory_speak_for_their_node() -> None:
+    piece = shop()
+    piece.entities["Node/n"] = Entity(id="Node/n", kind="Node", name="n", properties={"ready": True, "pressure": []})
+    there = tuple(Relation(each, "Node/n", "RUNS_ON") for each in (POD, "Pod/shop/cart-1-b", "Pod/shop/front-1-a"))
+    piece = Subgraph(piece.entities, (*piece.relations, *there))
+    seen = [signal(POD, "oom_killed"), signal("Service/shop/cart", "latency")]
+
+    def share(*killed: str) -> float:
+        for each in killed:
+            piece.entities[each].properties["terminated"] = "OOMKilled"
+        assert (OOM_OF_SEVERAL in with_comparisons(piece).entities["Node/n"].properties) is (there[2].source in killed)
+        found = {each.entity: each.probability for each in judged(piece, *seen).hypotheses}
+        return found["Node/n"]
+
+    of_one = share(POD, there[1].source)
+    assert share(POD, there[2].source) > 3 * of_one
 
 
 def test_one_sick_pod_among_well_ones_is_blamed_rather_than_their_revision() -> None:
