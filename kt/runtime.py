@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from graph_schema import config_versions
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Entity
@@ -30,7 +28,7 @@ from kt.stores.places import (
 )
 from kt.telemetry import Telemetry
 from remediate.actions import ACTIONS
-from remediate.cluster import Cluster, ClusterError
+from remediate.cluster import Cluster
 from remediate.guard import Guard
 from remediate.limits import Limits
 from remediate.playbook import load_playbooks
@@ -40,7 +38,6 @@ from sense.mapping import LabelMapping
 from verify.silences import SilenceCheck
 from verify.steady import SymptomCheck
 
-_log = structlog.get_logger(__name__)
 Clock = Callable[[], datetime]
 CONNECTIONS = 32
 """To the API server that are kept: each kind that is followed holds one."""
@@ -123,23 +120,6 @@ class Runtime:
     def _limits(self) -> tuple[Limits, str]:
         policy = self.policy()
         return policy.guard.limits, policy.version
-
-    def warm(self) -> None:
-        """Load what the first incident would otherwise wait for: the Kubernetes client and numpy take seconds."""
-        from sense import prometheus
-        from sense.kubernetes import events
-        from sense.metrics import evidence
-        from sense.metrics.onset import Onset
-        from sense.metrics.rules import MetricRules
-
-        prometheus.load()
-        events.load()
-        evidence.look({}, {}, MetricRules.load(), at=Onset(at=0.0))
-        try:
-            self.cluster.list("Namespace")
-            _ = self.remediator
-        except (BadSettings, ClusterError) as error:
-            _log.warning("the cluster cannot be asked yet", error=str(error))
 
     def lookup(self, kind: str, namespace: str, name: str) -> Entity | None:
         """The one entity in the graph that is meant (see `sense.mapping.Lookup`); a node also by its address."""

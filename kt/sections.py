@@ -275,7 +275,7 @@ class Chaos(Section, frozen=True):
 class Pipeline(Section, frozen=True):
     """Times of the loop, in seconds of KT's clock."""
 
-    settle_s: Seconds = 0.5
+    settle_s: Seconds = 0.3
     """After the first alert, how long to wait for the rest of the burst."""
     group_window_s: Seconds = 120.0
     """How far apart in time alerts may be that join one incident by being near in the graph."""

@@ -78,9 +78,12 @@ class Cluster:
             raise
         return found
 
-    def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
-        """All objects of a kind, of one namespace or of all. Raises `ClusterError`."""
-        query = {key: value for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value}
+    def list(
+        self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "", most: int = 0
+    ) -> list[Object]:
+        """All objects of a kind, of one namespace or of all, or if given at most so many. Raises `ClusterError`."""
+        asked = (("labelSelector", labels), ("fieldSelector", fields), ("limit", str(most or "")))
+        query = {key: value for key, value in asked if value}
         answer = self._ask("GET", _path(kind, "", namespace), query=query)
         return [{"kind": kind, **each} for each in answer.get("items", [])]
 

@@ -24,7 +24,9 @@ CHAOS = (
     # `cut_traffic`, `burn_cpu`, `fill_memory` create; `restore_traffic`, `remove_pod` take away.
     ("networking.k8s.io", "networkpolicies", "create delete"),
     ("", "pods", "create delete"),
-    # `switch_fault`.
-    ("", "services/proxy", "create get"),
+    # `load_service`, and `switch_fault`, which looks the pods up.
+    ("", "services/proxy", "get"),
+    ("", "pods", "list"),
+    ("", "pods/proxy", "create get"),
 )  # fmt: skip
 """What the attacks of templates need, in the namespaces that take part in chaos."""

@@ -13,6 +13,7 @@ import click
 from celery import Celery, signals
 
 from kt.pipeline.app import STAGES, create_app
+from kt.pipeline.rehearsal import rehearse
 from kt.policy import PolicyFile
 from kt.processes import Beat, CallsWatch, WorkerThread, follower
 from kt.pulse import Pulse
@@ -86,7 +87,7 @@ def worker(config: Path | None, concurrency: int, listen: tuple[str, int] | None
     pulse = _pulse("worker", runtime, listen)
     signals.task_postrun.connect(pulse.beat, weak=False)
     # Beside the first steps, which need no cluster.
-    threading.Thread(target=runtime.warm, name="warm-up", daemon=True).start()
+    threading.Thread(target=rehearse, args=(runtime,), name="rehearsal", daemon=True).start()
     app.worker_main(
         ["worker", "--pool=threads", f"--concurrency={concurrency}", "--loglevel=WARNING", "--without-gossip",
          "--without-mingle", f"--queues={','.join(STAGES)}", f"--hostname=kt-{os.getpid()}@%h"]
@@ -143,6 +144,7 @@ def _embedded(runtime: Runtime, app: Celery) -> Iterator[None]:
         threading.Thread(target=following.run, args=(stop,), name="follower", daemon=True),
         threading.Thread(target=CallsWatch(runtime, following).run, args=(stop,), name="calls", daemon=True),
         threading.Thread(target=Beat(runtime, app).run, args=(stop,), name="beat", daemon=True),
+        threading.Thread(target=rehearse, args=(runtime,), name="rehearsal", daemon=True),
     ]
     for thread in threads:
         thread.start()

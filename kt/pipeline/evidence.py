@@ -7,19 +7,19 @@ there is, and says what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
 
 import msgspec
 import structlog
 
-from graph_schema.model import Burden, ProbeAnswer, Signal, Subgraph
+from graph_schema.model import Burden, Entity, ProbeAnswer, Signal, Subgraph
 from kt.pipeline.measured import refuted
 from kt.runtime import Runtime
 from kt.settings import BadSettings
-from remediate.cluster import Cluster, ClusterError
+from remediate.cluster import Cluster, ClusterError, Object
 from sense.deadline import Deadline
 from sense.files import moment
 from sense.promql import metrics_in
@@ -28,6 +28,8 @@ from sense.rules import BadRules, fetch
 MOST_OBJECTS = 50
 """Objects whose conditions are read, the alerted ones first."""
 MOST_NAMESPACES = 5
+MOST_LISTED = 200
+"""Objects of a kind that are read to have a few of them; what is not among those is asked for by its name."""
 LONGEST_S = 2.0
 """For one question."""
 _log = structlog.get_logger(__name__)
@@ -131,16 +133,38 @@ def _events(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: 
     near = sorted(piece.entities.values(), key=lambda each: (each.id not in alerted, each.id))
     namespaces = list(dict.fromkeys(each.namespace for each in near if each.namespace))[:MOST_NAMESPACES]
     kinds = {each.kind for each in rules.conditions}
-    told: list[dict[str, Any]] = []
+    told: list[Object] = []
     for namespace in [*namespaces, "default"]:  # where events about nodes are
         if not deadline.over:
             told += cluster.list("Event", namespace, fields="type=Warning")
-    things = [
-        {"kind": each.kind, **found}
-        for each in [each for each in near if each.kind in kinds][:MOST_OBJECTS]
-        if not deadline.over and (found := cluster.get(each.kind, each.name, each.namespace)) is not None
-    ]
+    things = _read(cluster, [each for each in near if each.kind in kinds][:MOST_OBJECTS], deadline)
     return Beside(signals=(*events.of_events(told, first, rules, things), *events.of_conditions(things, first, rules)))
+
+
+def _read(cluster: Cluster, wanted: Sequence[Entity], deadline: Deadline) -> list[Object]:
+    """These objects as they are now, as far as there is time: several of one kind and namespace by one request."""
+    together = defaultdict[tuple[str, str], list[str]](list)
+    for each in wanted:
+        together[each.kind, each.namespace].append(each.name)
+    return [
+        thing
+        for (kind, namespace), names in together.items()
+        if not deadline.over
+        for thing in _of_kind(cluster, kind, namespace, names, deadline)
+    ]
+
+
+def _of_kind(cluster: Cluster, kind: str, namespace: str, names: Sequence[str], deadline: Deadline) -> Iterator[Object]:
+    left = set(names)
+    if len(names) > 1:
+        page = cluster.list(kind, namespace, most=MOST_LISTED)
+        yield from (each for each in page if each["metadata"]["name"] in left)
+        if len(page) < MOST_LISTED:  # what is not among them is gone
+            return
+        left -= {each["metadata"]["name"] for each in page}
+    for name in sorted(left):
+        if not deadline.over and (found := cluster.get(kind, name, namespace)) is not None:
+            yield {"kind": kind, **found}
 
 
 def _rules(runtime: Runtime, deadline: Deadline) -> Beside:

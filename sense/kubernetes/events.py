@@ -8,6 +8,7 @@ been that way for days is a state of things and no news, even though the API rep
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -51,6 +52,8 @@ class ConditionRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     type: str
     status: str
     symptom: str
+    message: str = ""
+    """Only where the message has this, in small letters."""
 
 
 class WellRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,8 +134,7 @@ def of_conditions(things: Iterable[Object], onset: datetime, rules: EventRules) 
         for entity in (entity_id(thing["kind"], thing["metadata"]["name"], thing["metadata"].get("namespace", "")),)
         for condition in (thing.get("status") or {}).get("conditions") or []
         if condition.get("reason") != COMPLETED
-        for rule in rules.conditions
-        if (thing["kind"], condition.get("type"), condition.get("status")) == (rule.kind, rule.type, rule.status)
+        for rule in itertools.islice(_telling(thing["kind"], condition, rules), 1)
         for at in _times(condition.get("lastTransitionTime"))
         if onset - BEFORE <= at <= onset + AFTER
     ]
@@ -154,6 +156,14 @@ def _rule(event: Object, kind: str, rules: EventRules) -> EventRule | None:
     message = str(event.get("message", "")).lower()
     fits = (each for each in rules.events if each.reason == event.get("reason") and each.message in message)
     return next((each for each in fits if each.kind in ("", kind)), None)
+
+
+def _telling(kind: str, condition: Object, rules: EventRules) -> Iterator[ConditionRule]:
+    message = str(condition.get("message", "")).lower()
+    told = (kind, condition.get("type"), condition.get("status"))
+    return (
+        each for each in rules.conditions if told == (each.kind, each.type, each.status) and each.message in message
+    )
 
 
 def _seen(event: Object) -> tuple[datetime | None, datetime | None]:

@@ -12,6 +12,9 @@
 //	EXIT_AFTER_S   ends with code 1 after that time
 //	LEAK_S         after that time most answers are 500, as of a program that has used something up
 //
+// POST /fault?errors=SHARE&delay_ms=N&seconds=N lets that share of answers be 500 and all of them late, for a time (a minute
+// unless told otherwise, an hour at most); without errors and delay_ms it is over. GET /fault tells what is on.
+//
 // /healthz answers 200 while the process lives, /metrics speaks Prometheus' text format, `shop pause` only waits.
 // `shop load -url URL -listen ADDRESS -per-second N` is the shop's customers: requests at random moments, however long
 // the answers take; POST /rate?per_second=N changes how many.
@@ -38,7 +41,15 @@ const leaked = 0.7
 
 var bounds = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5}
 
+// trouble is what the fault switch was set to.
+type trouble struct {
+	errors float64
+	delay  time.Duration
+	until  time.Time
+}
+
 type shop struct {
+	switched      atomic.Pointer[trouble]
 	version       string
 	fail, built   float64
 	used_up       atomic.Bool
@@ -103,16 +114,56 @@ func (s *shop) answer(ctx context.Context) (int, string) {
 			return http.StatusServiceUnavailable, "gave up waiting"
 		}
 	}
+	now := s.trouble()
 	s.busy.Add(1)
-	time.Sleep(s.work + s.latency)
+	time.Sleep(s.work + s.latency + now.delay)
 	s.busy.Add(-1)
-	if rand.Float64() < s.fail || rand.Float64() < s.built || (s.used_up.Load() && rand.Float64() < leaked) {
+	if rand.Float64() < now.errors || rand.Float64() < s.fail || rand.Float64() < s.built || (s.used_up.Load() && rand.Float64() < leaked) {
 		return http.StatusInternalServerError, "failed"
 	}
 	if s.calls == "" {
 		return http.StatusOK, "ok"
 	}
 	return s.next(ctx)
+}
+
+// trouble tells what the fault switch is set to now.
+func (s *shop) trouble() trouble {
+	if found := s.switched.Load(); found != nil && time.Now().Before(found.until) {
+		return *found
+	}
+	return trouble{}
+}
+
+func asked(r *http.Request, name string, otherwise, most float64) (float64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(value >= 0 && value <= most) {
+		return 0, fmt.Errorf("%s=%q is not a number from 0 to %g", name, text, most)
+	}
+	return value, nil
+}
+
+func (s *shop) fault(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		errors, wrong := asked(r, "errors", 0, 1)
+		delay, late := asked(r, "delay_ms", 0, 60_000)
+		seconds, long := asked(r, "seconds", 60, 3600)
+		for _, err := range []error{wrong, late, long} {
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+		}
+		until := time.Now().Add(time.Duration(seconds * float64(time.Second)))
+		s.switched.Store(&trouble{errors, time.Duration(delay * float64(time.Millisecond)), until})
+	}
+	now := s.trouble()
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, "{\"errors\": %g, \"delay_ms\": %g}\n", now.errors, float64(now.delay)/float64(time.Millisecond))
 }
 
 func (s *shop) next(ctx context.Context) (int, string) {
@@ -202,6 +253,7 @@ func main() {
 	}
 	http.HandleFunc("/", s.serve)
 	http.HandleFunc("/metrics", s.metrics)
+	http.HandleFunc("/fault", s.fault)
 	http.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	server := &http.Server{Addr: ":8080", ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan struct{})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from chaoslib.exceptions import ActivityFailed
 
-from tests.contract.clusters import MERGE, Place
+from tests.contract.clusters import MERGE, REAL, Place
 from verify import actions, probes
 from verify.actions.changing import NOTE
 
@@ -139,8 +139,25 @@ def test_conditions_of_objects_are_read_by_name(place: Place) -> None:
 
 
 def test_a_program_is_told_through_the_api_server_to_misbehave(place: Place) -> None:
-    with pytest.raises(ActivityFailed, match="not found"):
-        actions.switch_fault(place.namespace, "nobody", "/fault?errors=1")
+    with pytest.raises(ActivityFailed, match="no pod with app=nobody runs"):
+        actions.switch_fault(place.namespace, "app=nobody", "/fault?errors=1")
+    if place.images is not REAL:
+        return  # what runs on the twin has no program that could be called
+    place.deployment(replicas=2)
+
+    def answers() -> list[int]:
+        paths = (f"{place.core}/pods/{each['metadata']['name']}:8080/proxy/" for each in place.pods("web"))
+        return [place.api.ask("GET", path).code for path in paths]
+
+    on = actions.switch_fault(place.namespace, "app=web", "/fault?errors=1&seconds=600", pods=1)
+    assert list(on.values()) == [{"errors": 1, "delay_ms": 0}]
+    assert sorted(answers()) == [200, 500]
+    assert len(actions.switch_fault(place.namespace, "app=web", "/fault?errors=1&seconds=600")) == 2
+    assert answers() == [500, 500]
+    with pytest.raises(ActivityFailed, match="is not a number from 0 to 1"):
+        actions.switch_fault(place.namespace, "app=web", "/fault?errors=2")
+    actions.switch_fault(place.namespace, "app=web", "/fault?errors=0")
+    assert answers() == [200, 200]
 
 
 def test_a_merge_patch_of_others_does_not_lose_the_note(place: Place) -> None:

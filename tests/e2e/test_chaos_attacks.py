@@ -15,14 +15,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 from kt.chaos import running
 from kt.chaos.report import markdown, report_of
+from kt.cli import cli
 from kt.pipeline.journey import Held
 from kt.runtime import Runtime
 from kt.settings import load
 from remediate.cluster import Object
 from testbed import shop
+from tests.contract.clusters import Api
 from tests.e2e.installation import until
 from tests.e2e.real import SERVERS
 from twin.server import Twin
@@ -47,6 +50,8 @@ class Place(NamedTuple):
 
     kubeconfig: str
     prometheus_url: str
+    switches: bool
+    """Whether the shop's programs run, which have a fault switch."""
 
 
 @contextmanager
@@ -54,7 +59,7 @@ def on_twin() -> Iterator[Place]:
     one = Twin(seed=3, speed=5.0).start()
     with one.cluster.lock:
         one.cluster.store.edit("Namespace", "shop", "", opted_in)
-    yield Place(str(one.kubeconfig), one.prometheus_url)
+    yield Place(str(one.kubeconfig), one.prometheus_url, switches=False)
     one.stop()
 
 
@@ -65,7 +70,7 @@ def opted_in(draft: Object) -> None:
 @contextmanager
 def on_real_shop(variables: dict[str, str]) -> Iterator[Place]:
     shop.reset()
-    yield Place(variables["KT_TEST_KUBECONFIG"], variables["KT_TEST_PROMETHEUS_URL"])
+    yield Place(variables["KT_TEST_KUBECONFIG"], variables["KT_TEST_PROMETHEUS_URL"], switches=True)
     shop.reset()
 
 
@@ -83,10 +88,10 @@ class Installed:
 
     def __init__(self, folder: Path, place: Place) -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("KT_")}
-        self.folder = folder
+        self.folder, self.place, self.api = folder, place, Api(place.kubeconfig)
         self.environment = clean | {
             "KT_DATA_DIR": str(folder / "data"), "KT_KUBERNETES__KUBECONFIG": place.kubeconfig,
-            "KT_PROMETHEUS__URL": place.prometheus_url, "KT_CHAOS__ENABLED": "true", "KT_CHAOS__MAX_CONCURRENT": "9",
+            "KT_PROMETHEUS__URL": place.prometheus_url, "KT_CHAOS__ENABLED": "true", "KT_CHAOS__MAX_CONCURRENT": "10",
             "KT_CHAOS__CLUSTER_WIDE": "true",
         }  # fmt: skip
         self.runtime = Runtime(load(None, self.environment))
@@ -100,12 +105,36 @@ class Installed:
             timeout=120, check=False,
         )  # fmt: skip
 
+    def switching(self) -> Path:
+        """An experiment that lets every program of the catalogue fail and be late."""
+
+        def call(name: str, query: str) -> Object:
+            given = {"namespace": "shop", "pod_selector": "app=catalogue", "path": f"/fault?{query}"}
+            provider = {"type": "python", "module": "verify.actions", "func": "switch_fault", "arguments": given}
+            return {"type": "action", "name": name, "provider": provider}
+
+        content = {
+            "title": "Errors and delays of the catalogue", "description": "By its own switch.",
+            "method": [call("on", "errors=0.5&delay_ms=200&seconds=600"), {
+                "type": "action", "name": "hold", "provider": {"type": "process", "path": "sleep", "arguments": "120"},
+            }],
+            "rollbacks": [call("off", "errors=0")],
+        }  # fmt: skip
+        file = self.folder / "switching.json"
+        file.write_text(json.dumps(content))
+        return file
+
+    def switched(self, pod: str) -> bool:
+        """Whether the fault switch of a pod's program is on; not where none answers."""
+        answer = self.api.ask("GET", f"/api/v1/namespaces/shop/pods/{pod}:8080/proxy/fault")
+        return answer.code == 200 and answer.body["errors"] > 0
+
     def template(self, fault: str, *values: str, steady: bool = True) -> Path:
         """The experiment of a fault mode, as a file."""
         given = [part for value in ("namespace=shop", *values) for part in ("--var", value)]
-        answer = self.run("templates", "show", fault, *given)
-        assert answer.returncode == 0, answer.stderr
-        content = json.loads(answer.stdout)
+        asked = ["chaos", "templates", "show", fault, *given]
+        # In this process: to start one takes a second of processor time, and there are ten.
+        content = json.loads(CliRunner().invoke(cli, asked, env=self.environment, catch_exceptions=False).stdout)
         if not steady:
             del content["steady-state-hypothesis"]
         file = self.folder / f"{fault}.json"
@@ -122,6 +151,8 @@ def spread(kt: Installed) -> dict[str, Any]:
             found[f"{kind}/{meta['name']}"] = {**spec, "unschedulable": bool(spec.get("unschedulable"))}
             found["noted"] += [meta["name"]] if NOTE in (meta.get("annotations") or {}) else []
     pods = [pod["metadata"]["name"] for pod in kt.runtime.cluster.list("Pod", "shop")]
+    if kt.place.switches:
+        found["switched"] = [name for name in pods if name.startswith("catalogue-") and kt.switched(name)]
     found["stress"] = [name for name in pods if "kt-chaos" in name]
     return found
 
@@ -135,13 +166,6 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(kt: Installe
     files = [
         kt.template(fault, *values, "seconds=120", "recover_s=30", steady=False) for fault, values in ATTACKS.items()
     ]
-    runners = [
-        subprocess.Popen(
-            kt.command("run", str(file)), env=kt.environment, cwd=kt.folder, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for file in files
-    ]  # fmt: skip
     changed = {
         "Deployment/cart",
         "Deployment/catalogue",
@@ -151,6 +175,16 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(kt: Installe
         "NetworkPolicy/kt-chaos-cut",
         "Node/kt-node-2",
     }
+    if kt.place.switches:
+        files.append(kt.switching())
+        changed.add("switched")
+    runners = [
+        subprocess.Popen(
+            kt.command("run", str(file)), env=kt.environment, cwd=kt.folder, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for file in files
+    ]  # fmt: skip
 
     def on() -> bool:
         now = spread(kt)
@@ -158,7 +192,7 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(kt: Installe
 
     until(on, "all attacks are on")
     open_ = kt.runtime.chaos.open_runs()
-    assert len(open_) == len(ATTACKS)
+    assert len(open_) == len(files)
     # As when a machine is lost: runner and Chaos Toolkit at once, so that nobody rolls back.
     for runner in runners:
         runner.send_signal(signal.SIGSTOP)

@@ -6,7 +6,7 @@ import io
 import itertools
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -21,12 +21,14 @@ from kt.incident.log import Append
 from kt.pipeline.evidence import beside
 from kt.pipeline.gathering import Ahead
 from kt.pipeline.journey import Journey
+from kt.pipeline.rehearsal import rehearse
 from kt.pipeline.stages import diagnose as diagnose_stage
 from kt.processes import follower
 from kt.runtime import Runtime
 from kt.settings import Settings
 from kt.views.screen import screen
 from sense import prometheus
+from sense.http import client
 from tests.e2e.installation import until
 from twin.server import Twin
 
@@ -164,3 +166,18 @@ def test_a_range_has_a_value_at_each_step_that_was_seen(twin: Twin) -> None:
     assert answer.status_code == 400
     with pytest.raises(prometheus.RangeUnavailable):
         prometheus.read("http://127.0.0.1:9", prometheus.load(), [front], 0, 1)
+
+
+def test_a_rehearsal_asks_the_servers_and_changes_nothing(twin: Twin, tmp_path: Path) -> None:
+    running = runtime(twin, tmp_path)
+    known = shop()
+    running.graph.upsert(known.entities.values(), known.relations, at=twin.now())
+    asked: list[str] = []
+    client().event_hooks = {"request": [lambda request: asked.append(request.url.path)]}
+    try:
+        rehearse(running)
+    finally:
+        client().event_hooks = {}
+    assert {"/api/v1/query_range", "/api/v1/rules"} <= set(asked)
+    assert running.log.entries() == []
+    assert running.brakes.since(twin.now() - timedelta(hours=1)) == []

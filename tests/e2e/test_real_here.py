@@ -164,9 +164,7 @@ def test_a_kubelet_stands_still_and_goes_on_again(kubeconfig: str, tmp_path: Pat
     if kubelet is None:
         missing("a cluster of the testbed's own: of another one the kubelets are not on this machine")
     (tmp_path / "pid").write_text(str(kubelet.pid))
-    killed_at_it(
-        lambda: ready(kubeconfig, node) != "True", "freeze_process", "kubelet", pid_file=str(tmp_path / "pid")
-    )
+    killed_at_it(lambda: ready(kubeconfig, node) != "True", "freeze_process", "kubelet", pid_file=str(tmp_path / "pid"))
     assert actions.restore_here("kubelet")["restored"]
     until(lambda: ready(kubeconfig, node) == "True", "the node is ready again")
 

@@ -69,9 +69,7 @@ class _Known:
 
     def given_up(self, since: datetime) -> Iterator[State]:
         """Those that were given to a person since then, the latest opened first."""
-        return (
-            state for state in self.ended(since, "escalated") if state.escalated_at and state.escalated_at > since
-        )
+        return (state for state in self.ended(since, "escalated") if state.escalated_at and state.escalated_at > since)
 
     def attacked(self, since: datetime) -> Iterator[State]:
         """Those that have ended and whose fix was attacked since then, the latest opened first."""

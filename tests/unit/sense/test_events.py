@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from sense.kubernetes.events import load, of_conditions, of_events
 
 RULES = load()
@@ -47,6 +49,38 @@ def test_a_sick_node_is_told_of_its_pods_too_and_they_are_not_nodes() -> None:
     assert told(event("NodeNotReady", 0, 0), event("NodeNotReady", 0, 0, involvedObject=about)) == [
         ("Node/n2", "node_not_ready"), ("Pod/shop/cart-0", "not_ready"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("told_by_the_scheduler", "symptom"),
+    [
+        ("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.", "unplaceable"),
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, "
+            "2 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 nodes are available",
+            "unplaceable",
+        ),
+        (
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector.",
+            "pending",
+        ),
+        ("0/2 nodes are available: 1 Too many pods, 1 node(s) didn't match Pod's node affinity/selector.", "pending"),
+        (
+            "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had "
+            "untolerated taint {node.kubernetes.io/unreachable: }.",
+            "pending",
+        ),
+        ("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "pending"),
+    ],
+)
+def test_a_pod_that_fits_on_no_node_by_its_own_wish_does_not_wait_for_room(
+    told_by_the_scheduler: str, symptom: str
+) -> None:
+    assert told(event("FailedScheduling", 1, 5, told_by_the_scheduler)) == [("Pod/shop/cart-0", symptom)]
+    condition = {"type": "PodScheduled", "status": "False", "lastTransitionTime": stamp(0)}
+    condition |= {"reason": "Unschedulable", "message": told_by_the_scheduler}
+    thing = {"kind": "Pod", "metadata": {"namespace": "shop", "name": "cart-0"}, "status": {"conditions": [condition]}}
+    assert [each.symptom for each in of_conditions([thing], ONSET, RULES)] == [symptom]
 
 
 def test_normal_events_old_events_and_unknown_reasons_say_nothing() -> None:
