@@ -85,9 +85,10 @@ bench-offline: $(STAMP)
 bench-twin: $(STAMP)
 	$(BIN)/python -m bench.fleet
 
-# Beside the descheduler's own program, on a real API server: needs go and etcd. `python -m bench.termination` needs neither.
+# Beside the descheduler's own program, on kwok's nodes at a real API server, six clusters and one of 1,000 pods: needs go and etcd. `python -m bench.termination` needs neither.
 bench-termination: $(STAMP)
 	$(BIN)/python -m bench.termination --program
+	$(BIN)/python -m bench.termination --program --seeds 1 --scale 5
 
 # Container states of the testbed's Kubernetes, labelled by what becomes of them, into bench/data/containers; half an hour.
 record-containers: $(STAMP)

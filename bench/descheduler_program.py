@@ -1,16 +1,17 @@
 """The kubernetes-sigs descheduler's own program beside KT's matrix: on a real API server, by what it evicts there.
 
-The nodes have no kubelets: what they and the kubelets would write of nodes and pods is written here, as kwok does. An
-evicted pod stays, marked as to be deleted, for nobody ends it; who evicted what is told by the API server's audit log.
-After each policy what was evicted is made anew, so that all of them see the same cluster. Policies are those of
-bench/descheduler.py, by the same names.
+Nodes and pods are kwok's (testbed/kubernetes/kwok.py): it makes nodes ready and keeps their leases, gives pods the
+status that they are told to have, and ends what is evicted; who evicted what is told by the API server's audit log.
+Only when a pod was made is written by the bench, for the API server takes that from nobody. After each policy what was
+evicted is made anew, so that all of them see the same cluster. Policies are those of bench/descheduler.py, by the same
+names.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,10 +19,10 @@ from typing import Any
 
 from bench.descheduler import DAY_S, HOUR_S, WEEK_S, Pod
 from remediate.cluster import Object
-from testbed.kubernetes import build
+from testbed.kubernetes import build, kwok
 from testbed.kubernetes.alone import ControlPlane
 from testbed.kubernetes.cluster import Api
-from testbed.kubernetes.kubelets import node_status, stamp
+from testbed.kubernetes.kubelets import stamp
 
 Plugin = tuple[str, dict[str, Any]]
 Key = tuple[str, str]
@@ -64,7 +65,8 @@ PUBLISHED: Mapping[str, Sequence[Plugin]] = {
 
 
 class Played:
-    """One cluster on the API server, as it was at a moment of its own; `leave` takes it away for the next."""
+    """One cluster on the API server, as it was at a moment of its own, while kwok plays; `leave` takes it away for the
+    next."""
 
     def __init__(self, plane: ControlPlane, pods: Sequence[Pod], seen_at: datetime, room: int) -> None:
         self.plane, self.later = plane, datetime.now(UTC) - seen_at
@@ -74,8 +76,8 @@ class Played:
             for space in sorted({space for space, _ in self.pods}):
                 api.apply(f"/api/v1/namespaces/{space}", _head("Namespace", space))
             for node in self.nodes:
-                api.apply(f"/api/v1/nodes/{node}", _head("Node", node))
-                api.patch(f"/api/v1/nodes/{node}/status", {"status": node_status(room)}, "merge-patch")
+                kwok.make_node(api, node, room)
+            kwok.wait_for_nodes(api)
             self._make(api, self.pods)
 
     def evicted_by(self, plugins: Sequence[Plugin]) -> list[bool]:
@@ -86,7 +88,7 @@ class Played:
         _run(policy, self.plane.kubeconfig("descheduler"))
         evicted = _evictions(self.plane.audit, before, "descheduler")
         with Api(self.plane.kubeconfig("admin")) as api:
-            self._delete(api, evicted)
+            kwok.wait_for_the_end(api)
             self._make(api, evicted)
         return [each in evicted for each in self.pods]
 
@@ -102,20 +104,23 @@ class Played:
             for node in self.nodes:
                 api.delete(f"/api/v1/nodes/{node}")
 
-    def _make(self, api: Api, keys: Iterable[Key]) -> None:
+    def _make(self, api: Api, keys: Collection[Key]) -> None:
         def make(key: Key) -> None:
-            one, where = self.pods[key].object, _path(key)
-            api.apply(where, _as_given(one))
+            one = self.pods[key].object
             told = ("phase", "startTime", "conditions", "containerStatuses")
             status = {name: one["status"][name] for name in told if name in one["status"]}
-            api.patch(f"{where}/status", {"status": self._moved(status)}, "merge-patch")
+            api.apply(_path(key), _as_given(one, self._moved(status)))
+
+        def age(key: Key) -> None:
             self.plane.created(*key, stamp(datetime.now(UTC) - timedelta(seconds=self.pods[key].age_s)))
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(make, keys))
+            kwok.wait_for_pods(api)
+            list(pool.map(age, keys))
 
     @staticmethod
-    def _delete(api: Api, keys: Iterable[Key]) -> None:
+    def _delete(api: Api, keys: Collection[Key]) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(lambda key: api.delete(_path(key), grace=0), keys))
 
@@ -172,8 +177,9 @@ def _head(kind: str, name: str) -> Object:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
 
 
-def _as_given(pod: Object) -> Object:
-    """As a ReplicaSet's controller would make it: without an owner the descheduler would leave it alone."""
+def _as_given(pod: Object, status: Object) -> Object:
+    """As a ReplicaSet's controller would make it, with the status that kwok is to give it: without an owner the
+    descheduler would leave it alone."""
     meta, app = pod["metadata"], pod["metadata"]["labels"]["app"]
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": app, "uid": f"uid-{app}", "controller": True}
     container = pod["spec"]["containers"][0]
@@ -182,7 +188,8 @@ def _as_given(pod: Object) -> Object:
         "containers": [{name: container[name] for name in ("name", "image", "env") if name in container}],
     }
     kept = {"name": meta["name"], "namespace": meta["namespace"], "labels": meta["labels"]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept | {"ownerReferences": [owner]}, "spec": spec}
+    about = {"ownerReferences": [owner], "annotations": {kwok.TOLD: json.dumps(status)}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept | about, "spec": spec}
 
 
 def _key(pod: Object) -> Key:

@@ -29,7 +29,7 @@ from typing import Any
 
 import msgspec
 
-from bench.stress_judged import CAPS, Write, violations
+from bench.stress_judged import CAPS, Caps, Write, violations
 from bench.stress_worker import REGRESSED_OF, lot
 from graph_schema.model import Diagnosis, Hypothesis, Signal
 from kt.incident.consent import Answer
@@ -185,9 +185,9 @@ def _environ(folder: Path, twin: Twin) -> dict[str, str]:
         "DATA_DIR": str(folder), "BROKER_URL": "memory://", "KUBERNETES__KUBECONFIG": str(twin.kubeconfig),
         "PROMETHEUS__URL": twin.prometheus_url, "GUARD__ENABLED": "true", "APPROVAL__MEDIUM": "0",
         "GUARD__COOLDOWN_S": "0.2", "GUARD__MAX_INEFFECTIVE": "2", "GUARD__MAX_ACTIONS_PER_MINUTE": "100000",
-        "GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": str(CAPS["PER_TARGET"]),
-        "GUARD__MAX_ACTIONS_PER_HOUR_PER_NAMESPACE": str(CAPS["PER_NAMESPACE"]),
-        "GUARD__MAX_ACTIONS_PER_HOUR": str(CAPS["IN_ALL"]),
+        "GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": str(CAPS.per_target),
+        "GUARD__MAX_ACTIONS_PER_HOUR_PER_NAMESPACE": str(CAPS.per_namespace),
+        "GUARD__MAX_ACTIONS_PER_HOUR": str(CAPS.in_all),
         # Draws decide what holds: a run of bad luck says nothing about KT.
         "GUARD__BREAKER_FAILURES": "100000", "GUARD__BREAKER_SHARE": "0", "GUARD__MAX_API_LATENCY_S": "1000",
         "PIPELINE__LEASE_TTL_S": "1", "PIPELINE__RETRY_S": "0.3", "PIPELINE__GUARD_PATIENCE_S": "5",
@@ -234,7 +234,9 @@ def all_ended(log: IncidentLog, names: Sequence[str]) -> bool:
     return all(any(isinstance(each.event, UndoAsked) for each in log.load(name)) for name in asked)
 
 
-def report_of(log: IncidentLog, names: Sequence[str], writes: Sequence[Write], kills: int, seconds: float) -> Report:
+def report_of(
+    log: IncidentLog, names: Sequence[str], writes: Sequence[Write], kills: int, seconds: float, caps: Caps = CAPS
+) -> Report:
     journeys = [Journey(log, name) for name in names]
     phases = Counter(journey.state.phase for journey in journeys)
     return Report(
@@ -245,7 +247,7 @@ def report_of(log: IncidentLog, names: Sequence[str], writes: Sequence[Write], k
         actions=sum(not each.undone for each in writes),
         undone=sum(each.undone for each in writes),
         seconds=round(seconds, 1),
-        violations=tuple(violations(journeys, writes)),
+        violations=tuple(violations(journeys, writes, caps)),
     )
 
 

@@ -11,7 +11,16 @@ import msgspec
 from kt.incident.events import ActionStarted, Escalated, Healed
 from kt.pipeline.journey import Journey
 
-CAPS = {"PER_TARGET": 4, "PER_NAMESPACE": 60, "IN_ALL": 200}
+
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
+    """How many actions in an hour."""
+
+    per_target: int = 4
+    per_namespace: int = 60
+    in_all: int = 200
+
+
+CAPS = Caps()
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +33,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     undone: bool
 
 
-def violations(journeys: Sequence[Journey], writes: Sequence[Write]) -> Iterator[str]:
+def violations(journeys: Sequence[Journey], writes: Sequence[Write], caps: Caps = CAPS) -> Iterator[str]:
     """What must never be, by what the cluster saw."""
     owner = {
         record.event.action_id: journey.incident
@@ -49,11 +58,11 @@ def violations(journeys: Sequence[Journey], writes: Sequence[Write]) -> Iterator
     for target, theirs in of_target.items():
         yield from _one_at_a_time(target, theirs, owner, ends)
         count = sum(not each.undone for each in theirs)
-        if count > CAPS["PER_TARGET"]:
+        if count > caps.per_target:
             yield f"{count} actions on {target}"
     spaces = Counter(each.target.split("/")[1] for each in effects)
-    yield from (f"{count} actions in {space}" for space, count in spaces.items() if count > CAPS["PER_NAMESPACE"])
-    if len(effects) > CAPS["IN_ALL"]:
+    yield from (f"{count} actions in {space}" for space, count in spaces.items() if count > caps.per_namespace)
+    if len(effects) > caps.in_all:
         yield f"{len(effects)} actions in all"
     seen = {each.action for each in effects}
     for journey in journeys:
@@ -65,14 +74,18 @@ def violations(journeys: Sequence[Journey], writes: Sequence[Write]) -> Iterator
 def _one_at_a_time(
     target: str, writes: Sequence[Write], owner: Mapping[str, str], ends: Mapping[str, datetime]
 ) -> Iterator[str]:
-    """From its first effect on a target until it has ended, an incident has it for itself; rights only grow."""
+    """From its first effect on a target until it has ended, or has taken back what it did there, an incident has it for
+    itself; rights only grow."""
     effects = [each for each in writes if not each.undone]
     fencing = [each.fencing for each in effects if each.fencing]
     if fencing != sorted(fencing):
         yield f"an older right acted after a newer one on {target}: {fencing}"
     begun: dict[str, datetime] = {}
-    for each in effects:
+    for each in writes:
         incident = owner.get(each.action, "")
+        if each.undone:
+            begun.pop(incident, None)
+            continue
         begun.setdefault(incident, each.at)
         for other, since in begun.items():
             if other != incident and since < each.at < ends.get(other, each.at):

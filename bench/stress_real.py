@@ -31,7 +31,7 @@ from redis import Redis
 
 from bench.stress import SPACES, Nursery, Report, all_ended, ask_back, report_of
 from bench.stress_audit import Writes, at_once, rushed, writes_of
-from bench.stress_judged import CAPS, Write
+from bench.stress_judged import CAPS, Caps, Write
 from bench.stress_worker import lot
 from kt import rbac
 from kt.incident.log import IncidentLog
@@ -62,7 +62,9 @@ SICK_OF, STAYS_OF = 4, 8
 SETUP_S = 120.0
 
 
-def run(folder: Path, *, incidents: int, targets: int, workers: int, seed: int, deadline_s: float) -> Report:
+def run(
+    folder: Path, *, incidents: int, targets: int, workers: int, seed: int, deadline_s: float, caps: Caps = CAPS
+) -> Report:
     """The whole of it; raises `TimeoutError` when not all incidents end within the deadline."""
     rng, redis = random.Random(seed), servers.ensure(["redis"])["KT_TEST_REDIS_URL"]
     Redis.from_url(redis).flushall()
@@ -76,7 +78,7 @@ def run(folder: Path, *, incidents: int, targets: int, workers: int, seed: int, 
         _grant(api)
         _deploy(api, targets)
         sick.well(api)
-        settings = _environ(folder, plane.kubeconfig("kt"), redis, metrics.url)
+        settings = _environ(folder, plane.kubeconfig("kt"), redis, metrics.url, caps)
         log = metrics.log = open_log(load(None, settings))
         with _process(folder, settings, "serve") as web, _process(folder, settings, "beat"):
             begun = time.monotonic()
@@ -86,7 +88,7 @@ def run(folder: Path, *, incidents: int, targets: int, workers: int, seed: int, 
             )  # fmt: skip
             seconds = time.monotonic() - begun
         writes = writes_of(plane.audit, "kt")
-        found = report_of(log, names, _all_writes(log, names, writes), kills, seconds)
+        found = report_of(log, names, _all_writes(log, names, writes), kills, seconds, caps)
         log.close()
     more = (*at_once(writes, RECOVERY_S), *rushed(writes, PER_MINUTE))
     return Report(**{each: getattr(found, each) for each in Report.__struct_fields__ if each != "violations"},
@@ -227,15 +229,15 @@ def _alerts(number: int, target: int, rng: random.Random) -> dict[str, Any]:
     return {"version": "4", "groupKey": f"i{number:04d}", "status": "firing", "receiver": "kt", "alerts": alerts}
 
 
-def _environ(folder: Path, kubeconfig: Path, redis: str, prometheus: str) -> dict[str, str]:
+def _environ(folder: Path, kubeconfig: Path, redis: str, prometheus: str, caps: Caps) -> dict[str, str]:
     settings = {
         "DATA_DIR": str(folder), "BROKER_URL": redis, "KUBERNETES__KUBECONFIG": str(kubeconfig),
         "PROMETHEUS__URL": prometheus, "PROMETHEUS__CALLS_EVERY_S": "0", "WEB__PORT": "0",
         "GUARD__ENABLED": "true", "APPROVAL__MEDIUM": "0", "GUARD__COOLDOWN_S": "0.2", "GUARD__MAX_INEFFECTIVE": "2",
         "GUARD__MAX_ACTIONS_PER_MINUTE": str(PER_MINUTE),
-        "GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": str(CAPS["PER_TARGET"]),
-        "GUARD__MAX_ACTIONS_PER_HOUR_PER_NAMESPACE": str(CAPS["PER_NAMESPACE"]),
-        "GUARD__MAX_ACTIONS_PER_HOUR": str(CAPS["IN_ALL"]),
+        "GUARD__MAX_ACTIONS_PER_HOUR_PER_TARGET": str(caps.per_target),
+        "GUARD__MAX_ACTIONS_PER_HOUR_PER_NAMESPACE": str(caps.per_namespace),
+        "GUARD__MAX_ACTIONS_PER_HOUR": str(caps.in_all),
         # Draws decide what holds: a run of bad luck says nothing about KT.
         "GUARD__BREAKER_FAILURES": "100000", "GUARD__BREAKER_SHARE": "0", "GUARD__MAX_API_LATENCY_S": "1000",
         # Each notification an incident of its own, also beside another one on the same target.

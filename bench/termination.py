@@ -6,11 +6,12 @@ moment as the API server tells of them. What is right is not taken from how they
 them: the twin is asked how each fares in the hour after. One that ends again, or is not ready for more than a tenth
 of that hour, is invalid. TUNING was looked at while the policy was made; what is reported is HELD_OUT.
 
-    python -m bench.termination [--seeds N] [--tuning] [--program] [--recorded bench/data/containers]
+    python -m bench.termination [--seeds N] [--scale N] [--tuning] [--program] [--recorded bench/data/containers]
 
-`--program`: the same pods on a real API server without kubelets (testbed/kubernetes/alone.py), read by KT from there,
-and the descheduler's rows are what its own program, built with Go, evicts there. Without it they are its policies
-written anew. `--recorded`: instead of the twin's, the states that bench/containers.py recorded of a real cluster.
+`--program`: the same pods on kwok's nodes at a real API server (testbed/kubernetes/alone.py, kwok.py), read by KT from
+there, and the descheduler's rows are what its own program, built with Go, evicts there. Without it they are its
+policies written anew. `--scale`: clusters so many times as large; 5 is some 1,000 pods on 40 nodes. `--recorded`:
+instead of the twin's, the states that bench/containers.py recorded of a real cluster.
 Prints a table and, as its last line, one JSON object.
 """
 
@@ -81,16 +82,16 @@ def lives(rng: random.Random) -> tuple[str, dict[str, str], float]:
     return kind, {key: f"{value:.3f}" for key, value in given.items()}, age
 
 
-def labelled(seed: int) -> Iterator[Labelled]:
+def labelled(seed: int, scale: int = 1) -> Iterator[Labelled]:
     """The containers of one cluster, each with whether it is invalid."""
     rng = random.Random(seed)
     store = Store(lambda: NOW, rng)
-    nodes = _nodes(store, rng)
+    nodes = _nodes(store, rng, NODES * scale)
     kinds: dict[str, tuple[str, dict[str, str], float]] = {}
     tiers = {f"tier-{tier}": tier for tier in range(4)}
     for space in tiers:
         _put(store, "Namespace", {"metadata": {"name": space}})
-    for number in range(WORKLOADS):
+    for number in range(WORKLOADS * scale):
         space, kind = rng.choices(list(tiers), (10, 20, 40, 30))[0], lives(rng)
         # A workload shares its program; some of its pods live a life of their own.
         for replica in range(rng.randint(1, 6)):
@@ -149,8 +150,8 @@ def _serves(pod: Object) -> bool:
     return bool(statuses[0].get("ready"))
 
 
-def _nodes(store: Store, rng: random.Random) -> list[str]:
-    names = [f"n{number}" for number in range(NODES)]
+def _nodes(store: Store, rng: random.Random, count: int) -> list[str]:
+    names = [f"n{number}" for number in range(count)]
     for name in names:
         _put(store, "Node", {"metadata": {"name": name}, "spec": {}, "status": {"conditions": []}})
     rng.shuffle(names)
@@ -195,11 +196,11 @@ def _rewritten(clusters: list[list[Labelled]]) -> dict[str, list[bool]]:
 def _program(clusters: list[list[Labelled]]) -> tuple[list[list[Labelled]], dict[str, list[bool]]]:
     """The same clusters as a real API server tells of them, and what the descheduler's program evicts there."""
     from bench import descheduler_program
-    from testbed.kubernetes import alone
+    from testbed.kubernetes import alone, kwok
 
     read_back: list[list[Labelled]] = []
     evicted: dict[str, list[bool]] = {name: [] for name in PUBLISHED}
-    with alone.running() as plane:
+    with alone.running() as plane, kwok.playing(plane):
         for cluster in clusters:
             played = descheduler_program.Played(plane, [each.pod for each in cluster], NOW, ROOM)
             now = datetime.now(UTC)
@@ -227,6 +228,7 @@ def _share(some: int, of: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=6, help="clusters")
+    parser.add_argument("--scale", type=int, default=1, help="how many times as large a cluster is")
     parser.add_argument("--tuning", action="store_true", help="look at the seeds that the policy was tuned on")
     parser.add_argument("--program", action="store_true", help="run the descheduler itself, on a real API server")
     parser.add_argument("--recorded", type=Path, help="a folder of recordings of a real cluster")
@@ -235,7 +237,7 @@ def main() -> None:
     if options.recorded:
         clusters = [list(recorded(each)) for each in read(options.recorded)]
     else:
-        clusters = [list(labelled(seed)) for seed in range(first, first + options.seeds)]
+        clusters = [list(labelled(seed, options.scale)) for seed in range(first, first + options.seeds)]
     if not any(clusters):
         parser.error(f"nothing is recorded in {options.recorded}; python -m bench.containers records")
     evicted = _rewritten(clusters)

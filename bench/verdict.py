@@ -169,7 +169,7 @@ def main() -> None:
     every = [each for part in answers.values() for each in part]
     parts = {name: summary(part) for name, part in answers.items()}
     whole = {**summary(every), "goal": 0.01, "took_s": round(time.monotonic() - begun, 1)}
-    print(json.dumps({**whole, "by": parts, "three_in_a_row": summary(others)}, indent=2))
+    print(json.dumps({**whole, "by": parts, "three_in_a_row": summary(others)}))
 
 
 if __name__ == "__main__":

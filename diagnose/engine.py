@@ -23,7 +23,7 @@ from diagnose.carried import Carried
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths
 from diagnose.probes import next_probe
-from diagnose.propagation import Shown, Strengths
+from diagnose.propagation import Shown, Strengths, elapsed_s
 from diagnose.reached import Columns, Reached
 from diagnose.score import Weighing
 from diagnose.settings import Settings
@@ -150,7 +150,10 @@ def consider(
         changes=_changes(piece, wiring), columns=columns, reached=reached,
         carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
         proven=proven,
-        shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
+        shown=(
+            Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes, elapsed_s(usable, now))
+            if strengths else None
+        ),
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
     unexplained = tuple(

@@ -138,8 +138,7 @@ class Runtime:
     def ended(self, state: State) -> None:
         """Give back what an incident that has ended had reserved."""
         for action in state.actions:
-            target = action.plan.steps[action.step].target
-            self.leases.release(target.lease, state.id, action.fencing)
+            self.leases.release_all(action.held, state.id)
 
     def close(self) -> None:
         self.messenger.close()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from remediate.actions import ACTIONS
 from remediate.actions.base import ACTED_AT, ACTION, CannotAct, marks_of
-from remediate.actions.pods import controller_of, serving, siblings_of, workload_of
+from remediate.actions.pods import NAMED, belongs_to, controller_of, serving, siblings_of, workload_of
 from remediate.brakes import Brakes, Spent, Trip
 from remediate.breaker import reason_to_open
 from remediate.cluster import Cluster, Object, OneLook
@@ -27,8 +27,6 @@ __all__ = ["OPT_IN", "Guard"]
 KNOWN_S = 5.0
 ONE_BY_ONE = 4
 """More namespaces, or owners of pods, than that are asked for at once."""
-LABELLED = ("Deployment", "StatefulSet", "DaemonSet")
-"""Kinds that bear the label of a tier."""
 
 
 class Guard:
@@ -228,25 +226,15 @@ def _workloads(cluster: Cluster, pods: Collection[str], label: str, node: str) -
         owner = controller_of(pod)
         if owner is not None:
             owned.setdefault(owner["uid"], pod)
-    named = {_owner(pod): pod for pod in owned.values()}
+    named = {belongs_to(pod): pod for pod in owned.values()}
     if len(named) > ONE_BY_ONE:  # a node has pods of many, and two questions for each would be most of a plan's time
-        kinds = sorted({name.partition("/")[0] for name in named} & set(LABELLED))
+        kinds = sorted({name.partition("/")[0] for name in named} & set(NAMED))
         labelled = {_name(each): each for kind in kinds for each in cluster.list(kind, labels=label)}
         yield from (labelled[name] for name in named if name in labelled)
-        named = {name: pod for name, pod in named.items() if name.partition("/")[0] not in LABELLED}
+        named = {name: pod for name, pod in named.items() if name.partition("/")[0] not in NAMED}
     for pod in named.values():
         if (workload := workload_of(cluster, pod)) is not None:
             yield workload
-
-
-def _owner(pod: Object) -> str:
-    """What a pod belongs to, as `Kind/namespace/name`: a Deployment by how it names its ReplicaSets."""
-    owner, meta = controller_of(pod) or {}, pod["metadata"]
-    kind, name = owner.get("kind", ""), owner.get("name", "")
-    made_by, _, hashed = name.rpartition("-")
-    if kind == "ReplicaSet" and made_by and hashed == (meta.get("labels") or {}).get("pod-template-hash"):
-        kind, name = "Deployment", made_by
-    return _key(kind, meta["namespace"], name)
 
 
 def _disturbed(

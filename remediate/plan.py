@@ -10,6 +10,11 @@ import msgspec
 from graph_schema.model import Hypothesis
 
 
+def lease_of(thing: str) -> str:
+    """The name under which a thing (`Kind/namespace/name`) is reserved."""
+    return f"target/{thing}"
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A Kubernetes object as it was when the plan was made."""
 
@@ -26,7 +31,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def lease(self) -> str:
         """The name under which it is reserved. A pod goes with its workload: who rolls that out ends its pods, too."""
-        return f"target/{self.workload or f'{self.kind}/{self.namespace}/{self.name}'}"
+        return lease_of(self.workload or f"{self.kind}/{self.namespace}/{self.name}")
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,6 +44,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line for a person: "scale Deployment shop/catalogue from 3 to 5 replicas"."""
     diff: str = ""
     """Unified diff of the object, from the API server's dry run where it has one."""
+    touches: tuple[str, ...] = ()
+    """What it changes or moves pods of beside its target, as `Kind/namespace/name`: the workloads on a node, the users
+    of a ConfigMap, what an autoscaler scales."""
+
+    @property
+    def leases(self) -> frozenset[str]:
+        """The names of all that it takes the right to."""
+        return frozenset({self.target.lease, *map(lease_of, self.touches)})
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +106,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The version of the policy that it was made under."""
     guard: tuple[RuleSaid, ...] = ()
     """What the guard said when it was made."""
+
+    @property
+    def leases(self) -> frozenset[str]:
+        """The names of all that its steps take the right to: it is reserved as a whole, or not begun."""
+        return frozenset(name for step in self.steps for name in step.leases)
 
     @property
     def attempt(self) -> tuple[str, str, str]:

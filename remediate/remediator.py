@@ -172,11 +172,15 @@ class Remediator:
             objects.append({**now, "kind": at.kind})
         return changed, objects
 
-    def apply(self, plan: Plan, step: int, action_id: str, fencing: int) -> Outcome:
-        """Do a step. A cluster that does not do it is an outcome, not an exception: `later` when asking again can help,
-        since whether it was done is then not known either."""
+    def apply(
+        self, plan: Plan, step: int, action_id: str, fencing: int, rights: Mapping[str, int] | None = None
+    ) -> Outcome:
+        """Do a step. `rights`: the tokens of all that the plan touches, by the name of the lease.
+
+        A cluster that does not do it is an outcome, not an exception: `later` when asking again can help, since whether
+        it was done is then not known either."""
         what = self._held(plan.steps[step])
-        mark = Mark(action=action_id, fencing=fencing, at=self._clock().isoformat())
+        mark = Mark(action=action_id, fencing=fencing, at=self._clock().isoformat(), rights=rights or {})
         try:
             return ACTIONS[what.action].apply(self._cluster, what, mark)
         except (CannotAct, ClusterError) as error:

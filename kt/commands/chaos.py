@@ -199,7 +199,8 @@ def run(
     settings = load(config, os.environ)
     file = Path(what)
     folder: Path | None
-    if file.suffix.lower() in plain.FORMATS and file.is_file():
+    named = file.suffix.lower() in plain.FORMATS
+    if named and (file.is_file() or all(each.what.name != what for each in _store(settings).schedules())):
         one, schedule_id, folder = _what(file, None, dry or "", variables, game_day), "", Path.cwd()
         plain.validate(one.plain, folder=folder, environment=_kubeconfig(settings))
     else:

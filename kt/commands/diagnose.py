@@ -61,12 +61,13 @@ def diagnose(
     from sense.rules import BadRules
 
     settings = load(config, os.environ)
-    if not any((alerts, metrics, logs, traces, rules)):
-        raise click.UsageError("nothing was seen: give --alerts, --metrics, --logs, --traces or --rules")
     mapping = LabelMapping.load(Path(settings.sense.label_mapping) if settings.sense.label_mapping else None)
     try:
-        files = Files(metrics=metrics, quiet=quiet, logs=logs, traces=traces, rules=rules, at=_onset(at))
+        # First, so that of two mistakes the one in what was given is told.
         piece, warnings = snapshot.piece(topology, changes)
+        if not any((alerts, metrics, logs, traces, rules)):
+            raise click.UsageError("nothing was seen: give --alerts, --metrics, --logs, --traces or --rules")
+        files = Files(metrics=metrics, quiet=quiet, logs=logs, traces=traces, rules=rules, at=_onset(at))
         index = Index(piece.entities.values())
         batches = snapshot.batches(alerts) if alerts else []
         alerted = mapping.signals(standing(batches), index.lookup)

@@ -112,6 +112,9 @@ class ActionStarted(Happened, frozen=True):
     plan_digest: str
     step: int
     fencing: int
+    """The token of its target."""
+    rights: dict[str, int] = {}
+    """The tokens of all that the plan touches, its targets among them, by the name of the lease; empty in old logs."""
 
 
 class ActionFinished(Happened, frozen=True):

@@ -6,7 +6,7 @@ turns them into events of incidents; `commit` does that atomically, so none is l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -131,6 +131,13 @@ class Leases(Protocol):
         under the same token while it has not lapsed."""
         ...
 
+    def acquire_all(self, names: Collection[str], holder: str, *, ttl_s: float) -> dict[str, int] | None:
+        """A token for each of these names, or None and nothing changed if another holder has any of them.
+
+        Whoever asks for several is granted them in one step and takes them in one order: two that ask for the same ones
+        never wait for each other."""
+        ...
+
     def held_by(self, name: str) -> Grant | None:
         """Who has it now; None when nobody has, or it has lapsed."""
         ...
@@ -141,6 +148,10 @@ class Leases(Protocol):
 
     def release(self, name: str, holder: str, token: int) -> None:
         """Give it back; no error if it is no longer held."""
+        ...
+
+    def release_all(self, tokens: Mapping[str, int], holder: str) -> None:
+        """Give back what is still held of these, each under its token, in one step."""
         ...
 
 

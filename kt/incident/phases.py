@@ -34,9 +34,16 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     fencing: int
     started_at: datetime
     plan: Plan
+    rights: dict[str, int] = {}
+    """The tokens of all that its plan touches, by the name of the lease."""
     finished: ActionFinished | None = None
     undo_started: bool = False
     undone: bool = False
+
+    @property
+    def held(self) -> dict[str, int]:
+        """What was reserved for it, with the tokens; of old logs only its target is known."""
+        return self.rights or {self.plan.steps[self.step].target.lease: self.fencing}
 
     @property
     def undoable(self) -> bool:

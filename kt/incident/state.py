@@ -304,8 +304,9 @@ def _act(state: State, event: ActionStarted | ActionFinished) -> None:
         if state.plan is None or event.plan_digest != state.plan.digest:
             return
         action = Action(
-            id=event.action_id, step=event.step, fencing=event.fencing, started_at=event.at, plan=state.plan
-        )
+            id=event.action_id, step=event.step, fencing=event.fencing, rights=event.rights, started_at=event.at,
+            plan=state.plan,
+        )  # fmt: skip
         state.actions, state.phase, state.answers = (*state.actions, action), "acting", ()
         return
     state.actions = tuple(

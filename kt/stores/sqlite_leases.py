@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -25,17 +25,24 @@ class SqliteLeases(SqliteStore):
         self._clock = clock
 
     def acquire(self, name: str, holder: str, *, ttl_s: float) -> int | None:
+        tokens = self.acquire_all([name], holder, ttl_s=ttl_s)
+        return tokens[name] if tokens else None
+
+    def acquire_all(self, names: Collection[str], holder: str, *, ttl_s: float) -> dict[str, int] | None:
         with self._write() as connection:
-            now = to_micros(self._clock())
-            row = connection.execute("SELECT holder, token, until FROM leases WHERE name = ?", (name,)).fetchone()
-            held = row is not None and row[2] > now
-            if held and row[0] != holder:
-                return None
-            token = 1 if row is None else row[1] if held else row[1] + 1
-            connection.execute(
-                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, token, now + int(ttl_s * 1e6))
+            now, tokens = to_micros(self._clock()), dict[str, int]()
+            for name in sorted(set(names)):
+                row = connection.execute("SELECT holder, token, until FROM leases WHERE name = ?", (name,)).fetchone()
+                held = row is not None and row[2] > now
+                if held and row[0] != holder:
+                    return None
+                tokens[name] = 1 if row is None else int(row[1]) if held else int(row[1]) + 1
+            until = now + int(ttl_s * 1e6)
+            connection.executemany(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
+                [(name, holder, token, until) for name, token in tokens.items()],
             )
-            return int(token)
+            return tokens
 
     def held_by(self, name: str) -> Grant | None:
         with self._read() as connection:
@@ -53,8 +60,11 @@ class SqliteLeases(SqliteStore):
             return cursor.rowcount == 1
 
     def release(self, name: str, holder: str, token: int) -> None:
+        self.release_all({name: token}, holder)
+
+    def release_all(self, tokens: Mapping[str, int], holder: str) -> None:
         with self._write() as connection:
-            connection.execute(
+            connection.executemany(
                 "UPDATE leases SET until = 0, holder = '' WHERE name = ? AND holder = ? AND token = ?",
-                (name, holder, token),
+                [(name, holder, token) for name, token in tokens.items()],
             )

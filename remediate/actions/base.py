@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import yaml
 
-from remediate.cluster import Cluster, Object
+from remediate.cluster import PATHS, Cluster, Object
 from remediate.limits import Limits
-from remediate.plan import Difference, Step, Target
+from remediate.plan import Difference, Step, Target, lease_of
 
 ACTION = "kt.io/action"
 """Annotation with the id of the action that last changed the object: how a crash in between is resolved by looking."""
@@ -39,6 +39,12 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     action: str
     fencing: int
     at: str
+    rights: Mapping[str, int] = {}
+    """The tokens of all that the plan touches, by the name of the lease: those of two things are not to be compared."""
+
+    def on(self, thing: str) -> Mark:
+        """The same on another thing that the step touches (`Kind/namespace/name`), under the right to that one."""
+        return msgspec.structs.replace(self, fencing=self.rights.get(lease_of(thing), self.fencing))
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -159,6 +165,17 @@ def fenced(thing: Object, fencing: int) -> None:
     last = marks_of(thing).get(FENCING, "")
     if last.isdigit() and int(last) > fencing:
         raise CannotAct("a later holder of this target has acted on it; this one stands back")
+
+
+def fenced_beside(cluster: Cluster, things: Iterable[str], mark: Mark) -> None:
+    """Raises `CannotAct` when somebody with a later right has acted on one of these (`Kind/namespace/name`) since; what
+    no right is known to is not looked at."""
+    for name in things:
+        kind, namespace, short = name.split("/")
+        known = kind in PATHS and lease_of(name) in mark.rights
+        thing = cluster.get(kind, short, namespace) if known else None
+        if thing is not None:
+            fenced(thing, mark.on(name).fencing)
 
 
 def unchanged(thing: Object, step: Step) -> None:

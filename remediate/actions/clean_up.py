@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from remediate.actions.base import CannotAct, Left, Mark, Outcome, called, fenced, fetch, target_of
-from remediate.actions.pods import chosen_left, controller_of
+from remediate.actions.pods import belongs_to, chosen_left, controller_of, workloads_of
 from remediate.actions.terminate import may_be_forced, overdue
 from remediate.cluster import Cluster, Object
 from remediate.granting import granting
@@ -59,6 +59,7 @@ class CleanUpPods:
             summary=f"clean up {len(pods)} pods of {called(at)} ({', '.join(list(pods)[:6])}"
             + (", …)" if len(pods) > 6 else ")")
             + (f"; left alone: {'; '.join(held[:3])}" if held else ""),
+            touches=workloads_of(cluster, chosen[:MOST]),
         )
 
     def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
@@ -66,7 +67,7 @@ class CleanUpPods:
             fenced(fetch(cluster, step), mark.fencing)
         done = []
         for key, pod in chosen_left(cluster, step.parameters["pods"]):
-            fenced(pod, mark.fencing)
+            fenced(pod, mark.on(belongs_to(pod)).fencing)
             meta, force = pod["metadata"], step.parameters["pods"][key]["force"]
             cluster.delete("Pod", meta["name"], meta["namespace"], uid=meta["uid"], grace_s=0 if force else None)
             done.append(key)

@@ -6,8 +6,26 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from remediate.actions.base import CannotAct, Left, Mark, Outcome, fenced, fetch, rolled_out, target_of
-from remediate.actions.pods import MIRROR, controller_of, serving, siblings_of, workload_of
+from remediate.actions.base import (
+    CannotAct,
+    Left,
+    Mark,
+    Outcome,
+    fenced,
+    fenced_beside,
+    fetch,
+    rolled_out,
+    target_of,
+)
+from remediate.actions.pods import (
+    MIRROR,
+    belongs_to,
+    controller_of,
+    serving,
+    siblings_of,
+    workload_of,
+    workloads_of,
+)
 from remediate.blast import allowed_of
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.conditions import ready
@@ -62,6 +80,7 @@ class EvictPods:
                 "share": float(parameters.get("share", 1.0)),
             },
             summary=_summary(at.name, sorted(movable), held, _staying(there, opted_in, without)),
+            touches=workloads_of(cluster, movable.values()),
         )
 
     def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
@@ -73,6 +92,7 @@ class EvictPods:
         # Looked at before the first pod goes: a migration that could not be ended is not begun.
         if without := lacking(cluster, _needed(dead=dead), {_space(key) for key in left}):
             raise CannotAct(f"KT lacks rights by now: {in_words(without)}; no pod was moved; {granting(without)}")
+        fenced_beside(cluster, sorted({belongs_to(pod) for pod in left.values()} & set(step.touches)), mark)
         gone, held, waiting = [], [], 0
         for pods in _by_owner(left).values():
             free = room(cluster, pods, step.parameters.get("share", 1.0))

@@ -54,6 +54,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     parameters: dict[str, Any]
     """What `wanted` needs to find the values again."""
+    touches: tuple[str, ...] = ()
+    """What else it changes, as `Kind/namespace/name`."""
 
 
 class FieldChange(ABC):
@@ -117,6 +119,7 @@ class FieldChange(ABC):
             parameters={**wish.parameters, "was": self.remember_was(wish.thing)},
             summary=wish.summary,
             diff=diff(wish.thing, after),
+            touches=wish.touches,
         )
 
     def remember_was(self, thing: Object) -> Any:

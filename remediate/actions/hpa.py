@@ -30,6 +30,7 @@ class RaiseHpaMaximum(FieldChange):
         if scaler is None:
             raise CannotAct("no HorizontalPodAutoscaler scales it")
         meta, now = scaler["metadata"], int(scaler["spec"]["maxReplicas"])
+        scaled = scaler["spec"]["scaleTargetRef"]
         wants = int((scaler.get("status") or {}).get("desiredReplicas") or 0)
         if wants < now:
             raise CannotAct(f"{SCALER} {meta['name']} wants {wants} replicas, below its maximum of {now}")
@@ -42,6 +43,7 @@ class RaiseHpaMaximum(FieldChange):
             values={"/spec/maxReplicas": wanted},
             summary=f"raise the maximum of {SCALER} {meta['namespace']}/{meta['name']} from {now} to {wanted} replicas",
             parameters={"to": wanted},
+            touches=(f"{scaled['kind']}/{meta['namespace']}/{scaled['name']}",),
         )
 
 

@@ -9,15 +9,17 @@ from typing import Any
 
 import msgspec
 
-from remediate.actions.base import CannotAct, Left, Mark, Outcome, fenced, fetch, target_of
+from remediate.actions.base import CannotAct, Left, Mark, Outcome, fenced, fenced_beside, fetch, target_of
 from remediate.actions.evict import evicted, room
 from remediate.actions.pods import (
     MIRROR,
+    belongs_to,
     chosen_left,
     controller_of,
     serving,
     siblings_of,
     workload_of,
+    workloads_of,
 )
 from remediate.cluster import Cluster, ClusterError, Object, OneLook
 from remediate.containers_seen import seen
@@ -98,14 +100,16 @@ class EndsJudged(ABC):
                 "namespaces": sorted({key.partition("/")[0] for key in pods}),
             },
             summary=self.said(at, pods, len(judged)) + staying,
+            touches=workloads_of(look, [each.pod for each in judged if each.key in pods]),
         )
 
     def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
         """One wave; a pod that serves waits until enough others do, and what a budget holds back is asked for again."""
         fenced(fetch(cluster, step), mark.fencing)
+        fenced_beside(cluster, step.touches, mark)
         done, waiting = [], []
         for key, pod in chosen_left(cluster, step.parameters["pods"]):
-            fenced(pod, mark.fencing)
+            fenced(pod, mark.on(belongs_to(pod)).fencing)
             if "deletionTimestamp" in pod["metadata"]:
                 continue
             if serving(pod) and room(cluster, [pod], step.parameters["share"]) <= 0:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from remediate.actions.base import CannotAct
-from remediate.cluster import PATHS, Cluster, Object
+from remediate.cluster import PATHS, Cluster, ClusterError, Object
 from remediate.conditions import ready
 from remediate.granting import granting
 from remediate.rights import Right, in_words, lacking
 
 MIRROR = "kubernetes.io/config.mirror"
+NAMED = ("Deployment", "StatefulSet", "DaemonSet")
+"""Kinds that a pod tells of by itself."""
 
 
 def controller_of(thing: Object) -> Object | None:
@@ -29,6 +31,37 @@ def workload_of(cluster: Cluster, pod: Object) -> Object | None:
             break
         found = {**above, "kind": owner["kind"]}
     return None if found is pod else found
+
+
+def belongs_to(pod: Object) -> str:
+    """What a pod belongs to, as `Kind/namespace/name`, by its own word; a Deployment by how it names ReplicaSets."""
+    owner, meta = controller_of(pod) or {"kind": "Pod", "name": pod["metadata"]["name"]}, pod["metadata"]
+    kind, name = owner["kind"], owner["name"]
+    made_by, _, hashed = name.rpartition("-")
+    if kind == "ReplicaSet" and made_by and hashed == (meta.get("labels") or {}).get("pod-template-hash"):
+        kind, name = "Deployment", made_by
+    return f"{kind}/{meta['namespace']}/{name}"
+
+
+def workloads_of(cluster: Cluster, pods: Iterable[Object]) -> tuple[str, ...]:
+    """The workloads of pods, as `Kind/namespace/name`. Asked for are only those that pods do not tell by themselves; of
+    what KT may not see, what keeps the pod counts."""
+    found = {}
+    for pod in pods:
+        name = belongs_to(pod)
+        if name in found:
+            continue
+        found[name] = name
+        if name.partition("/")[0] not in NAMED:
+            try:
+                thing = workload_of(cluster, pod)
+            except ClusterError as error:
+                if error.code != 403:
+                    raise
+                continue
+            if thing is not None:
+                found[name] = f"{thing['kind']}/{pod['metadata']['namespace']}/{thing['metadata']['name']}"
+    return tuple(sorted(set(found.values())))
 
 
 def siblings_of(cluster: Cluster, pod: Object) -> list[Object]:

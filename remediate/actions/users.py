@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from remediate.actions.base import (
@@ -51,6 +52,7 @@ class RestartUsers:
             target=at,
             parameters={"users": users, "to": datetime.now(UTC).isoformat(timespec="seconds")},
             summary=f"restart what reads {called(at)} in turn: {', '.join(users) or 'nothing does'}",
+            touches=tuple(_key(user, at.namespace) for user in users),
         )
 
     def apply(self, cluster: Cluster, step: Step, mark: Mark) -> Outcome:
@@ -59,7 +61,8 @@ class RestartUsers:
         done = []
         for user in _users(cluster, step):
             if marks_of(user).get(ACTION) != mark.action:
-                written(cluster, _step_on(user, step), lambda now: (_restart(now, step, mark), Outcome(ok=True)))
+                theirs = mark.on(_key(f"{user['kind']}/{user['metadata']['name']}", step.target.namespace))
+                written(cluster, _step_on(user, step), partial(_restart, step, theirs))
             done.append(f"{user['kind']} {user['metadata']['name']}")
         return Outcome(ok=True, detail=f"rolling restart begun of {', '.join(done) or 'nothing'}")
 
@@ -94,9 +97,14 @@ def _step_on(user: Object, step: Step) -> Step:
     return Step(action=step.action, target=target_of(user), parameters=step.parameters)
 
 
-def _restart(now: Object, step: Step, mark: Mark) -> list[Object]:
+def _key(user: str, namespace: str) -> str:
+    kind, _, name = user.partition("/")
+    return f"{kind}/{namespace}/{name}"
+
+
+def _restart(step: Step, mark: Mark, now: Object) -> tuple[list[Object], Outcome]:
     fenced(now, mark.fencing)
-    return patch(now, {RESTARTED: step.parameters["to"]}, mark.annotations)
+    return patch(now, {RESTARTED: step.parameters["to"]}, mark.annotations), Outcome(ok=True)
 
 
 def _read(workload: Object) -> Iterator[str]:

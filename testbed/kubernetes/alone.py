@@ -23,8 +23,9 @@ from testbed.kubernetes import audit, build
 ADDRESS = "127.0.0.1"
 ETCD, APISERVER = "alone-etcd", "alone-kube-apiserver"
 CONTROLLERS, SCHEDULER = "alone-kube-controller-manager", "alone-kube-scheduler"
+KWOK = "alone-kwok"
 USERS = {
-    **dict.fromkeys(("admin", "descheduler", "controllers", "scheduler", "kubelets"), "system:masters"),
+    **dict.fromkeys(("admin", "descheduler", "controllers", "scheduler", "kubelets", "kwok"), "system:masters"),
     "kt": "",
 }
 """User → group; `kt` may do nothing until RBAC lets it."""
@@ -64,7 +65,7 @@ def running(*, controllers: bool = False) -> Iterator[ControlPlane]:
     """Start both and end them; Missing where this machine cannot have them. After a kill `testbed down` ends them.
 
     `controllers`: also the controllers, which make the pods of workloads, and the scheduler. Nodes and what kubelets
-    would write are the caller's (`testbed.kubernetes.kubelets`)."""
+    would write are the caller's (`testbed.kubernetes.kwok`, or `.kubelets`)."""
     server.require_commands("an API server", "etcd", "openssl")
     folder = places.state() / "alone"
     _end(folder)
@@ -90,7 +91,7 @@ def running(*, controllers: bool = False) -> Iterator[ControlPlane]:
 
 
 def _end(folder: Path) -> None:
-    for name in (SCHEDULER, CONTROLLERS, APISERVER, ETCD):
+    for name in (KWOK, SCHEDULER, CONTROLLERS, APISERVER, ETCD):
         processes.stop(name, kill=True)  # what it would save in peace is removed below
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -172,6 +173,9 @@ def _apiserver(binaries: Path, folder: Path, etcd: int, api: int) -> list[str]:
         f"--audit-policy-file={policy}",
         f"--audit-log-path={folder / 'audit.log'}",
         "--audit-log-mode=blocking",
+        # Debian's etcd cannot tell how far a watch is, as lists by watch need: newer clients (kwok, the descheduler)
+        # would be refused each time and wait ever longer in between. Where there are none they list as before.
+        "--feature-gates=WatchList=false",
     ]
 
 

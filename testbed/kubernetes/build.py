@@ -11,6 +11,7 @@ from testbed.errors import Missing, TestbedError
 FOLDER = Path(__file__).parent
 SHOP = FOLDER.parent / "shop"
 DESCHEDULER = FOLDER.parent / "descheduler"
+KWOK = FOLDER.parent / "kwok"
 VERSION = "v1.34.4"
 COMMANDS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
 
@@ -74,6 +75,25 @@ def descheduler() -> Path:
 
     sources = [DESCHEDULER / name for name in ("go.mod", "go.sum")]
     return places.built("descheduler", places.digest([*sources, _go_version()]), make) / "descheduler"
+
+
+def kwok() -> Path:
+    """The folder of kwok's command and, below `stages`, of those that it ships (3 minutes when Go's cache is cold)."""
+    if shutil.which("go") is None:
+        raise Missing("kwok needs go (https://go.dev/dl), to build it from source once")
+
+    def make(folder: Path) -> None:
+        words = ["build", "-trimpath", "-ldflags", "-s -w", "-o", str(folder / "kwok"), "sigs.k8s.io/kwok/cmd/kwok"]
+        _go(words, KWOK, seconds=3600)
+        module = _go(["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"], KWOK, seconds=60).strip()
+        stages, examples = Path(module) / "kustomize" / "stage", shutil.ignore_patterns("testdata")
+        shutil.copytree(stages, folder / "stages", ignore=examples)
+        # The module cache is read-only, folders included: what is copied of it could not be removed again.
+        for each in (folder / "stages", *(folder / "stages").rglob("*")):
+            each.chmod(0o755 if each.is_dir() else 0o644)
+
+    sources = [KWOK / name for name in ("go.mod", "go.sum")]
+    return places.built("kwok", places.digest([*sources, _go_version()]), make)
 
 
 def _go_version() -> str:

@@ -22,6 +22,7 @@ from tests.contract.action_cases import (
     sized,
     sized_pod,
     state,
+    stuck,
     web,
     with_ended_pods,
     zoned,
@@ -108,6 +109,24 @@ def test_lesson_replicas_belong_to_the_autoscaler(place: Place) -> None:
     assert (step.target.kind, step.parameters["to"]) == ("HorizontalPodAutoscaler", 3)
     with pytest.raises(CannotAct, match="the limit is 2"):
         ACTIONS["raise-hpa-maximum"].prepare(place.cluster, workload, {"max_replicas": 2})
+
+
+def test_lesson_rollback_never_takes_what_serves_away(place: Place) -> None:
+    """argo-rollouts 1292: while a stuck rollout goes back, as many pods of the stable revision serve as before."""
+    target = stuck(place)
+    rollback = ACTIONS["roll-back"]
+    stable = {pod["metadata"]["name"] for pod in place.pods() if serving(pod)}
+    assert len(stable) == 2
+    step = rollback.prepare(place.cluster, target, {})
+    assert "replicas" not in step.diff
+    assert rollback.apply(place.cluster, step, MARK).ok
+
+    def back() -> bool:
+        assert stable <= {pod["metadata"]["name"] for pod in place.pods() if serving(pod)}
+        return not rollback.settled(place.cluster, step)
+
+    until(back, "it is back")
+    assert place.get("Deployment", "web")["spec"]["replicas"] == 2
 
 
 def test_a_paused_rollout_is_not_rolled_back(place: Place) -> None:

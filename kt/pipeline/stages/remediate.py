@@ -24,10 +24,11 @@ from kt.incident.events import (
 from kt.incident.phases import Action
 from kt.incident.state import State, likely
 from kt.pipeline.dependants import dependants
+from kt.pipeline.during_chaos import left_to_chaos
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.learning import learn
 from kt.pipeline.stages.diagnose import look_again, named
-from kt.pipeline.targets import give_back, reserve
+from kt.pipeline.targets import give_back, in_the_way, reserve, stand_aside
 from kt.runtime import Runtime
 from remediate.actions import Outcome
 from remediate.plan import Plan
@@ -108,7 +109,7 @@ def _propose(runtime: Runtime, journey: Journey) -> None:
     if not state.firing:
         journey.append(Healed(at=now, why="What was seen ended by itself."))
         return
-    if _left_to_chaos(runtime, journey):
+    if left_to_chaos(runtime, journey):
         return
     causes = named(runtime, state.diagnosis, settings.diagnose.min_probability)
     if not causes:
@@ -204,28 +205,6 @@ def _looked_anew(runtime: Runtime, journey: Journey, refusal: Refusal) -> bool:
     return True
 
 
-def _left_to_chaos(runtime: Runtime, journey: Journey) -> bool:
-    """Whether no remedy is proposed, since a run of chaos was on when this was raised that is no game day.
-
-    Its disturbance ends with the run. What is still there when the aftermath is over is told to a person.
-    """
-    now, options = runtime.clock(), runtime.settings
-    found = [run for run in map(runtime.chaos.run, journey.state.chaos_runs) if run and not run.what.game_day]
-    if not found:
-        return False
-    names = ", ".join(f"{run.id} ({run.what.name})" for run in found)
-    aftermath = timedelta(seconds=max(options.chaos.aftermath_s, options.pipeline.retry_s))
-    # A run that is still on is looked at again in a while; alerts that end wake the incident at once.
-    over = max((run.ended_at or now) + aftermath for run in found)
-    if now < over:
-        why = f"Raised while chaos run {names} was on; no remedy is proposed for what it disturbs."
-        journey.append(Postponed(at=now, until=over, why=why, causes=()))
-        return True
-    why = f"Raised while chaos run {names} was on, and still there {options.chaos.aftermath_s:.0f} s after it ended"
-    journey.append(Escalated(at=now, why=f"{why}: it did not recover by itself, or the run was not the cause."))
-    return True
-
-
 def _consented(runtime: Runtime, journey: Journey) -> bool:
     """Whether the plan may be carried out now; lapses it when it may never be."""
     state, now = journey.state, runtime.clock()
@@ -270,15 +249,16 @@ def _quiet(runtime: Runtime, state: State) -> bool:
 
 
 def _begin(runtime: Runtime, journey: Journey) -> None:
-    """Log the intent of the next step, under a fencing token for its target."""
+    """Log the intent of the next step, under fencing tokens for all that the plan touches."""
     state, now = journey.state, runtime.clock()
     if state.plan is None:
         return
     done = {action.step for action in state.actions if action.plan == state.plan and not action.undone}
     step = next(index for index in range(len(state.plan.steps)) if index not in done)
-    token = reserve(runtime, journey.incident, state.plan.steps[step].target)
-    if token is None:
-        wait_for(runtime, journey, f"Another incident acts on {_name(state.plan, step)}.")
+    tokens = reserve(runtime, journey.incident, state.plan.leases)
+    if tokens is None:
+        stand_aside(runtime, journey)
+        wait_for(runtime, journey, in_the_way(runtime, journey.incident, state.plan.leases))
         return
     action = uuid.uuid4().hex
     # Counted before it is begun, once for a plan: after a crash in between one too many is counted, never one too few.
@@ -287,14 +267,20 @@ def _begin(runtime: Runtime, journey: Journey) -> None:
     if first:
         over, soon = runtime.remediator.guard.spend(action, state.plan.playbook, state.plan.steps[step])
     if over:
-        give_back(runtime, journey, state.plan.steps[step].target, token)
+        give_back(runtime, journey, tokens)
     if soon:
         wait_for(runtime, journey, over)
         return
     if over:
         journey.append(PlanDropped(at=now, plan_digest=state.plan.digest, why=over), Escalated(at=now, why=over))
         return
-    journey.append(ActionStarted(at=now, action_id=action, plan_digest=state.plan.digest, step=step, fencing=token))
+    target = state.plan.steps[step].target
+    journey.append(
+        ActionStarted(
+            at=now, action_id=action, plan_digest=state.plan.digest, step=step, fencing=tokens[target.lease],
+            rights=tokens,
+        )
+    )  # fmt: skip
 
 
 def _act(runtime: Runtime, journey: Journey) -> None:
@@ -304,13 +290,14 @@ def _act(runtime: Runtime, journey: Journey) -> None:
         _begin(runtime, journey)
         return
     plan, step = open_action.plan, open_action.step
-    token = reserve(runtime, journey.incident, plan.steps[step].target)
-    if token is None:
-        wait_for(runtime, journey, f"Another incident acts on {_name(plan, step)}.")
+    tokens = reserve(runtime, journey.incident, plan.leases)
+    if tokens is None:
+        wait_for(runtime, journey, in_the_way(runtime, journey.incident, plan.leases))
         return
     outcome = runtime.remediator.observe(plan, step, open_action.id)
     if outcome is None:
-        outcome = runtime.remediator.apply(plan, step, open_action.id, max(token, open_action.fencing))
+        token = max(tokens[plan.steps[step].target.lease], open_action.fencing)
+        outcome = runtime.remediator.apply(plan, step, open_action.id, token, tokens)
     if outcome.later:
         outcome = _or_too_late(runtime, open_action, outcome)
     if outcome.later:
@@ -347,7 +334,7 @@ def _undo(runtime: Runtime, journey: Journey) -> None:
         return
     if not action.undo_started:
         journey.append(UndoStarted(at=runtime.clock(), action_id=action.id, why=_why_undo(journey)))
-    reserve(runtime, journey.incident, action.plan.steps[action.step].target)
+    reserve(runtime, journey.incident, action.plan.leases)
     if state.verdict is not None and state.verdict.outcome == "regressed":
         runtime.brakes.conclude(action.id, "ineffective")
         learn(runtime, journey, helped=False)
@@ -382,11 +369,6 @@ def _why_undo(journey: Journey) -> str:
         return f"The fix did not hold: {state.verdict.why}"
     failed = next((action.finished for action in state.actions if action.finished and not action.finished.ok), None)
     return f"A step failed: {failed.detail}" if failed else "The plan is taken back."
-
-
-def _name(plan: Plan, step: int) -> str:
-    target = plan.steps[step].target
-    return f"{target.kind} {target.namespace}/{target.name}".replace(" /", " ")
 
 
 def _summary(action: Action) -> str:

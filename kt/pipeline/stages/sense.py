@@ -15,10 +15,11 @@ from kt.incident.log import Append, Notification, VersionConflict
 from kt.incident.phases import ENDED
 from kt.incident.state import State
 from kt.pipeline.journey import Journey
+from kt.pipeline.nearness import near
 from kt.runtime import Runtime
 from kt.web.intake import notification_id
 from sense.alertmanager import AlertBatch, BadPayload, parse
-from sense.grouping import NEW, OpenIncident, assign, near_in
+from sense.grouping import NEW, OpenIncident, assign
 
 AT_ONCE = 256
 """Notifications looked at in one go."""
@@ -142,7 +143,7 @@ def _take(runtime: Runtime, lot: _Lot, known: _Known) -> Iterable[str]:
         lot.group_key,
         [_view(state) for state in open_],
         _taken_in(runtime, signals),
-        lambda some, others: _near(runtime, some, others),
+        lambda some, others: near(runtime.graph, some, others),
         window=timedelta(seconds=runtime.settings.pipeline.group_window_s),
     )
     back = _came_back(runtime, assigned.get(NEW, ()), known)
@@ -194,7 +195,9 @@ def _again(runtime: Runtime, signal: Signal, state: State) -> bool:
         return True
     cause = state.given_up[0] if state.given_up else ""
     named = any(each.name == signal.name for each in state.signals.values())
-    return bool(cause) and named and signal.mapped and _near(runtime, frozenset({signal.entity}), frozenset({cause}))
+    return (
+        bool(cause) and named and signal.mapped and near(runtime.graph, frozenset({signal.entity}), frozenset({cause}))
+    )
 
 
 def _attack_behind(runtime: Runtime, signals: Sequence[Signal], known: _Known) -> State | None:
@@ -206,7 +209,7 @@ def _attack_behind(runtime: Runtime, signals: Sequence[Signal], known: _Known) -
     for state in known.attacked(since=runtime.clock() - within):
         where = _touched(state)
         since = bool(where) and state.attacked and all(signal.starts_at >= state.attacked[0] for signal in told)
-        if since and all(_near(runtime, frozenset({signal.entity}), where) for signal in told):
+        if since and all(near(runtime.graph, frozenset({signal.entity}), where) for signal in told):
             return state
     return None
 
@@ -266,8 +269,3 @@ def _touched(state: State) -> frozenset[str]:
     if state.plan is None or not state.actions:
         return frozenset()
     return frozenset((*state.plan.blast_radius, *state.plan.affects))
-
-
-def _near(runtime: Runtime, some: frozenset[str], others: frozenset[str]) -> bool:
-    piece = runtime.graph.neighbourhood(sorted(some | others), hops=3)
-    return near_in(piece, some, others)

@@ -6,7 +6,7 @@ the effect. What was interrupted is looked for, never done twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from kt.incident.events import Escalated, Postponed, RolledBack, UndoDropped, Undone, UndoStarted
@@ -14,8 +14,10 @@ from kt.incident.phases import Action, Undoing
 from kt.incident.state import State
 from kt.pipeline.journey import Held, Journey
 from kt.pipeline.stages.remediate import stopped, undo_deadline, wait_for
-from kt.pipeline.targets import reserve
+from kt.pipeline.targets import in_the_way, reserve
 from kt.runtime import Runtime
+from remediate.actions import ACTIONS
+from remediate.actions.field import FieldChange
 from remediate.cluster import ClusterError
 from remediate.plan import Step
 from remediate.revert import Look, look_back, name_of, review_undo
@@ -51,10 +53,10 @@ def _begin(runtime: Runtime, journey: Journey, undo: Undoing) -> bool:
     if not state.approved:
         return False
     done = _steps(state, undo)
-    for step in done.values():
-        if reserve(runtime, journey.incident, step.target) is None:
-            wait_for(runtime, journey, f"Another incident acts on {step.target.kind} {step.target.name}.")
-            return False
+    wanted = _leases(done.values())
+    if reserve(runtime, journey.incident, wanted) is None:
+        wait_for(runtime, journey, in_the_way(runtime, journey.incident, wanted))
+        return False
     try:
         kept = {each.id: each.finished.undo for each in state.actions if each.finished}
         look = look_back(runtime.cluster, done, kept)
@@ -109,8 +111,9 @@ def _carry_on(runtime: Runtime, journey: Journey, undo: Undoing) -> None:
     action = _next(state, undo)
     if not action.undo_started:
         journey.append(UndoStarted(at=now, action_id=action.id, why=_wish(undo)))
-    if reserve(runtime, journey.incident, action.plan.steps[action.step].target) is None:
-        wait_for(runtime, journey, "Another incident acts on its target.")
+    wanted = _leases([action.plan.steps[action.step]])
+    if reserve(runtime, journey.incident, wanted) is None:
+        wait_for(runtime, journey, in_the_way(runtime, journey.incident, wanted))
         return
     kept = action.finished.undo if action.finished else {}
     outcome = runtime.remediator.undo(action.plan, action.step, action.id, kept)
@@ -155,9 +158,16 @@ def _let_go(runtime: Runtime, journey: Journey, undo: Undoing) -> None:
     """Give the targets back; asking for what one holds gives the same token again."""
     if not journey.state.ended:
         return
-    for action in journey.state.actions:
-        if action.id in undo.asked.actions:
-            target = action.plan.steps[action.step].target
-            token = reserve(runtime, journey.incident, target)
-            if token is not None:
-                runtime.leases.release(target.lease, journey.incident, token)
+    steps = [each.plan.steps[each.step] for each in journey.state.actions if each.id in undo.asked.actions]
+    tokens = reserve(runtime, journey.incident, _leases(steps))
+    if tokens is not None:
+        runtime.leases.release_all(tokens, journey.incident)
+
+
+def _leases(steps: Iterable[Step]) -> frozenset[str]:
+    """What has to be had to take these steps back. Pods that moved and what was restarted stay as they are, so that the
+    workloads of a whole node need not be waited for to open it again."""
+    found: set[str] = set()
+    for step in steps:
+        found |= step.leases if isinstance(ACTIONS[step.action], FieldChange) else {step.target.lease}
+    return frozenset(found)

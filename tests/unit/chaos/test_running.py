@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from graph_schema.model import Diagnosis
+from graph_schema.model import Diagnosis, Entity, Relation
 from kt.chaos import running
 from kt.chaos.consent import agree
 from kt.chaos.findings import open_incident
@@ -26,11 +26,13 @@ from kt.settings import Settings
 from verify import plain
 
 T0 = datetime(2026, 6, 12, 15, 0, tzinfo=UTC)
+THINGS = ("cart", "mail")
 
 
 class World:
     def __init__(self, folder: Path, **chaos: Any) -> None:
         self.folder, self.now = folder, T0
+        self.extension: dict[str, Any] = {}
         settings = Settings(
             data_dir=str(folder / "data"),
             broker_url="memory://",
@@ -47,6 +49,8 @@ class World:
             "method": list(method) or [shell("act", "true")],
             "rollbacks": [shell("undo", f"echo undone >> {self.folder / 'undone'}")],
         }
+        if self.extension:
+            content["extensions"] = [self.extension]
         if steady:
             content["steady-state-hypothesis"] = {"title": "s", "probes": [probe]}
         text = plain.Plain(text=json.dumps(content), format="json", source="x.json")
@@ -264,6 +268,30 @@ def test_what_is_raised_during_a_run_is_marked_and_left_alone_until_the_aftermat
     (event,) = propose(world, pipeline, incident)
     assert isinstance(event, Escalated)
     assert "still there" in event.why
+
+
+@pytest.mark.parametrize(
+    ("targets", "left"),
+    [
+        (["Deployment/shop/cart"], True),
+        (["Deployment/shop/mail"], False),
+        (["Deployment/shop/mail", "Deployment/shop/cart"], True),
+        # What is not in the graph may be anywhere.
+        (["Deployment/shop/gone"], True),
+        ([], True),
+    ],
+)
+def test_what_is_far_from_what_a_run_says_it_disturbs_is_no_affair_of_it(
+    world: World, targets: list[str], left: bool
+) -> None:
+    things = [Entity(id=f"Deployment/shop/{name}", kind="Deployment", name=name, namespace="shop") for name in THINGS]
+    cart = Entity(id="Service/shop/cart", kind="Service", name="cart", namespace="shop")
+    ways = [Relation("Service/shop/cart", "Deployment/shop/cart", "SELECTS")]
+    world.runtime.graph.upsert([*things, cart], ways, at=T0)
+    world.extension = {"name": "kt", "targets": targets}
+    pipeline, incident = opened_during(world)
+    (event,) = propose(world, pipeline, incident)
+    assert ("chaos run" in str(event)) == left
 
 
 def test_on_a_game_day_what_is_raised_is_remedied_as_always(world: World) -> None:

@@ -190,8 +190,8 @@ class TestReservation:
         target = desk.visit().state.actions[0].plan.steps[0].target
         day = datetime.now(UTC) + timedelta(days=1)
         desk.runtime.leases = open_leases(desk.runtime.settings, lambda: day)
-        assert reserve(desk.runtime, "other", target) is None
-        assert reserve(desk.runtime, "i", target) is not None
+        assert reserve(desk.runtime, "other", [target.lease]) is None
+        assert reserve(desk.runtime, "i", [target.lease]) is not None
 
     def test_a_pod_is_not_acted_on_while_another_incident_has_its_workload(self, desk: Desk) -> None:
         pod = next(
@@ -204,12 +204,12 @@ class TestReservation:
         assert isinstance(plan, Plan), plan
         desk.open()
         workload = Target(kind="Deployment", name="cart", namespace="shop")
-        token = reserve(desk.runtime, "i", workload)
-        assert token is not None
-        assert reserve(desk.runtime, "other", plan.steps[0].target) is None
-        desk.runtime.leases.release(workload.lease, "i", token)
-        assert reserve(desk.runtime, "i", plan.steps[0].target) is not None
-        assert reserve(desk.runtime, "other", workload) is None
+        tokens = reserve(desk.runtime, "i", [workload.lease])
+        assert tokens is not None
+        assert reserve(desk.runtime, "other", plan.leases) is None
+        desk.runtime.leases.release_all(tokens, "i")
+        assert reserve(desk.runtime, "i", plan.leases) is not None
+        assert reserve(desk.runtime, "other", [workload.lease]) is None
 
 
 class TestSilence:

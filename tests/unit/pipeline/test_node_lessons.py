@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from kt.incident.events import Approved, PlanDropped, Verified
 from kt.sections import Approval
 from remediate.actions import ACTIONS, Mark
 from remediate.cluster import Object
 from remediate.conditions import ready
 from tests.unit.pipeline.desk import T0, Desk, wait
 from twin.server import Twin
+from verify.verdict import Verdict
 
 ZONE = "topology.kubernetes.io/zone"
 
@@ -63,6 +65,37 @@ def test_lesson_storm_many_sick_nodes_stop_what_is_done_to_nodes(desk: Desk) -> 
     assert (state.phase, state.plan, closed(desk)) == ("escalated", None, [])
     assert "3 nodes are not ready at once" in state.ended_why
     assert "that is no fault of one node" in state.ended_why
+
+
+def test_lesson_storm_one_that_comes_while_a_drain_waits_for_consent_stops_it(desk: Desk) -> None:
+    """node-healthcheck-operator 378, robusta 345: what was agreed to is looked at again right before it is done."""
+    desk.approval = Approval(medium=1)
+    desk.open(f"Node/{name(1)}", "Node.MemoryPressure")
+    plan = desk.visit().state.plan
+    assert plan is not None
+    stands_still(desk, 2, 3, 4)
+    desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"))
+    state = desk.visit().state
+    assert (state.actions, closed(desk)) == ((), [])
+    assert "that is no fault of one node" in desk.events(PlanDropped)[-1].why
+
+
+def test_lesson_loops_a_drain_that_did_not_help_is_not_done_again_by_the_next_incident(desk: Desk) -> None:
+    """kubernaut 214, 616: the node is open again, and a person is told."""
+    desk.guard |= {"cooldown_s": 1.0, "max_ineffective": 1}
+    desk.open(f"Node/{name(1)}", "Node.MemoryPressure", "one")
+    for _ in range(200):
+        if desk.visit("one").state.phase == "verifying":
+            break
+        desk.clock.forward(6)
+    desk.say(Verified(at=desk.clock.now, verdict=Verdict(outcome="regressed", why="full again")), incident="one")
+    desk.visit("one")
+    assert closed(desk) == []
+    desk.clock.forward(3000)
+    desk.open(f"Node/{name(1)}", "Node.MemoryPressure", "two")
+    state = desk.visit("two").state
+    assert (state.phase, closed(desk)) == ("escalated", [])
+    assert f"migrate did not help Node/{name(1)} 1 times in a day" in state.ended_why
 
 
 def test_one_node_fewer_is_no_storm(desk: Desk) -> None:

@@ -249,8 +249,9 @@ class TestUnreachable:
         desk.open()
         plan = desk.visit().state.plan
         assert plan is not None
-        token = reserve(desk.runtime, "i", plan.steps[0].target)
-        assert token is not None
+        tokens = reserve(desk.runtime, "i", plan.leases)
+        assert tokens is not None
+        (token,) = tokens.values()
         begun = ActionStarted(at=T0, action_id="a", plan_digest=plan.digest, step=0, fencing=token)
         desk.say(Approved(at=T0, plan_digest=plan.digest, by="ada"), begun)
         assert desk.runtime.remediator.apply(plan, 0, "a", token).ok, "done, and killed before it was written down"
