@@ -5,13 +5,13 @@ Without this a cause would be charged for every hop anew for each of many alerts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import msgspec
 import numpy as np
 
-from diagnose.arrays import Bits, Flags, Floats, Ints, begins, spread
+from diagnose.arrays import NOBODY, Bits, Flags, Floats, Ints, begins, spread
 from diagnose.paths import Paths, Way
 from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import SELF
@@ -83,38 +83,62 @@ class Carried:
                 rows[level.onward] = np.where(better, after, before)
                 waiting[level.onward[raised]] = True
 
-    def ways(self, weights: Floats, direct: Mapping[int, int], wanted: Iterable[int]) -> dict[int, Way]:
-        """The ways by which a cause reaches the wanted units that it reaches at all.
+    def ways(self, weights: Floats, direct: Ints, wanted: Sequence[Sequence[int]]) -> list[dict[int, Way]]:
+        """For each cause the ways by which it reaches those of the wanted units that it reaches at all.
 
-        `direct`: the places in what is reached of those by which it reaches units straight; the others are reached from
-        these by the fewest steps, of as many the surest. `weights`: one row with what is carried on.
+        `direct`: the places in what is reached of those by which it reaches units straight, else `NOBODY`; the others
+        are reached from these by the fewest steps, of as many the surest. `weights`: with what is carried on. Both have
+        one row for each cause.
         """
-        asked = [unit for unit in wanted if weights[unit] > 0]
-        step = np.full(self._size, -1)
-        met = weights <= 0
-        front = np.fromiter(direct, int, len(direct))
+        asked = [[unit for unit in units if row[unit] > 0] for row, units in zip(weights.tolist(), wanted, strict=True)]
+        step = self._steps_taken(weights, direct, [(row, unit) for row, units in enumerate(asked) for unit in units])
+        led = np.flatnonzero(step != NOBODY)
+        come, place = np.full(len(step), NOBODY), np.full(len(step), NOBODY)
+        come[led], place[led] = self.first[step[led]], self._place[step[led]]
+        columns = [np.split(column, len(weights)) for column in (direct.ravel(), come, place)]
+        rows = zip(asked, *columns, strict=True)
+        return [self._ways_of(units, *(column.tolist() for column in rest)) for units, *rest in rows]
+
+    def _steps_taken(self, weights: Floats, direct: Ints, asked: Sequence[tuple[int, int]]) -> Ints:
+        """For each cause and unit, as one number, the step that it is reached by; all causes go on side by side."""
+        size, weight = self._size, weights.ravel()
+        step = np.full(len(weight), NOBODY)
+        front = np.flatnonzero(direct.ravel() != NOBODY)
+        met = weight <= 0
         met[front] = True
-        left = np.array(asked, int)
+        left = np.array([row * size + unit for row, unit in asked], int)
         while len(front) and not met[left].all():
-            _, steps = spread(self._begins[front], self._begins[front + 1] - self._begins[front])
-            steps = steps[~met[self.then[steps]]]
-            arrived = self.share[steps] * np.minimum(1.0, weights[self.first[steps]] / self._explained)
-            steps = steps[np.lexsort((-arrived, self.then[steps]))]
-            steps = steps[begins(self.then[steps])]
-            front = self.then[steps]
-            step[front], met[front] = steps, True
+            unit = front % size
+            which, steps = spread(self._begins[unit], self._begins[unit + 1] - self._begins[unit])
+            come = front[which]
+            to = come - come % size + self.then[steps]
+            new = np.flatnonzero(~met[to])
+            come, steps, to = come[new], steps[new], to[new]
+            arrived = self.share[steps] * np.minimum(1.0, weight[come] / self._explained)
+            order = np.lexsort((-arrived, to))
+            steps, to = steps[order], to[order]
+            first = begins(to)
+            front = to[first]
+            step[front], met[front] = steps[first], True
+        return step
+
+    def _ways_of(
+        self, asked: Sequence[int], direct: Sequence[int], come: Sequence[int], place: Sequence[int]
+    ) -> dict[int, Way]:
+        """The ways to these units. For each unit: the place of the way straight to it, or the unit that it is carried
+        on from and the place of the way from there."""
         found: dict[int, Way] = {}
+        way = self._reached.way
         for unit in asked:
-            chain = []
-            while unit not in found:
-                if unit in direct:
-                    found[unit] = self._reached.way(direct[unit])
+            chain, at = [], unit
+            while at not in found:
+                if direct[at] != NOBODY:
+                    found[at] = way(direct[at])
                     break
-                chain.append(unit)
-                unit = int(self.first[step[unit]])
+                chain.append(at)
+                at = come[at]
             for each in reversed(chain):
-                found[each] = found[unit][:-1] + self._reached.way(int(self._place[step[each]]))
-                unit = each
+                found[each] = found[come[each]][:-1] + way(place[each])
         return {unit: found[unit] for unit in asked}
 
     @cached_property

@@ -12,6 +12,7 @@ from datetime import datetime
 from itertools import compress
 from operator import attrgetter
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +24,7 @@ from diagnose.carried import Carried
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths
 from diagnose.probes import next_probe
-from diagnose.propagation import Shown, Strengths, elapsed_s
+from diagnose.propagation import Shown, Strengths
 from diagnose.reached import Columns, Reached
 from diagnose.score import Weighing
 from diagnose.settings import Settings
@@ -85,12 +86,7 @@ def diagnose(
 def _told(
     found: Considered, ontology: Ontology, catalogue: Catalogue, settings: Settings, answers: Collection[ProbeAnswer]
 ) -> Diagnosis:
-    shown = found.ranked[: settings.most_hypotheses]
-    signals = [
-        (signal, unit, column) for column, unit in enumerate(found.weighing.columns.units) for signal in unit.signals
-    ]
-    signals.sort(key=lambda told: (told[0].starts_at, told[0].fingerprint))
-    hypotheses = tuple(_hypothesis(each, found, signals, settings) for each in shown)
+    hypotheses = _hypotheses(found, settings)
     enough = bool(hypotheses) and hypotheses[0].probability >= settings.enough
     return Diagnosis(
         hypotheses=hypotheses,
@@ -133,8 +129,7 @@ def consider(
     proven: Mapping[str, datetime] = NOTHING,
 ) -> Considered:
     """Weigh every fault of every entity that could have brought about at least one of the signals."""
-    warnings = _warnings(piece, ontology)
-    piece = with_comparisons(with_absent(piece, ontology))
+    given, piece = piece, with_comparisons(with_absent(piece, ontology))
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     known = [signal.mapped and signal.entity in piece.entities for signal in firing]
     usable = list(compress(firing, known))
@@ -143,6 +138,7 @@ def consider(
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     wiring = Wiring(piece, ontology)
+    warnings = _warnings(given, ontology) if wiring.strange else ()
     paths, columns = Paths(piece, ontology, wiring, settings.hops, len(seen.units)), Columns(seen.units, settings.storm)
     reached = Reached(columns, paths)
     weighing = Weighing(
@@ -150,10 +146,7 @@ def consider(
         changes=_changes(piece, wiring), columns=columns, reached=reached,
         carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
         proven=proven,
-        shown=(
-            Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes, elapsed_s(usable, now))
-            if strengths else None
-        ),
+        shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
     unexplained = tuple(
@@ -232,26 +225,53 @@ def _calibrated(probability: float, settings: Settings) -> float:
     return low + (high - low) * (min(max(probability, left), right) - left) / (right - left)
 
 
+class _Heard(NamedTuple):
+    """A signal as it is told of each hypothesis that explains it."""
+
+    signal: Signal
+    column: int
+    leak: float
+    text: str
+
+
+def _hypotheses(found: Considered, settings: Settings) -> tuple[Hypothesis, ...]:
+    """Those that are told, with the signals that each explains in the order of their beginning."""
+    shown = found.ranked[: settings.most_hypotheses]
+    columns = found.weighing.columns
+    heard = [
+        _Heard(signal, column, unit.leak, f"{signal.symptom} on {signal.entity} ({signal.name})")
+        for column, unit in enumerate(columns.units)
+        for signal in unit.signals
+    ]
+    heard.sort(key=lambda each: (each.signal.starts_at, each.signal.fingerprint))
+    least = settings.explained * columns.confidence
+    explained = []
+    for each in shown:
+        weights = each.faults[0].weights
+        enough = ((weights > 0) & (weights >= least)).tolist()
+        explained.append([told for told in heard if enough[told.column]])
+    wanted = [list(dict.fromkeys(told.column for told in each[: settings.most_told])) for each in explained]
+    ways = found.weighing.ways([(each.faults[0], units) for each, units in zip(shown, wanted, strict=True)])
+    return tuple(
+        _hypothesis(each, told, way, settings) for each, told, way in zip(shown, explained, ways, strict=True)
+    )
+
+
 def _hypothesis(
-    each: Candidate, found: Considered, signals: Sequence[tuple[Signal, Unit, int]], settings: Settings
+    each: Candidate, explained: Sequence[_Heard], ways: Mapping[int, tuple[str, ...]], settings: Settings
 ) -> Hypothesis:
-    """`signals`: all of them, each with its unit and column, in the order in which they are told."""
+    """`explained`: in the order in which they are told; `ways`: to those that have a way and a weight told."""
     best = each.faults[0]
     weights = best.weights.tolist()
     shares = _shares_of([fault.log_odds for fault in each.faults])
-    enough = ((best.weights > 0) & (best.weights >= settings.explained * found.weighing.columns.confidence)).tolist()
-    explained = [told for told in signals if enough[told[2]]]
     near = explained[: settings.most_told]
-    ways = found.weighing.ways(best, dict.fromkeys(column for _, _, column in near))
     seen = [
         Evidence(
-            text=f"{signal.symptom} on {signal.entity} ({signal.name})",
-            weight=round(math.log(1 + weights[column] / unit.leak), 6),
-            entity=signal.entity,
+            text=text, weight=round(math.log(1 + weights[column] / leak), 6), entity=signal.entity,
             fingerprint=signal.fingerprint,
         )
-        for signal, unit, column in near
-    ]
+        for signal, column, leak, text in near
+    ]  # fmt: skip
     if len(explained) > len(near):
         seen.append(Evidence(text=f"and {len(explained) - len(near)} signals more that began later"))
     taught = [Evidence(text=best.fault.learned)] if best.fault.learned else []
@@ -263,8 +283,8 @@ def _hypothesis(
         other_faults=tuple(
             (fault.fault.name, round(part, 6)) for fault, part in zip(each.faults[1:6], shares[1:6], strict=True)
         ),
-        explains=tuple(signal.fingerprint for signal, _, _ in explained),
-        paths=tuple(ways[column] for _, _, column in near),
+        explains=tuple([told.signal.fingerprint for told in explained]),
+        paths=tuple([ways[told.column] for told in near]),
         evidence_for=tuple(
             sorted([*seen, *best.evidence_for, *taught], key=lambda evidence: (-evidence.weight, evidence.text))
         ),

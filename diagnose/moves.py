@@ -13,7 +13,7 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Flags, Floats, Ints, begins, place_in_run
+from diagnose.arrays import NOBODY, Flags, Floats, Ints, place_in_run
 from diagnose.behind import Behind
 from diagnose.rules import BESIDE, SELF, Rule, most_passed
 from diagnose.wiring import MOST_TAKEN, Wiring
@@ -25,19 +25,19 @@ MOST_BETWEEN = 3
 
 
 class Table(msgspec.Struct, frozen=True):
-    """What the rules of all steps pass in one direction: rows for each rule and mode."""
+    """What the rules of all steps pass in one direction: rows for each rule, mode and whether the way has turned."""
 
     begins: Ints
     count: Ints
-    """By the number of the rule times the number of modes plus the mode."""
-    mode: Ints
+    """By the number of the rule times the span plus the place in it; nothing where a way that turned may not go."""
+    turn: Ints
+    """Of each row the mode at the other end and whether the way turns, as a place in the span,"""
     share: Floats
-    power: Floats
-    """Of each row the mode at the other end, the share, and the exponent on the part of what is hit."""
-    barred: Flags
-    """Rules that a way does not take that has just turned,"""
-    turns: Flags
-    """and those after which it has."""
+    """the share,"""
+    power: Ints
+    """and the number of the exponent on the part of what is hit, 0 being none."""
+    powers: Sequence[float]
+    """What these numbers stand for."""
 
 
 class Direction(msgspec.Struct, frozen=True):
@@ -50,10 +50,12 @@ class Direction(msgspec.Struct, frozen=True):
     rule: Ints
     crowd: Floats
     """What many at the other end leave of the share,"""
-    part: Floats
-    """and which part of what is behind the effect each of them is."""
+    partly: Floats
+    """and the part of what is behind the effect that each of them is: a row for each exponent of the table."""
+    lies: Ints
+    """The row of what lies between,"""
     between: Ints
-    """What lies between, from the cause on; one column for each, then `NOBODY`."""
+    """and these rows, from the cause on; one column for each, then `NOBODY`. The first one has nothing."""
     steps: Ints
     table: Table
     most: Floats
@@ -72,6 +74,7 @@ class Moves:
         self.entities, self.number = wiring.entities, wiring.number
         self._most_back, self._most_forth = (np.array(most) for most in most_passed(ontology, self.modes))
         self._rules: list[Rule] = []
+        self._between = [np.full((1, MOST_BETWEEN), NOBODY)]
 
     def names(self, way: Iterable[int]) -> tuple[str, ...]:
         """The entities of these numbers."""
@@ -149,7 +152,7 @@ class Moves:
         """Columns of steps. `most`: of each entity and each of these only the first `MOST_TAKEN` are taken."""
         taken = rule != NOBODY
         if most is not None:
-            taken &= place_in_run(here, most, other) < MOST_TAKEN
+            taken &= _first_of(here, most, other)
         kept = np.flatnonzero(taken)
         rule = rule[kept]
         crowd = np.ones(len(kept))
@@ -159,47 +162,69 @@ class Moves:
             many = np.flatnonzero(exponents)
             crowd[many] = count[kept[many]] ** -exponents[many]
         whole = np.ones(len(kept)) if part is None else part[kept]
-        if between is None:
-            nothing = np.full((len(kept), MOST_BETWEEN), NOBODY)
-            return [here[kept], other[kept], rule, crowd, whole, nothing]
-        return [here[kept], other[kept], rule, crowd, whole, between[kept]]
+        lies = np.zeros(len(kept), int)
+        if between is not None:
+            lies += np.arange(len(kept)) + sum(map(len, self._between))
+            self._between.append(between[kept])
+        return [here[kept], other[kept], rule, crowd, whole, lies]
 
     def _direction(self, parts: Sequence[list[Ints | Floats]], *, back: bool) -> Direction:
-        here, other, rule, crowd, part, between = (np.concatenate(column) for column in zip(*parts, strict=True))
+        here, other, rule, crowd, part, lies = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(here, kind="stable")
         first = np.searchsorted(here[order], np.arange(len(self.entities) + 1))
-        between = between[order]
+        lies, between, table = lies[order], np.concatenate(self._between), self._table(back=back)
         return Direction(
             begins=first[:-1], count=np.diff(first), other=other[order], rule=rule[order], crowd=crowd[order],
-            part=part[order], between=between, steps=1 + (between != NOBODY).sum(axis=1), table=self._table(back=back),
+            partly=raised(part[order], table.powers), lies=lies, between=between,
+            steps=(1 + (between != NOBODY).sum(axis=1))[lies], table=table,
             most=self._most_back if back else self._most_forth,
         )  # fmt: skip
 
     def _table(self, *, back: bool) -> Table:
         counts: list[int] = []
-        rows: list[tuple[int, float, float]] = []
+        rows: list[tuple[int, float, int]] = []
+        powers = {0.0: 0}
         for rule in self._rules:
+            barred, turns = (rule.up, rule.down) if back else (rule.down, rule.up)
             for mode in self.modes:
-                found = (rule.backward if back else rule.forward).get(mode, ())
-                counts.append(len(found))
-                rows += [
-                    (self.mode[other], share, rule.share.get(mode if back else other, 0.0)) for other, share in found
-                ]
+                found = [
+                    (2 * self.mode[other] + turns, share,
+                     powers.setdefault(rule.share.get(mode if back else other, 0.0), len(powers)))
+                    for other, share in (rule.backward if back else rule.forward).get(mode, ())
+                ]  # fmt: skip
+                for again in (found, [] if barred else found):
+                    counts.append(len(again))
+                    rows += again
         count = np.array(counts, int)
-        modes, shares, powers = zip(*rows, strict=True) if rows else ((), (), ())
-        up, down = (np.array([getattr(rule, name) for rule in self._rules], bool) for name in ("up", "down"))
+        turn, share, power = zip(*rows, strict=True) if rows else ((), (), ())
         return Table(
-            begins=np.cumsum(count) - count, count=count, mode=np.array(modes, int), share=np.array(shares, float),
-            power=np.array(powers, float), barred=up if back else down, turns=down if back else up,
+            begins=np.cumsum(count) - count, count=count, turn=np.array(turn, int), share=np.array(share, float),
+            power=np.array(power, int), powers=list(powers),
         )  # fmt: skip
+
+
+def raised(parts: Floats, powers: Sequence[float]) -> Floats:
+    """Each part to each power; of all steps most have the same few parts."""
+    found = np.ones((len(powers), len(parts)))
+    some = np.flatnonzero(parts != 1)
+    order = some[np.argsort(parts[some])]
+    once = np.flatnonzero(np.diff(parts[order], prepend=0.0))
+    which = np.zeros(len(order), int)
+    which[once] = 1
+    values = parts[order[once]]
+    found[:, order] = (values ** np.array(powers)[:, None])[:, np.cumsum(which) - 1]
+    return found
+
+
+def _first_of(here: Ints, kind: Ints, other: Ints) -> Flags:
+    """Which steps are among the first `MOST_TAKEN` of their entity and kind."""
+    if _counted(here, kind).max(initial=0) <= MOST_TAKEN:
+        return np.ones(len(here), bool)
+    return place_in_run(here, kind, other) < MOST_TAKEN
 
 
 def _counted(ends: Ints, kinds: Ints) -> Ints:
     """For each relation how many of its kind have the same end."""
-    order = np.lexsort((kinds, ends))
-    pair = (ends * (1 + kinds.max(initial=0)) + kinds)[order]
-    first = begins(pair)
-    size = np.diff(np.append(first, len(pair)))
-    found = np.empty(len(ends), int)
-    found[order] = np.repeat(size, size)
+    pair = ends * (1 + kinds.max(initial=0)) + kinds
+    found: Ints = np.bincount(pair)[pair] if len(pair) else pair
     return found

@@ -8,7 +8,6 @@ products of shares; among equally strong ways the one of fewer steps, then of sm
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -36,7 +35,7 @@ Way = tuple[int, ...]
 """The entities that a way takes, the cause first (their numbers in `Moves`)."""
 FIRST_TRIED = 0.4
 """In storms a search is tried first without what is weaker than this,"""
-TRIED_NEXT = 0.35
+TRIED_NEXT = 0.6
 """and if too little was found, again without what is weaker than this much of that."""
 MOST_AT_ONCE = 128_000_000
 """States of all searches that are done at once."""
@@ -47,7 +46,7 @@ def hops_around(signals: int, most: int) -> int:
     return most if signals < STORM else min(most, STORM_HOPS)
 
 
-class Found(msgspec.Struct, frozen=True, eq=False, dict=True):
+class Found(msgspec.Struct, frozen=True, eq=False):
     """The strongest ways to where a symptom was seen, the strongest first."""
 
     places: Ints
@@ -61,12 +60,8 @@ class Found(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     def way(self, number: int) -> Way:
         """The entities that one takes, the cause first."""
-        return self._ways[number]
-
-    @cached_property
-    def _ways(self) -> list[Way]:
-        sizes = (self.ways != NOBODY).sum(axis=1).tolist()
-        return [tuple(row[:size]) for row, size in zip(self.ways.tolist(), sizes, strict=True)]
+        row: list[int] = self.ways[number].tolist()
+        return tuple(row[: row.index(NOBODY)] if NOBODY in row else row)
 
 
 class Shows(msgspec.Struct, frozen=True):
@@ -104,14 +99,17 @@ class Paths:
         tried = FIRST_TRIED if self._most == LEAST_STATES else WEAKEST
         for start in range(0, len(new), size):
             left = new[start : start + size]
-            weakest = tried
+            begun = weakest = tried
             while left:
-                again = []
+                again: list[tuple[str, str]] = []
                 for key, (found, complete) in zip(left, self._search(search, left, weakest), strict=True):
                     if complete or weakest <= WEAKEST:
                         self._found[key] = found
                     else:
                         again.append(key)
+                if weakest == begun and 2 * len(again) > len(left):
+                    # What most of these have too little of, most of the next ones will, too.
+                    tried = max(WEAKEST, tried * TRIED_NEXT)
                 left = again
                 weakest = max(WEAKEST, weakest * TRIED_NEXT)
         return [self._found[each] for each in wanted]

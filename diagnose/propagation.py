@@ -13,7 +13,6 @@ is there that others feel it.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -165,7 +164,6 @@ class Strengths:
     def __init__(self, known: Mapping[str, int], catalogue: Catalogue) -> None:
         self._runs: dict[str, dict[str, int]] = defaultdict(dict)
         self._raised: dict[tuple[str, str, str], int] = defaultdict(int)
-        self._late: dict[tuple[str, str, str], int] = defaultdict(int)
         for key, count in known.items():
             what, fault, *rest = key.split(SEPARATOR)
             if fault not in catalogue.faults:
@@ -174,12 +172,6 @@ class Strengths:
                 self._runs[rest[0]][fault] = count
             elif what == "raised" and len(rest) == 3:
                 self._raised[rest[0], rest[1], rest[2]] += count
-            elif what == "delay" and len(rest) == 3:
-                self._late[rest[0], rest[1], rest[2]] += count
-        self._first_after: dict[str, dict[str, float]] = defaultdict(dict)
-        for (entity, other, symptom), late_s in self._late.items():
-            mean = late_s / max(1, self._raised[entity, other, symptom])
-            self._first_after[entity][other] = min(mean, self._first_after[entity].get(other, mean))
         self._effects = {name: fault.effects for name, fault in catalogue.faults.items()}
 
     def __bool__(self) -> bool:
@@ -192,18 +184,6 @@ class Strengths:
     def raised(self, entity: str, other: str, symptom: str) -> int:
         """How many of them raised this symptom on the other one."""
         return self._raised.get((entity, other, symptom), 0)
-
-    def due(self, entity: str, other: str, elapsed_s: float) -> float:
-        """How surely what is raised on the other one, when this one is disturbed, has been raised by now.
-
-        `elapsed_s`: since the first alert, which itself comes as late as the first that runs have raised. The wait is
-        taken to be exponential, of which the mean is all that is kept.
-        """
-        means = self._first_after.get(entity, {})
-        if other not in means:
-            return 1.0
-        waited = elapsed_s + min(means.values())
-        return 1 - math.exp(-waited / means[other]) if means[other] > 0 else 1.0
 
     def expected(self, entity: str, ways: Mapping[str, float]) -> float:
         """How many of them should have, by the ontology. `ways`: mode of the entity → how strongly it shows there."""
@@ -224,10 +204,8 @@ class Shown:
 
     def __init__(
         self, strengths: Strengths, wiring: Wiring, piece: Subgraph, ontology: Ontology, columns: Columns,
-        reached: Reached, modes: Sequence[str], elapsed_s: float,
+        reached: Reached, modes: Sequence[str],
     ) -> None:  # fmt: skip
-        """`elapsed_s`: since the first alert of the incident."""
-        self._elapsed_s = elapsed_s
         self._strengths, self._wiring, self._piece, self._ontology = strengths, wiring, piece, ontology
         self._faces: dict[str, str] = {}
         self._lasting: dict[str, str] = {}
@@ -273,15 +251,12 @@ class Shown:
         return found
 
     def heard(self, at: str, other: str, usual: float, trust: float) -> float:
-        """How surely it would be heard of by now when another thing is sick with it: `usual`, or less where runs have
-        raised anything there seldom or late.
+        """How surely it would be heard of when another thing is sick with it: `usual`, or less where runs say so.
 
         `trust`: what is left of the usual because monitoring itself is sick now; it was not during the runs.
         """
-        there = self._stands_for(other)
-        runs, hits = self._strengths.runs(at), self._strengths.raised(at, there, ANY)
-        due = (BELIEF + hits * self._strengths.due(at, there, self._elapsed_s)) / (BELIEF + hits)
-        return due * min(usual, (BELIEF * usual + trust * hits) / (BELIEF + runs))
+        runs, hits = self._strengths.runs(at), self._strengths.raised(at, self._stands_for(other), ANY)
+        return min(usual, (BELIEF * usual + trust * hits) / (BELIEF + runs))
 
     def words(self, at: str) -> Evidence:
         count = self._strengths.runs(at)
@@ -292,12 +267,6 @@ class Shown:
         if entity not in self._lasting:
             self._lasting[entity] = lasting(entity, self._wiring, self._piece)
         return self._lasting[entity]
-
-
-def elapsed_s(signals: Sequence[Signal], now: datetime) -> float:
-    """Seconds since the first alert among the signals, or the first signal where none is an alert."""
-    alerts = [each.starts_at for each in signals if each.source == "alertmanager"]
-    return max(0.0, (now - min(alerts or [each.starts_at for each in signals], default=now)).total_seconds())
 
 
 def bent(strengths: Floats, factors: Floats) -> Floats:

@@ -126,6 +126,7 @@ class Reached:
         count = np.array([len(each.places) for each in found], int)
         unit = np.repeat(np.arange(len(found)), count)
         self._found, self._begins = found, np.cumsum(count) - count
+        self._ways: dict[int, Way] = {}
         modes = len(paths.moves.modes)
         order = np.argsort(at // modes, kind="stable")
         self.entity, self.mode = at[order] // modes, at[order] % modes
@@ -140,8 +141,11 @@ class Reached:
         self.names = [paths.moves.entities[number] for number in self.entity[first].tolist()]
 
     def way(self, place: int) -> Way:
-        unit = int(self.unit[place])
-        return self._found[unit].way(int(self.met[place] - self._begins[unit]))
+        found = self._ways.get(place)
+        if found is None:
+            unit = int(self.unit[place])
+            found = self._ways[place] = self._found[unit].way(int(self.met[place] - self._begins[unit]))
+        return found
 
     def of(self, row: int) -> Iterator[tuple[int, int, int]]:
         """(place, unit, mode) of everything that an entity reaches."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from diagnose.arrays import Flags, Floats, Ints
+from diagnose.arrays import NOBODY, Flags, Floats, Ints, begins
 from diagnose.carried import Carried
 from diagnose.evidence import Seen
 from diagnose.facts import UNKNOWN, UNKNOWN_SYMPTOM, Facts
 from diagnose.paths import Paths
 from diagnose.propagation import Shown
-from diagnose.reached import Columns, Reached
+from diagnose.reached import Columns, Reached, tables
 from diagnose.rules import BESIDE, OWN, SELF
 from diagnose.settings import Settings
 from diagnose.wiring import Wiring
@@ -28,6 +28,7 @@ from graph_schema.model import Change, Entity, Evidence, Subgraph
 from graph_schema.ontology import Ontology
 
 ROLLOUT = "rollout"
+NOTHING = np.zeros(0, int), np.zeros(0)
 FOLLOWED = "phase"
 """A property that every pod has whose state is kept."""
 
@@ -124,25 +125,50 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             found[row].append(scored)
         return list(found.values())
 
-    def ways(self, scored: Scored, wanted: Iterable[int] | None = None) -> dict[int, tuple[str, ...]]:
-        """Unit → the entities on the way there from a cause, of the wanted units, or of all."""
-        by_unit: dict[int, dict[str, tuple[float, int]]] = defaultdict(dict)
-        modes, reached = self.paths.moves.modes, self.reached
-        for place, unit, mode in reached.of(scored.row):
-            by_unit[unit][modes[mode]] = float(reached.strength[place]), place
-        direct: dict[int, int] = {}
-        for unit, by_mode in by_unit.items():
-            weight, way = _weight(scored.fault, self.columns.units[unit].symptom, by_mode, self.settings)
-            if way is not None and weight > 0:
-                direct[unit] = way
-        found = self.carried.ways(scored.weights, direct, range(len(self.columns)) if wanted is None else wanted)
-        return {unit: self.paths.moves.names(way) for unit, way in found.items()}
+    def ways(self, asked: Sequence[tuple[Scored, Sequence[int]]]) -> list[dict[int, tuple[str, ...]]]:
+        """For each cause, of the units that are wanted of it: unit → the entities on the way there."""
+        if not asked:
+            return []
+        causes = [scored for scored, _ in asked]
+        weights = np.array([each.weights for each in causes])
+        found = self.carried.ways(weights, self._straight(causes), [wanted for _, wanted in asked])
+        names = self.paths.moves.names
+        return [{unit: names(way) for unit, way in ways.items()} for ways in found]
+
+    def _straight(self, causes: Sequence[Scored]) -> Ints:
+        """For each cause and unit the place in what is reached by which it brings the unit about, as `Facts.weights`
+        has it; `NOBODY` where it does not. Of equals the first effect of the fault, then its own symptom."""
+        reached, modes, columns = self.reached, self.paths.moves.mode, self.columns
+        faults = [each.fault for each in causes]
+        usual = {UNKNOWN: UNKNOWN_SYMPTOM}
+        effects = tables([fault.effects for fault in faults], modes)
+        symptoms = tables([{**usual, **fault.symptoms} for fault in faults], columns.symptoms)
+        dependants = tables([fault.dependants for fault in faults], columns.symptoms)
+        sure = tables([dict.fromkeys(fault.sure, 1.0) for fault in faults], columns.symptoms) > 0
+        ranks = np.zeros((len(faults), len(modes)), int)
+        for row, fault in enumerate(faults):
+            known = [modes[mode] for mode in fault.effects if mode in modes]
+            ranks[row, known] = np.arange(len(known))
+        ranks[:, modes[SELF]], ranks[:, modes[BESIDE]] = len(modes), len(modes) + 1
+        which, place = reached.spread(np.array([each.row for each in causes], int))
+        unit, mode, strength = reached.unit[place], reached.mode[place], reached.strength[place]
+        symptom, itself = columns.symptom[unit], mode == modes[SELF]
+        value = np.where(itself, symptoms[which, symptom], effects[which, mode])
+        value = np.where(mode == modes[BESIDE], dependants[which, symptom], value) * strength
+        value[itself & (strength >= OWN) & sure[which, symptom]] = math.inf
+        some = np.flatnonzero(value > 0)
+        cell = which[some] * len(columns) + unit[some]
+        order = np.lexsort((ranks[which[some], mode[some]], -value[some], cell))
+        best = order[begins(cell[order])]
+        found = np.full((len(causes), len(columns)), NOBODY)
+        found.ravel()[cell[best]] = place[some[best]]
+        return found
 
     def _count_changes(self, scored: Scored) -> None:
         if not scored.fault.changes:
             return
         changes = self.changes.get(scored.entity.id, ())
-        explained = self._explained(scored.weights if changes else np.zeros(0))
+        explained = self._explained(scored.weights) if changes else NOTHING
         alone = self._alone(scored.fault)
         best, factor, onset = None, alone, self.seen.onset
         for change in changes:
@@ -268,7 +294,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def states_told(self) -> set[str]:
         """Names of the properties of everything."""
-        return {name for known in self.piece.entities.values() for name in known.properties}
+        return set[str]().union(*map(attrgetter("properties"), self.piece.entities.values()))
 
     def states_near(self, entity: str) -> set[str]:
         """Names of the properties of the entity and of its parts."""
@@ -300,28 +326,6 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         scored.prior += weight
         found = Evidence(text=text, weight=weight, entity=scored.entity.id)
         (scored.evidence_for if weight > 0 else scored.evidence_against).append(found)
-
-
-def _weight(
-    fault: FaultMode, symptom: str, by_mode: Mapping[str, tuple[float, int]], settings: Settings
-) -> tuple[float, int | None]:
-    """(probability that the fault shows this symptom there, by which way), as `Facts.weights` has it."""
-    weight, way = 0.0, None
-    for mode, effect in fault.effects.items():
-        strength, place = by_mode.get(mode, (0.0, None))
-        if effect * strength > weight:
-            weight, way = effect * strength, place
-    strength, place = by_mode.get(SELF, (0.0, None))
-    if strength >= OWN and symptom in fault.sure:
-        return settings.sure, place
-    seen = fault.symptoms.get(symptom, UNKNOWN_SYMPTOM if symptom == UNKNOWN else 0.0) * strength
-    if seen > weight:
-        weight, way = seen, place
-    strength, place = by_mode.get(BESIDE, (0.0, None))
-    seen = fault.dependants.get(symptom, 0.0) * strength
-    if seen > weight:
-        weight, way = seen, place
-    return weight, way
 
 
 def _span(seconds: float) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 
+import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Ints, firsts, firsts_by
+from diagnose.arrays import NOBODY, Floats, Ints, firsts, firsts_by, spread
 from diagnose.evidence import Unit
 from diagnose.paths import ASKED
 from diagnose.score import Scored, Weighing
@@ -28,11 +30,36 @@ COMPLAINING = frozenset({"Service", "Ingress", "Gateway", NODE})
 
 DOWN = frozenset({"node_not_ready", "node_unreachable"})
 MISSING = "replicas_mismatch"
-Shown = Sequence[tuple[float, int, str, float]]
-"""(how surely it shows anything, number of an entity, its surest symptom that is watched for, how surely that would
-have been heard and was not), the surest first."""
 Loss = tuple[float, str, str]
 """(log-odds lost, entity, what is missed: a symptom, or words)"""
+
+
+class Showing(msgspec.Struct, frozen=True):
+    """What shows where when entities are in modes: rows for each question, side by side."""
+
+    begins: Ints
+    count: Ints
+    """By the number of the question."""
+    number: Ints
+    """Of what shows something,"""
+    share: Floats
+    """how surely it shows anything,"""
+    symptom: Ints
+    """the number of its surest symptom that is watched for,"""
+    symptoms: Sequence[str]
+    """which of these it is,"""
+    unheard: Floats
+    """and how surely that would have been heard and was not."""
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """What each hypothesis makes expect elsewhere: rows for each, side by side."""
+
+    begins: Sequence[int]
+    expected: Sequence[tuple[int, float, int]]
+    """(number of what should show something, how surely, the number of the symptom)"""
+    silent: Sequence[float]
+    """For each hypothesis how many things should complain, each as surely as it should, and do not."""
 
 
 class Silence:
@@ -61,38 +88,50 @@ class Silence:
                     key = scored.entity.id, mode
                     sick[key] = max(sick.get(key, 0.0), effect)
         shown = self._expected(sick)
-        for faults in found:
-            self._count_missing(faults, shown)
+        every = [scored for faults in found for scored in faults]
+        missed = _missed(every, {key: place for place, key in enumerate(sick)}, shown, self._settings.expected)
+        self._narrow(every, np.array(missed.silent))
+        spans = [missed.expected[start:end] for start, end in pairwise(missed.begins)]
+        faces: dict[str, Collection[str]] = {}
+        for scored, expected in zip(every, spans, strict=True):
+            entity = scored.entity
+            if entity.id not in faces:
+                faces[entity.id] = set(self._wiring.faces(entity.id)) if self._ontology.workload(entity.kind) else ()
+            self._count_missing(scored, expected, shown.symptoms, faces[entity.id])
 
-    def _count_missing(self, faults: Sequence[Scored], all_shown: Mapping[tuple[str, str], Shown]) -> None:
-        entity = faults[0].entity
-        faces = set(self._wiring.faces(entity.id)) if self._ontology.workload(entity.kind) else set()
-        for scored in faults:
-            shown = [(effect, all_shown[entity.id, mode]) for mode, effect in scored.fault.effects.items()]
-            own = [self._weighing.columns.units[column] for column in scored.own.nonzero()[0].tolist()]
-            elsewhere = self._elsewhere(scored, own, shown, faces)
-            self._narrow(scored, _in_peace(shown))
-            losses = [*self._itself(scored, own), *elsewhere, *self._siblings(scored, own)]
-            losses.sort()
-            for (weight, name, missed), lasting in zip(losses, self._lasting, strict=False):
-                lost = weight * lasting
-                scored.missing += lost
-                if lost < LEAST_TOLD:
-                    text = missed if " " in missed else f"{name} shows no {missed}"
-                    scored.evidence_against.append(Evidence(text=text, weight=lost, entity=name))
+    def _count_missing(
+        self, scored: Scored, expected: Iterable[tuple[int, float, int]], symptoms: Sequence[str],
+        faces: Collection[str],
+    ) -> None:  # fmt: skip
+        own = [self._weighing.columns.units[column] for column in scored.own.nonzero()[0].tolist()]
+        elsewhere = self._elsewhere(scored, own, expected, symptoms, faces)
+        losses = [*self._itself(scored, own), *elsewhere, *self._siblings(scored, own)]
+        losses.sort()
+        for (weight, name, missed), lasting in zip(losses, self._lasting, strict=False):
+            lost = weight * lasting
+            scored.missing += lost
+            if lost < LEAST_TOLD:
+                text = missed if " " in missed else f"{name} shows no {missed}"
+                scored.evidence_against.append(Evidence(text=text, weight=lost, entity=name))
 
-    def _narrow(self, scored: Scored, silent: float) -> None:
+    def _narrow(self, every: Sequence[Scored], silent: Floats) -> None:
         """A fault that leaves far more things in peace than it makes sick explains each of those less: it would be
         chance that just these complain. Else what stands above everything (a zone) would explain whatever goes astray.
 
         `silent`: how many things should have complained and do not.
         """
-        explained = int((scored.weights >= self._settings.explained).sum())
-        reach = (explained + self._settings.narrow) / (explained + max(silent, self._settings.narrow))
-        if reach < 1:
-            scored.weights = np.where(scored.own, scored.weights, scored.weights * reach)
-            columns = self._weighing.columns
-            scored.gain = float(columns.gained(scored.weights[None], columns.leak, self._settings.same_entity)[0])
+        settings, columns = self._settings, self._weighing.columns
+        explained = np.array([np.count_nonzero(each.weights >= settings.explained) for each in every])
+        reach = (explained + settings.narrow) / (explained + np.maximum(silent, settings.narrow))
+        narrowed = np.flatnonzero(reach < 1).tolist()
+        if not narrowed:
+            return
+        weights = np.array([every[place].weights for place in narrowed])
+        own = np.array([every[place].own for place in narrowed])
+        weights = np.where(own, weights, weights * reach[narrowed, None])
+        gains = columns.gained(weights, columns.leak, settings.same_entity).tolist()
+        for place, row, gain in zip(narrowed, weights, gains, strict=True):
+            every[place].weights, every[place].gain = row, gain
 
     def _itself(self, scored: Scored, own: Sequence[Unit]) -> list[Loss]:
         """What hardly any case of the fault lacks on the entity."""
@@ -109,24 +148,17 @@ class Silence:
         return [(weight, scored.entity.id, f"it shows no {surest} itself")]
 
     def _elsewhere(
-        self, scored: Scored, own: Sequence[Unit], shown: Sequence[tuple[float, Shown]], faces: Collection[str]
-    ) -> list[Loss]:
+        self, scored: Scored, own: Sequence[Unit], expected: Iterable[tuple[int, float, int]],
+        symptoms: Sequence[str], faces: Collection[str],
+    ) -> list[Loss]:  # fmt: skip
         """What should show on other things."""
         settings = self._settings
-        expected: dict[int, tuple[float, str]] = {}
-        for effect, showing in shown:
-            least = settings.expected / effect
-            for share, number, symptom, _ in showing:
-                if share <= least:
-                    break
-                known = expected.get(number)
-                if known is None or effect * share > known[0]:
-                    expected[number] = effect * share, symptom
         own_shown = max((unit.confidence for unit in own), default=0.0)
         learned = self._weighing.shown
         at = learned.disturbed(scored.entity.id) if learned else ""
         losses = []
-        for number, (seen, symptom) in expected.items():
+        for number, seen, place in expected:
+            symptom = symptoms[place]
             watched, silent = self._silence_of(number, symptom)
             entity = self._names[number]
             if entity in faces:
@@ -221,7 +253,7 @@ class Silence:
             (weight * self._settings.sibling_next**place, pod, f"{pod} {words}") for place, pod in enumerate(pods[:10])
         ]
 
-    def _expected(self, sick: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], Shown]:
+    def _expected(self, sick: Mapping[tuple[str, str], float]) -> Showing:
         """What else shows when entities are in modes, for effects up to this one in each."""
         least, modes = self._settings.faint, len(self._modes)
         # What arrives more weakly than this is not expected even where it shows most surely.
@@ -237,21 +269,22 @@ class Silence:
         # Of each entity what it shows most surely, and of these the surest first.
         told = told[firsts_by(shows.asked[told], number[told], share[told])]
         told = told[np.lexsort((-number[told], -share[told], shows.asked[told]))]
-        found: list[list[tuple[float, int, str, float]]] = [[] for _ in sick]
-        pair = number[told] * (modes * max(1, len(rows))) + group[told] * modes + arrived[told]
+        asked, number, share = shows.asked[told], number[told], share[told]
+        # What is watched for, and whether it is silent, is the same for all that arrives in one mode.
+        pair = number * (modes * max(1, len(rows))) + group[told] * modes + arrived[told]
         once = firsts(pair)
-        quiet = {
-            which: (symptom := rows[kind][mode][1], math.prod(self._silence_of(other, symptom)))
-            for which, other, kind, mode in zip(
-                pair[once].tolist(), *[column[told][once].tolist() for column in (number, group, arrived)], strict=True
-            )
-        }
-        for asked, surely, other, which in zip(
-            *[column[told].tolist() for column in (shows.asked, share, number)], pair.tolist(), strict=True
+        names: dict[str, int] = {}
+        symptom, quiet = np.zeros(len(once), int), np.zeros(len(once))
+        for place, (which, kind, mode) in enumerate(
+            zip(number[once].tolist(), group[told[once]].tolist(), arrived[told[once]].tolist(), strict=True)
         ):
-            symptom, unheard = quiet[which]
-            found[asked].append((surely, other, symptom, surely * unheard))
-        return dict(zip(sick, found, strict=True))
+            name = rows[kind][mode][1]
+            symptom[place] = names.setdefault(name, len(names))
+            quiet[place] = math.prod(self._silence_of(which, name))
+        order = np.argsort(pair[once])
+        of = order[np.searchsorted(pair[once[order]], pair)]
+        begins = np.searchsorted(asked, np.arange(len(sick) + 1))
+        return Showing(begins[:-1], np.diff(begins), number, share, symptom[of], list(names), share * quiet[of])
 
     def _groups(self, numbers: Ints) -> Ints:
         """For each entity, by number, which of the kinds it is of; `NOBODY` where alerts about it are not usual."""
@@ -294,12 +327,33 @@ def _known_well(entity: Entity, symptom: str) -> bool:
     return 0 < wanted <= ready
 
 
-def _in_peace(shown: Sequence[tuple[float, Shown]]) -> float:
-    """How many things should complain, each as surely as it should, and do not."""
-    expected: dict[int, float] = {}
-    known = expected.get
-    for effect, showing in shown:
-        for _, number, _, unheard in showing:
-            if effect * unheard > known(number, 0.0):
-                expected[number] = effect * unheard
-    return sum(expected.values())
+def _missed(
+    every: Sequence[Scored], questions: Mapping[tuple[str, str], int], shown: Showing, expected: float
+) -> Missed:
+    """`questions`: (entity, mode) → its number in `shown`. `expected`: how much of a fault must arrive at least."""
+    effects = [
+        (row, questions[scored.entity.id, mode], effect)
+        for row, scored in enumerate(every)
+        for mode, effect in scored.fault.effects.items()
+    ]
+    row, question = np.array([each[:2] for each in effects], int).reshape(-1, 2).T
+    effect = np.array([each[2] for each in effects], float)
+    which, place = spread(shown.begins[question], shown.count[question])
+    row, effect = row[which], effect[which]
+    numbers = np.sort(shown.number[firsts(shown.number)])
+    size = max(1, len(numbers))
+    cell = row * size + np.searchsorted(numbers, shown.number[place])
+    peace = np.zeros(len(every) * size)
+    np.maximum.at(peace, cell, effect * shown.unheard[place])
+    arrives = np.flatnonzero(shown.share[place] > expected / effect)
+    cell, seen, place = cell[arrives], (effect * shown.share[place])[arrives], place[arrives]
+    most = np.zeros(len(every) * size)
+    np.maximum.at(most, cell, seen)
+    surest = np.flatnonzero(seen == most[cell])
+    surest = surest[firsts(cell[surest])]
+    surest = surest[np.argsort(cell[surest], kind="stable")]
+    begins = np.searchsorted(cell[surest], size * np.arange(len(every) + 1))
+    rows = [column[surest].tolist() for column in (shown.number[place], seen, shown.symptom[place])]
+    return Missed(
+        begins.tolist(), list(zip(*rows, strict=True)), peace.reshape(len(every), size).sum(axis=1).tolist()
+    )

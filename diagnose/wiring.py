@@ -13,10 +13,10 @@ from operator import attrgetter
 
 import numpy as np
 
-from diagnose.arrays import Ints
+from diagnose.arrays import Ints, begins
 from diagnose.behind import Above, Behind, shared
 from diagnose.rules import Rule, chained, compiled
-from graph_schema.model import Subgraph
+from graph_schema.model import Entity, Subgraph
 from graph_schema.ontology import ENDS, OTHER, End, Ontology
 
 MOST_PARTS = 50
@@ -60,12 +60,17 @@ class _Spans:
 
 
 def _ordered(relations: Ints, by: Sequence[int]) -> Ints:
-    """Each row once, in order of these columns."""
-    found = relations[np.lexsort([relations[:, column] for column in reversed(by)])]
-    new = np.ones(len(found), bool)
-    new[1:] = np.any(found[1:] != found[:-1], axis=1)
-    once: Ints = found[new]
-    return once
+    """Each row once, in order of these columns: sorted as one number each, which is many times as fast."""
+    sizes = [1 + int(relations[:, column].max(initial=0)) for column in by]
+    whole = np.zeros(len(relations), int)
+    for column, size in zip(by, sizes, strict=True):
+        whole = whole * size + relations[:, column]
+    whole.sort()
+    whole = whole[begins(whole)]
+    found = np.empty((len(whole), len(by)), int)
+    for column, size in reversed(list(zip(by, sizes, strict=True))):
+        whole, found[:, column] = np.divmod(whole, size)
+    return found
 
 
 class Wiring:
@@ -148,7 +153,26 @@ class Wiring:
 
     def fronted(self, entity: str) -> bool:
         """Whether it stands before pods or workloads that are known (a Service that selects)."""
-        return any(self._fronting(kind) for kind in self.out(entity))
+        return entity in self._fronted
+
+    @cached_property
+    def _fronted(self) -> set[str]:
+        fronting = np.array([self._fronting(kind) for kind in self.kinds], bool)
+        names, source = self.entities, self.relations[:, 0]
+        return {names[each] for each in source[fronting[self.relations[:, 2]]].tolist()} if len(fronting) else set()
+
+    @property
+    def strange(self) -> bool:
+        """Whether there are kinds that the ontology does not know."""
+        known = self._by_kind.keys() <= self._ontology.entities.keys()
+        return not (known and self._ontology.relations.keys() >= set(self.kinds))
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Entity]]:
+        found: dict[str, list[Entity]] = {}
+        for each in self._entities.values():
+            found.setdefault(each.kind, []).append(each)
+        return found
 
     def effects(self, entity: str) -> set[str]:
         """Where sickness of this entity may go to."""
@@ -180,8 +204,9 @@ class Wiring:
         resolver = self._find_resolver()
         asking = [] if resolver is None else [
             self.number[each.id]
-            for each in self._entities.values()
-            if each.kind in ("Service", "Ingress") and each.id != resolver and self._ontology.role(each.name) != "DNS"
+            for kind in ("Service", "Ingress")
+            for each in self._by_kind.get(kind, ())
+            if each.id != resolver and self._ontology.role(each.name) != "DNS"
         ]  # fmt: skip
         return None if resolver is None else self.number[resolver], np.sort(np.array(asking, int))
 
@@ -283,12 +308,12 @@ class Wiring:
 
     def _find_resolver(self) -> str | None:
         """What answers for names in this cluster: the thing of kind DNS, else the Service, else the workload for it."""
-        role, workload = self._ontology.role, self._ontology.workload
-        things = self._entities.values()
+        role, by_kind = self._ontology.role, self._by_kind
+        workloads = [each for kind in by_kind if self._ontology.workload(kind) for each in by_kind[kind]]
         for found in (
-            (each.id for each in things if each.kind == "DNS"),
-            (each.id for each in things if each.kind == "Service" and role(each.name) == "DNS"),
-            (each.id for each in things if workload(each.kind) and role(each.name) == "DNS"),
+            (each.id for each in by_kind.get("DNS", ())),
+            (each.id for each in by_kind.get("Service", ()) if role(each.name) == "DNS"),
+            (each.id for each in workloads if role(each.name) == "DNS"),
         ):
             first = min(found, default=None)
             if first is not None:

@@ -37,9 +37,13 @@ class Neo4jGraphStore:
         edges = _edges(relations)
 
         def work(tx: Tx) -> None:
-            _lock(tx, [each["id"] for each in things], edges)
-            rows(tx, _PUT, rows=things, at=micros)
-            rows(tx, _RELATE, rows=edges, at=micros)
+            if edges:
+                _lock(tx, [each["id"] for each in things], edges)
+            if things:
+                # Without relations, what is put is all that is locked, in the order in which it is put.
+                rows(tx, _PUT, rows=things, at=micros)
+            if edges:
+                rows(tx, _RELATE, rows=edges, at=micros)
 
         self._write(work)
 
@@ -148,7 +152,8 @@ def _entity(body: str) -> Entity:
 
 _PUT = """
 UNWIND $rows AS row
-MATCH (n:KtEntity {id: row.id})
+MERGE (n:KtEntity {id: row.id}) SET n.locked = true
+WITH n, row
 WHERE n.at IS NULL OR n.at <= $at
 WITH n, row, (n.body IS NULL OR n.body <> row.body) AS changed
 SET n.at = $at, n.kind = row.kind, n.name = row.name, n.namespace = row.namespace, n.body = row.body

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagnose import Settings, diagnose
+from diagnose.arrays import NOBODY
 from diagnose.bounds import bounds
 from diagnose.candidates import faults_of, log_sum
 from diagnose.carried import LEAST_MORE, Carried
@@ -104,10 +105,11 @@ def test_what_is_carried_on_is_the_same_for_many_causes_at_once_as_for_one(
     given_rows = data.draw(st.lists(st.lists(share, min_size=size, max_size=size), min_size=1, max_size=4))
     rows = np.array(given_rows)
     carried.on(rows)
-    for row, before in zip(rows, given_rows, strict=True):
+    straight = np.where(np.array(given_rows) > 0, 0, NOBODY)
+    all_ways = carried.ways(rows, straight, [range(size)] * len(rows))
+    for row, before, ways in zip(rows, given_rows, all_ways, strict=True):
         alone = one_by_one(carried, before, explained)
         np.testing.assert_allclose(row, [alone.get(unit, 0.0) for unit in range(size)], atol=1e-6)
-        ways = carried.ways(row, {unit: 0 for unit, weight in enumerate(before) if weight > 0}, range(size))
         assert ways.keys() == alone.keys()
         entities = {weighing.columns.entity[unit] for unit in alone}
         downstream = [carried.downstream[unit] for unit, weight in enumerate(before) if weight > 0]
@@ -141,8 +143,9 @@ def test_no_fault_is_likelier_or_explains_more_than_its_bound(storm: tuple[Subgr
 @given(storms())
 def test_there_is_a_way_to_everything_that_a_hypothesis_explains(storm: tuple[Subgraph, list[Signal]]) -> None:
     found = consider(*storm, CATALOGUE, ONTOLOGY, now=T0)
-    for scored in (fault for each in found.ranked for fault in each.faults):
-        ways = found.weighing.ways(scored)
+    every = [fault for each in found.ranked for fault in each.faults]
+    all_ways = found.weighing.ways([(scored, range(len(scored.weights))) for scored in every])
+    for scored, ways in zip(every, all_ways, strict=True):
         assert sorted(ways) == np.flatnonzero(scored.weights).tolist()
         for unit, way in ways.items():
             assert (way[0], way[-1]) == (scored.entity.id, found.weighing.columns.units[unit].entity)

@@ -6,7 +6,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pytest
 
 from diagnose import diagnose
 from diagnose.candidates import faults_of
@@ -128,9 +127,8 @@ def test_paths_are_accepted_and_forgotten_with_their_fault_and_stay_apart_from_o
     assert near(used, {PAY}) == {}
 
 
-def asked(known: dict[str, int], *signals: Signal, after_s: float = 600) -> Diagnosis:
-    now = T0 + timedelta(seconds=after_s)
-    return diagnose(PIECE, signals, CATALOGUE, ONTOLOGY, now=now, strengths=Strengths(known, CATALOGUE))
+def asked(known: dict[str, int], *signals: Signal) -> Diagnosis:
+    return diagnose(PIECE, signals, CATALOGUE, ONTOLOGY, now=T0, strengths=Strengths(known, CATALOGUE))
 
 
 def probability(answer: Diagnosis, name: str) -> float:
@@ -160,18 +158,6 @@ def test_the_silence_of_what_never_complains_says_nothing_and_of_what_does_no_mo
     assert silent(asked(learned(8, own, on(FRONT)), *alerts)) == usual
 
 
-def test_the_silence_of_what_complains_later_says_little_until_its_time_has_come() -> None:
-    alerts, own = [signal("Deployment/shop/cart", "replicas_mismatch")], on("Deployment/shop/cart", "replicas_mismatch")
-    late = learned(20, own, on(FRONT, after_s=60))
-    usual = silent(asked({}, *alerts, after_s=0))
-    told = [silent(asked(late, *alerts, after_s=after_s)) for after_s in (0, 20, 60, 600)]
-    assert told == sorted(told, reverse=True)
-    assert usual / 2 < told[0] < 0
-    assert told[-1] == pytest.approx(silent(asked({}, *alerts)), rel=0.01)
-    # What comes as early as the first is soon missed.
-    assert told[0] > silent(asked(learned(20, own, on(FRONT, after_s=10)), *alerts, after_s=0))
-
-
 def test_what_all_runs_have_shown_alike_makes_what_was_disturbed_no_likelier_than_what_was_not() -> None:
     alerts = [signal(FRONT, "errors")]
     before = asked({}, *alerts)
@@ -196,7 +182,7 @@ def test_no_factor_passes_its_bounds_and_nothing_becomes_certain() -> None:
     reached = Reached(columns, paths_)
     never = learned(50, on(PAY, "unavailable"), entity=PAY)
     known = Strengths(learned(50, on(FRONT)) | never, CATALOGUE)
-    shown = Shown(known, wiring, PIECE, ONTOLOGY, columns, reached, paths_.moves.modes, elapsed_s=600)
+    shown = Shown(known, wiring, PIECE, ONTOLOGY, columns, reached, paths_.moves.modes)
     assert shown.disturbed("Deployment/shop/cart") == CART
     rows = [reached.names.index(each) for each in (PAY, CART, "Deployment/shop/cart", FRONT)]
     lower, higher, same, none = shown.factors(np.array(rows))[:, 0]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagnose.arrays import NOBODY
-from diagnose.moves import Direction, Moves
+from diagnose.moves import Direction, Moves, raised
 from diagnose.search import Offers, Search
 from diagnose.wiring import Wiring
 from graph_schema.model import Entity, Relation, Subgraph
@@ -45,20 +45,14 @@ def pieces(draw: st.DrawFn) -> Subgraph:
 def offers(moves: Direction, span: int, state: int) -> Iterator[tuple[float, int, int, tuple[int, ...]]]:
     """(share, state, steps, what lies between) of every move from a state."""
     entity, turn = divmod(state, span)
-    mode, turned = divmod(turn, 2)
     table = moves.table
     for step in range(moves.begins[entity], moves.begins[entity] + moves.count[entity]):
-        rule = int(moves.rule[step])
-        if turned and table.barred[rule]:
-            continue
-        place = rule * (span // 2) + mode
+        place = int(moves.rule[step]) * span + turn
         for row in range(table.begins[place], table.begins[place] + table.count[place]):
-            share = float(table.share[row] * moves.crowd[step])
-            if table.power[row]:
-                # As arrays: the power of single numbers is another routine, that differs in the last digit.
-                share *= float((moves.part[[step]] ** table.power[[row]])[0])
-            before = int(moves.other[step]) * span + 2 * int(table.mode[row]) + int(table.turns[rule])
-            yield share, before, int(moves.steps[step]), tuple(x for x in moves.between[step].tolist() if x != NOBODY)
+            share = float(table.share[row] * moves.crowd[step]) * float(moves.partly[table.power[row], step])
+            before = int(moves.other[step]) * span + int(table.turn[row])
+            between = moves.between[moves.lies[step]].tolist()
+            yield share, before, int(moves.steps[step]), tuple(x for x in between if x != NOBODY)
 
 
 def one_by_one(moves: Direction, span: int, start: int, hops: int, most: int, *, once: bool) -> Settled:
@@ -99,3 +93,8 @@ def test_many_searches_at_once_settle_what_each_would_alone(piece: Subgraph, mos
         if back:
             ways = [tuple(x for x in row if x != NOBODY) for row in settled.ways[rows].tolist()]
             assert ways == [way for _, _, way in alone]
+
+
+def test_a_part_counts_to_the_power_that_its_rule_has() -> None:
+    parts = np.array([1.0, 0.5, 1 / 3, 0.5, 1.0])
+    assert raised(parts, [0.0, 0.35, 1.0]).tolist() == [(parts**power).tolist() for power in (0.0, 0.35, 1.0)]
