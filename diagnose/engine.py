@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import compress
 from operator import attrgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ from diagnose.propagation import Shown, Strengths
 from diagnose.reached import Columns, Reached
 from diagnose.score import Weighing
 from diagnose.settings import Settings
+from diagnose.siblings import with_comparisons
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Change, Diagnosis, Evidence, Hypothesis, ProbeAnswer, Signal, Subgraph
@@ -34,6 +36,7 @@ from graph_schema.ontology import Ontology
 from graph_schema.remedied import standing
 
 DEFAULTS = Settings()
+NOTHING: Mapping[str, datetime] = MappingProxyType({})
 
 
 class Considered(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,16 +64,18 @@ def diagnose(
     rules: Collection[str] | None = None,
     answers: Collection[ProbeAnswer] = (),
     strengths: Strengths | None = None,
+    proven: Mapping[str, datetime] = NOTHING,
 ) -> Diagnosis:
     """Rank what may be behind these signals. `now` is the onset when no signal is firing on a known entity.
 
     `rules`: the symptoms that the alert rules in use watch for, if known; only those are missed when they are silent.
-    `answers`: what came of probes. `strengths`: path strengths as runs of chaos have shown them.
+    `answers`: what came of probes. `strengths`: path strengths as runs of chaos have shown them. `proven`: until when
+    workloads are known to have done their work.
     """
     with _uncollected():
         found = consider(
             piece, signals, catalogue, ontology, now=now, settings=settings, rules=rules, answers=answers,
-            strengths=strengths,
+            strengths=strengths, proven=proven,
         )  # fmt: skip
         answer = _told(found, ontology, catalogue, settings, answers)
         # What was only needed for it goes before garbage is looked for again, or all of it would be gone through.
@@ -121,9 +126,10 @@ def consider(
     rules: Collection[str] | None = None,
     answers: Collection[ProbeAnswer] = (),
     strengths: Strengths | None = None,
+    proven: Mapping[str, datetime] = NOTHING,
 ) -> Considered:
     """Weigh every fault of every entity that could have brought about at least one of the signals."""
-    given, piece = piece, with_absent(piece, ontology)
+    given, piece = piece, with_comparisons(with_absent(piece, ontology))
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     known = [signal.mapped and signal.entity in piece.entities for signal in firing]
     usable = list(compress(firing, known))
@@ -139,6 +145,7 @@ def consider(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules, paths=paths,
         changes=_changes(piece, wiring), columns=columns, reached=reached,
         carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
+        proven=proven,
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)

@@ -27,6 +27,7 @@ from graph_schema.catalogue import FaultMode
 from graph_schema.model import Change, Entity, Evidence, Subgraph
 from graph_schema.ontology import Ontology
 
+ROLLOUT = "rollout"
 NOTHING = np.zeros(0, int), np.zeros(0)
 FOLLOWED = "phase"
 """A property that every pod has whose state is kept."""
@@ -93,6 +94,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     columns: Columns
     reached: Reached
     carried: Carried
+    proven: Mapping[str, datetime] = {}
+    """Workload → until when it is known to have done its work (`diagnose.proven`)."""
     shown: Shown | None
     """How surely things show elsewhere as runs of chaos have shown it; None: nothing is known of that."""
 
@@ -245,6 +248,9 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         older = np.maximum(age, 0.0)
         quick = 0.5 ** (older / (settings.half_life_s + fault.onset_s / 2))
         slow = 0.5 ** (older / (settings.slow_half_life_s + fault.onset_s))
+        if kind == ROLLOUT and change.entity in self.proven:
+            well = (self.proven[change.entity] - change.at).total_seconds() - settings.new_pods_s
+            quick *= 0.5 ** (max(0.0, well) / (settings.proven_half_life_s + fault.onset_s / 10))
         left = (1 - settings.slow_part) * quick + settings.slow_part * slow
         found: Floats = alone + (most - alone) * left
         found[(age > settings.remembered_s) | (told < -settings.skew_s)] = alone
@@ -270,7 +276,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 # The graph may have been written down before the change: then it is the change that counts.
                 if changed and not fits(found, value):
                     continue
-                self._add(scored, speaks if fits(found, value) else -speaks, f"its {name} is {found}")
+                against = self.settings.late_state if name in scored.fault.late else -speaks
+                self._add(scored, speaks if fits(found, value) else against, f"its {name} is {found}")
                 continue
             if changed:
                 continue

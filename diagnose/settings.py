@@ -50,6 +50,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slow_half_life_s: float = 5400.0
     """The same for the slow part: some changes do harm only hours later."""
     slow_part: float = 0.05
+    new_pods_s: float = 20.0
+    """So long after a rollout the old pods may still have done the work: new ones are fetched, started and found."""
+    proven_half_life_s: float = 20.0
+    """Where metrics tell that the new pods did their work, the quick part halves once more in each such time."""
     remembered_s: float = 21600.0
     """Changes older than this before the onset bring nothing about."""
     skew_s: float = 45.0
@@ -67,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state_factor: float = 8.0
     proof_factor: float = 60.0
     """Factor on the odds when the entity's own state matches (or, inverted, contradicts) the fault."""
+    late_state: float = -0.7
+    """Log-odds for a state that is not as the fault has it and comes late (`FaultMode.late`): half of its cases."""
     explained: float = 0.12
     """A hypothesis explains a signal from this strength on."""
     news: float = 0.7

@@ -14,6 +14,7 @@ from diagnose.arrays import NOBODY, Floats, Ints, firsts, firsts_by, spread
 from diagnose.evidence import Unit
 from diagnose.paths import ASKED
 from diagnose.score import Scored, Weighing
+from diagnose.siblings import told_apart
 from graph_schema.catalogue import FaultMode
 from graph_schema.model import Entity, Evidence
 
@@ -229,22 +230,27 @@ class Silence:
         return {place: float(found[place]) for place in found.nonzero()[0].tolist()}
 
     def _siblings(self, scored: Scored, own: Sequence[Unit]) -> list[tuple[float, str, str]]:
-        """Pods that should be as sick as those that complain, when the fault is the workload's."""
+        """Pods that should be as sick as those that complain, or are sick by the API's word, when the fault is the
+        workload's."""
+        entities = self._piece.entities
         if not self._ontology.workload(scored.entity.kind):
             return []
         complaining: dict[str, float] = {}
         for unit in own:
-            if self._piece.entities[unit.entity].kind == "Pod":
+            if entities[unit.entity].kind == "Pod":
                 complaining[unit.entity] = max(complaining.get(unit.entity, 0.0), unit.confidence)
-        if not complaining:
-            return []
-        front = self._wiring.parts(scored.entity.id)
-        pods = {*front, *(part for each in front for part in self._wiring.parts(each))}
-        silent = sorted(pod for pod in pods - complaining.keys() if self._piece.entities[pod].kind == "Pod")
-        weight = math.log(1 - self._settings.sibling) * max(complaining.values())
+        if complaining:
+            front = self._wiring.parts(scored.entity.id)
+            pods = {*front, *(part for each in front for part in self._wiring.parts(each))}
+            silent = sorted(pod for pod in pods - complaining.keys() if entities[pod].kind == "Pod")
+            return self._spared(silent, max(complaining.values()), "does not complain")
+        _, well = told_apart(scored.entity.id, self._wiring, entities)
+        return self._spared(well, 1.0, "is well, and another one made like it is not")
+
+    def _spared(self, pods: Sequence[str], surely: float, words: str) -> list[tuple[float, str, str]]:
+        weight = math.log(1 - self._settings.sibling) * surely
         return [
-            (weight * self._settings.sibling_next**place, pod, f"{pod} does not complain")
-            for place, pod in enumerate(silent[:10])
+            (weight * self._settings.sibling_next**place, pod, f"{pod} {words}") for place, pod in enumerate(pods[:10])
         ]
 
     def _expected(self, sick: Mapping[tuple[str, str], float]) -> Showing:

@@ -67,6 +67,8 @@ class FaultMode(msgspec.Struct, frozen=True, kw_only=True):
     """Properties of the entity that speak for the fault when they have this value, or one of these values."""
     proof: frozenset[str] = frozenset()
     """Those of the states that hardly anything else brings about."""
+    late: frozenset[str] = frozenset()
+    """Those of the states that come late, or not at all: that it is not so says little."""
     changes: dict[str, float] = {}
     """Kind of change → factor on the odds right after it."""
     unprompted: float | None = None
@@ -151,7 +153,7 @@ def _fault(name: str, part: Located, usual: frozenset[str], ontology: Ontology) 
             share(where)
     for each in given["sure"].each() if "sure" in given else ():
         known(str(each.value), ontology.symptoms, each, "symptom")
-    for each in given["proof"].each() if "proof" in given else ():
+    for each in (one for list_ in ("proof", "late") if list_ in given for one in given[list_].each()):
         known(str(each.value), given["states"].value if "states" in given else {}, each, "state of the fault")
     on = _kinds(given["on"], ontology) if "on" in given else usual
     if not on:

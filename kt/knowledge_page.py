@@ -52,6 +52,7 @@ def section(fault: FaultMode, ontology: Ontology) -> list[str]:
     if fault.states:
         told = (
             f"{name} is {value}{' (all but proof)' if name in fault.proof else ''}"
+            f"{' (may come late)' if name in fault.late else ''}"
             for name, value in fault.states.items()
         )
         lines.append(f"- its state: {', '.join(told)}")

@@ -12,8 +12,10 @@ import msgspec
 from diagnose import diagnose
 from diagnose.arising import refine
 from diagnose.attribution import CALLS, FAULTS, WORDS, Shares, attribute, deserted, unavailable, without_catalogue
+from diagnose.demand import with_demand
 from diagnose.engine import consider
 from diagnose.explain import why_not
+from diagnose.proven import proven
 from diagnose.renewed import renewed
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Burden, Diagnosis, Entity, Relation, Signal, Subgraph
@@ -135,7 +137,10 @@ def _news(signals: Iterable[Signal], known: Iterable[tuple[str, str]]) -> list[S
 
 def judge(gathered: Gathered, catalogue: Catalogue, ontology: Ontology, *, now: datetime) -> Diagnosis:
     """The diagnosis of what was gathered, refined by where waiting and failing arise."""
-    answer = diagnose(gathered.piece, gathered.signals, catalogue, ontology, now=now, rules=gathered.watched)
+    answer = diagnose(
+        _in_demand(gathered), gathered.signals, catalogue, ontology, now=now, rules=gathered.watched,
+        proven=_proven(gathered),
+    )  # fmt: skip
     answer = msgspec.structs.replace(answer, warnings=(*gathered.warnings, *answer.warnings))
     if not gathered.burdens:
         return answer
@@ -149,7 +154,10 @@ def judge(gathered: Gathered, catalogue: Catalogue, ontology: Ontology, *, now: 
 
 def reasons(entity: str, gathered: Gathered, catalogue: Catalogue, ontology: Ontology, *, now: datetime) -> list[str]:
     """Why this entity is not named as a cause, or that it is."""
-    found = consider(gathered.piece, gathered.signals, catalogue, ontology, now=now, rules=gathered.watched)
+    found = consider(
+        _in_demand(gathered), gathered.signals, catalogue, ontology, now=now, rules=gathered.watched,
+        proven=_proven(gathered),
+    )  # fmt: skip
     by_graph = why_not(entity, found, catalogue, ontology)
     answer = judge(gathered, catalogue, ontology, now=now) if gathered.burdens else None
     if answer is None or not answer.hypotheses or entity not in found.piece.entities:
@@ -173,11 +181,24 @@ def reasons(entity: str, gathered: Gathered, catalogue: Catalogue, ontology: Ont
     return [*lines, *(f"By symptoms and graph alone: {line}" for line in by_graph)]
 
 
+def _in_demand(gathered: Gathered) -> Subgraph:
+    return with_demand(gathered.piece, gathered.burdens, _onset(gathered))
+
+
+def _proven(gathered: Gathered) -> dict[str, datetime]:
+    return proven(gathered.piece, gathered.burdens, _onset(gathered))
+
+
+def _onset(gathered: Gathered) -> datetime | None:
+    return None if gathered.onset is None else moment(gathered.onset)
+
+
 def _shares(gathered: Gathered) -> Shares:
     piece = gathered.piece
     troubled = unavailable(piece.relations, piece.entities, gathered.signals)
-    if gathered.onset is not None:
-        troubled |= renewed(piece, gathered.burdens, moment(gathered.onset)).keys()
+    onset = _onset(gathered)
+    if onset is not None:
+        troubled |= renewed(piece, gathered.burdens, onset).keys()
     return attribute(gathered.burdens, piece.relations, _showing(gathered), troubled, deserted(piece.entities))
 
 

@@ -13,9 +13,11 @@ import msgspec
 from diagnose import diagnose
 from diagnose.arising import refine
 from diagnose.attribution import attribute, deserted, unavailable
+from diagnose.demand import with_demand
 from diagnose.learning import learned
 from diagnose.probes import next_probe
 from diagnose.propagation import Strengths
+from diagnose.proven import proven
 from diagnose.renewed import renewed, telling
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Burden, Diagnosis, ProbeAnswer, Signal, Subgraph
@@ -34,6 +36,8 @@ class Basis(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     beside: tuple[Signal, ...] = ()
     """What metrics, events and conditions showed besides."""
     burdens: tuple[Burden, ...] = ()
+    onset: datetime | None = None
+    """When it began, as metrics tell it; None: not known."""
     watched: tuple[str, ...] | None = None
     """Symptoms that alert rules watch for; None: not known."""
     answers: tuple[ProbeAnswer, ...] = ()
@@ -56,8 +60,9 @@ def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
     refuted = telling(basis.refuted, anew, basis.burdens, basis.piece, catalogue)
     answers = (*refuted, *basis.answers)
     answer = diagnose(
-        basis.piece, signals, catalogue, ontology, now=basis.now, rules=basis.watched, answers=answers,
-        strengths=strengths,
+        with_demand(basis.piece, basis.burdens, basis.onset), signals, catalogue, ontology, now=basis.now,
+        rules=basis.watched, answers=answers, strengths=strengths,
+        proven=proven(basis.piece, basis.burdens, basis.onset),
     )  # fmt: skip
     if not basis.burdens:
         return answer

@@ -21,6 +21,7 @@ from kt.runtime import Runtime
 from kt.settings import BadSettings
 from remediate.cluster import Cluster, ClusterError, Object
 from sense.deadline import Deadline
+from sense.files import moment
 from sense.promql import metrics_in
 from sense.rules import BadRules, fetch
 
@@ -37,6 +38,8 @@ _log = structlog.get_logger(__name__)
 class Beside(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[Signal, ...] = ()
     burdens: tuple[Burden, ...] = ()
+    onset: datetime | None = None
+    """When it began, as metrics tell it; None: they were not asked, or nothing moved."""
     watched: tuple[str, ...] | None = None
     """Symptoms that healthy alert rules watch for; None: not known."""
     watching: frozenset[str] = frozenset()
@@ -78,6 +81,7 @@ def beside(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal]) -> Besid
     return Beside(
         signals=tuple(sorted(fresh.values(), key=lambda each: each.fingerprint)),
         burdens=tuple(burden for each in found for burden in each.burdens),
+        onset=next((each.onset for each in found if each.onset is not None), None),
         watched=next((each.watched for each in found if each.watched is not None), None),
         watching=frozenset(name for each in found for name in each.watching),
         refuted=tuple(answer for each in found for answer in each.refuted),
@@ -116,7 +120,8 @@ def _metrics(
         table, {}, MetricRules.load(), alerted=alerted, alerted_at=first.timestamp(), lengths=lengths
     )  # fmt: skip
     answers = refuted(runtime.catalogue, piece.entities, latest(table, queries, piece.entities))
-    return Beside(signals=found.signals, burdens=found.burdens, refuted=answers)
+    onset = None if found.onset is None else moment(found.onset)
+    return Beside(signals=found.signals, burdens=found.burdens, onset=onset, refuted=answers)
 
 
 def _events(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: datetime, deadline: Deadline) -> Beside:

@@ -39,7 +39,7 @@ def gather(runtime: Runtime, signals: Sequence[Signal]) -> Gathered:
     known = usable(runtime.learned.counts(), runtime.settings.diagnose.learning)
     basis = Basis(
         now=runtime.clock(), piece=piece, alerts=tuple(signals), beside=more.signals, burdens=more.burdens,
-        watched=more.watched, refuted=more.refuted, known=near(known, piece.entities),
+        onset=more.onset, watched=more.watched, refuted=more.refuted, known=near(known, piece.entities),
     )  # fmt: skip
     return Gathered(basis, more.warnings, more.watching)
 

@@ -28,8 +28,19 @@ def test_the_cause_of_a_recorded_incident_is_named_first_with_its_fault(name: st
 def test_fewer_replicas_right_before_are_to_blame_and_not_the_rollout_of_minutes_ago() -> None:
     name = "scaled-down-catalogue"
     told = msgspec.json.decode((INTO / name / "truth.json").read_bytes(), type=Told)
-    _, _, answer = diagnosed(INTO / name, told, metrics=True, rolled_out=name)
+    _, _, answer = diagnosed(INTO / name, told, metrics=True, rolled_out=("Deployment/shop/catalogue", 2))
     assert answer.hypotheses[0].fault == "Workload.ScaledDown"
+
+
+SAME = ("overload-130", "quota-full-cart", "config-wrong-store", "pod-stands-still-catalogue")
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_rollout_of_the_same_workload_two_minutes_before_takes_the_blame_of_nothing(name: str) -> None:
+    told = msgspec.json.decode((INTO / name / "truth.json").read_bytes(), type=Told)
+    target = "catalogue" if name.startswith("overload") else name.rpartition("-")[2]
+    _, _, answer = diagnosed(INTO / name, told, metrics=True, rolled_out=(f"Deployment/shop/{target}", 2))
+    assert answer.hypotheses[0].fault in told.truths[0].modes
 
 
 def test_a_recording_tells_nothing_of_the_machine_that_made_it() -> None:
