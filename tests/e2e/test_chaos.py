@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ from kt.settings import load
 from kt.stores.places import open_chaos
 from tests.e2e.installation import until
 from tests.e2e.on_twin import OnTwin, stored
+from tests.running import told_of
 from twin.server import Twin
 from verify import plain
 
@@ -114,12 +114,7 @@ def lasting(folder: Path, kind: str, *, undo_s: float = 0.0) -> Path:
 
 def left_of(mark: Path) -> list[int]:
     """The processes that still carry the mark of a run whose files are in this folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if f"KT_RUN_MARK={mark}".encode() in entry.read_bytes():
-                found.append(int(entry.parent.name))
-    return found
+    return list(told_of("environ", f"KT_RUN_MARK={mark}".encode()))
 
 
 @pytest.mark.parametrize("kt", ["sqlite"], indirect=True)
@@ -189,7 +184,7 @@ def test_a_machine_lost_in_the_middle_of_an_action_is_undone_by_another_process(
     folder = tmp_path.resolve() / "chaos" / run.id
     # Worker and Chaos Toolkit at once, as when a container is killed; what its action started goes on.
     journal = f"--journal-path={folder / 'journal.json'}".encode()
-    toolkit = [pid for pid in left_of(folder) if journal in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    toolkit = list(told_of("cmdline", journal))
     worker.send_signal(signal.SIGSTOP)
     for pid in toolkit:
         os.kill(pid, signal.SIGKILL)

@@ -28,6 +28,7 @@ from testbed import shop
 from tests.contract.clusters import Api
 from tests.e2e.installation import until
 from tests.e2e.real import SERVERS
+from tests.running import told_of
 from twin.server import Twin
 
 NOTE = "kt.io/chaos-undo"
@@ -80,6 +81,7 @@ def kt(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installed]:
     with on_real_shop(request.getfixturevalue("servers")(*SERVERS)) if real else on_twin() as place:
         one = Installed(tmp_path, place)
         yield one
+        one.kill()
         one.runtime.close()
 
 
@@ -95,6 +97,22 @@ class Installed:
             "KT_CHAOS__CLUSTER_WIDE": "true",
         }  # fmt: skip
         self.runtime = Runtime(load(None, self.environment))
+        self.runners: list[subprocess.Popen[str]] = []
+
+    def begin(self, file: Path) -> None:
+        """Run an experiment, in a process that nobody waits for."""
+        nothing = subprocess.DEVNULL
+        self.runners.append(
+            subprocess.Popen(
+                self.command("run", str(file)), env=self.environment, cwd=self.folder, stdout=nothing, stderr=nothing,
+                text=True,
+            )
+        )  # fmt: skip
+
+    def kill(self) -> None:
+        for runner in self.runners:
+            runner.kill()
+            runner.wait()
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-c", "from kt.cli import main; main()", "chaos", *arguments]
@@ -178,13 +196,8 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(kt: Installe
     if kt.place.switches:
         files.append(kt.switching())
         changed.add("switched")
-    runners = [
-        subprocess.Popen(
-            kt.command("run", str(file)), env=kt.environment, cwd=kt.folder, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for file in files
-    ]  # fmt: skip
+    for file in files:
+        kt.begin(file)
 
     def on() -> bool:
         now = spread(kt)
@@ -194,16 +207,13 @@ def test_a_runner_killed_in_the_middle_of_any_attack_leaves_nothing(kt: Installe
     open_ = kt.runtime.chaos.open_runs()
     assert len(open_) == len(files)
     # As when a machine is lost: runner and Chaos Toolkit at once, so that nobody rolls back.
-    for runner in runners:
+    for runner in kt.runners:
         runner.send_signal(signal.SIGSTOP)
     for run in open_:
         mark = f"--journal-path={running.workdir(kt.runtime, run.id) / 'journal.json'}".encode()
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            if mark in entry.read_bytes():
-                os.kill(int(entry.parent.name), signal.SIGKILL)
-    for runner in runners:
-        runner.kill()
-        runner.wait()
+        for pid in told_of("cmdline", mark):
+            os.kill(pid, signal.SIGKILL)
+    kt.kill()
     assert disturbed(spread(kt), before) >= changed
     others = [
         threading.Thread(target=running.carry_on, args=(kt.runtime, run.id, Held(run.fencing + 1))) for run in open_

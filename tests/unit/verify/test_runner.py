@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.running import told_of
 from verify import plain, progress, runner
 from verify.judge import judge
 
@@ -112,9 +113,8 @@ def test_one_that_takes_too_long_is_stopped_and_rolled_back(tmp_path: Path) -> N
 def test_one_whose_process_dies_is_undone_by_another(tmp_path: Path) -> None:
     def kill_it() -> str:
         if (tmp_path / "disturbed").exists():
-            for entry in Path("/proc").glob("[0-9]*/cmdline"):
-                if f"--journal-path={tmp_path / 'work' / 'journal.json'}".encode() in entry.read_bytes():
-                    os.kill(int(entry.parent.name), signal.SIGKILL)
+            for pid in told_of("cmdline", f"--journal-path={tmp_path / 'work' / 'journal.json'}".encode()):
+                os.kill(pid, signal.SIGKILL)
         return ""
 
     journal = run(tmp_path, experiment(tmp_path, shell("disturb", disturb(tmp_path, 2))), stop=kill_it)
