@@ -252,9 +252,7 @@ def _hypotheses(found: Considered, settings: Settings) -> tuple[Hypothesis, ...]
         explained.append([told for told in heard if enough[told.column]])
     wanted = [list(dict.fromkeys(told.column for told in each[: settings.most_told])) for each in explained]
     ways = found.weighing.ways([(each.faults[0], units) for each, units in zip(shown, wanted, strict=True)])
-    return tuple(
-        _hypothesis(each, told, way, settings) for each, told, way in zip(shown, explained, ways, strict=True)
-    )
+    return tuple(_hypothesis(each, told, way, settings) for each, told, way in zip(shown, explained, ways, strict=True))
 
 
 def _hypothesis(

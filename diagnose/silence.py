@@ -354,6 +354,4 @@ def _missed(
     surest = surest[np.argsort(cell[surest], kind="stable")]
     begins = np.searchsorted(cell[surest], size * np.arange(len(every) + 1))
     rows = [column[surest].tolist() for column in (shown.number[place], seen, shown.symptom[place])]
-    return Missed(
-        begins.tolist(), list(zip(*rows, strict=True)), peace.reshape(len(every), size).sum(axis=1).tolist()
-    )
+    return Missed(begins.tolist(), list(zip(*rows, strict=True)), peace.reshape(len(every), size).sum(axis=1).tolist())
