@@ -43,6 +43,6 @@ def _may_disturb(runtime: Runtime, run: Run, signals: Iterable[Signal]) -> bool:
     that something does not."""
     targets = frozenset(extension(plain.parse(run.what.plain), "").targets)
     told = frozenset(signal.entity for signal in signals if signal.mapped)
-    if not told or len(runtime.graph.get(targets)) < len(targets) or not targets:
+    if not told or not targets or len(runtime.graph.get(targets)) < len(targets):
         return True
     return near(runtime.graph, told, targets)

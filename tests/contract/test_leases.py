@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from kt.incident.log import Grant, Leases
 from kt.stores.neo4j_leases import Neo4jLeases
 from kt.stores.sqlite_leases import SqliteLeases
+
+DEADLINE_S = 60.0
 
 
 class Clock:
@@ -192,25 +193,28 @@ class TestSeveralAtOnce:
 
     def test_many_that_want_the_same_in_any_order_all_come_to_have_them(self, leases: Leases) -> None:
         """Each at a time of its own, and none waits for ever."""
-        names, inside, most = [f"n{number}" for number in range(5)], 0, 0
-        guard = threading.Lock()
+        names, inside, most, released = [f"n{number}" for number in range(5)], 0, 0, 0
+        changed = threading.Condition()
 
         def work(number: int) -> int:
-            nonlocal inside, most
+            nonlocal inside, most, released
             wanted = [*random.Random(number).sample(names, 3), "shared"]
-            for _ in range(2000):
-                tokens = leases.acquire_all(wanted, f"h{number}", ttl_s=1000)
-                if tokens is None:
-                    time.sleep(0.001)
-                    continue
-                with guard:
-                    inside += 1
-                    most = max(most, inside)
-                with guard:
-                    inside -= 1
-                leases.release_all(tokens, f"h{number}")
-                return tokens["shared"]
-            raise AssertionError(f"h{number} never had them")
+            before = released
+            while (tokens := leases.acquire_all(wanted, f"h{number}", ttl_s=1000)) is None:
+                with changed:
+                    while released == before:
+                        assert changed.wait(DEADLINE_S), f"h{number} never had them"
+                    before = released
+            with changed:
+                inside += 1
+                most = max(most, inside)
+            with changed:
+                inside -= 1
+            leases.release_all(tokens, f"h{number}")
+            with changed:
+                released += 1
+                changed.notify_all()
+            return tokens["shared"]
 
         with ThreadPoolExecutor(8) as pool:
             granted = list(pool.map(work, range(16)))
