@@ -12,6 +12,8 @@ Bits = NDArray[np.uint8]
 """Eight flags in each, as `numpy.packbits` has them."""
 NOBODY = -1
 """Stands where no entity is."""
+SHORT = 16
+"""Bits of a short number."""
 
 
 def spread(first: Ints, count: Ints) -> tuple[Ints, Ints]:
@@ -23,6 +25,18 @@ def spread(first: Ints, count: Ints) -> tuple[Ints, Ints]:
 def begins(ordered: Ints) -> Ints:
     """Where each new number (none below 0) begins; `numpy.unique` would load 40 ms of what is not needed."""
     return np.flatnonzero(np.diff(ordered, prepend=-1))
+
+
+def orderly(*columns: Ints) -> Ints:
+    """The order of rows by these columns of numbers (none below 0), the first one counting most; equal rows stay.
+
+    Short numbers are sorted by their digits, in a fraction of the time that comparing them takes.
+    """
+    order = np.arange(len(columns[0]))
+    for column in reversed(columns):
+        for shift in range(0, max(1, int(column.max(initial=0)).bit_length()), SHORT):
+            order = order[np.argsort((column[order] >> shift).astype(np.uint16), kind="stable")]
+    return order
 
 
 def firsts(numbers: Ints) -> Ints:

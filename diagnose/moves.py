@@ -7,37 +7,22 @@ A step joins two entities; which modes it joins, and how surely, its rule tells:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 
 import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Flags, Floats, Ints, place_in_run
-from diagnose.behind import Behind
-from diagnose.rules import BESIDE, SELF, Rule, most_passed
+from diagnose.arrays import NOBODY, Floats, Ints, orderly, place_in_run
+from diagnose.passing import Passing, Table
+from diagnose.rules import Rule
 from diagnose.wiring import MOST_TAKEN, Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import End, Ontology
 
+RESOLVES_BY = "RESOLVES_BY"
 MOST_BETWEEN = 3
 """No derived step has more than this between its ends."""
-
-
-class Table(msgspec.Struct, frozen=True):
-    """What the rules of all steps pass in one direction: rows for each rule, mode and whether the way has turned."""
-
-    begins: Ints
-    count: Ints
-    """By the number of the rule times the span plus the place in it; nothing where a way that turned may not go."""
-    turn: Ints
-    """Of each row the mode at the other end and whether the way turns, as a place in the span,"""
-    share: Floats
-    """the share,"""
-    power: Ints
-    """and the number of the exponent on the part of what is hit, 0 being none."""
-    powers: Sequence[float]
-    """What these numbers stand for."""
 
 
 class Direction(msgspec.Struct, frozen=True):
@@ -66,15 +51,11 @@ class Moves:
     """States of one piece of the graph, and the moves from each of them."""
 
     def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring) -> None:
-        self._wiring = wiring
-        self.modes = sorted({*ontology.modes, SELF, BESIDE})
-        self.mode = {name: number for number, name in enumerate(self.modes)}
+        self._wiring, self._passing = wiring, ontology.once(Passing)
+        self.modes, self.mode = self._passing.modes, self._passing.mode
         self.span = 2 * len(self.modes)
         """States of one entity; those of the entity of number n begin with n * span."""
         self.entities, self.number = wiring.entities, wiring.number
-        self._most_back, self._most_forth = (np.array(most) for most in most_passed(ontology, self.modes))
-        self._rules: list[Rule] = []
-        self._between = [np.full((1, MOST_BETWEEN), NOBODY)]
 
     def names(self, way: Iterable[int]) -> tuple[str, ...]:
         """The entities of these numbers."""
@@ -93,134 +74,116 @@ class Moves:
     @cached_property
     def back(self) -> Direction:
         """Everything that may have brought an entity into its states; turned: a part's whole is left out."""
-        source, target, kind = self._wiring.relations.T
-        leaving, coming = _counted(source, kind), _counted(target, kind)
-        from_target, from_source = self._ruled("target", kind), self._ruled("source", kind)
-        behind = self._wiring.all_behind()
-        parts = [
-            self._steps(source, target, from_target, count=leaving),
-            self._steps(target, source, from_source, count=coming),
-            *(self._steps(each.service, each.cause, self._same(each), part=each.part, between=each.between)
-              for each in behind),
-        ]  # fmt: skip
+        steps = _Steps(self._passing)
+        source, target, kind = self._wiring.relations
+        leaving, coming = self._counted
+        steps.add(source, target, self._ruled("target", kind), count=leaving)
+        steps.add(target, source, self._ruled("source", kind), count=coming)
+        for each in self._wiring.all_behind():
+            steps.add(each.service, each.cause, self._same(each.rule, each.cause), part=each.part, between=each.between)
         resolver, asking = self._wiring.resolving()
-        rule = self._wiring.rule("target", "RESOLVES_BY")
+        rule = self._wiring.rule("target", RESOLVES_BY)
         if resolver is not None and rule is not None:
-            to = np.full(len(asking), resolver)
-            parts.append(self._steps(asking, to, np.full(len(asking), self._rule(rule))))
-        return self._direction(parts, back=True)
+            steps.add(asking, np.full(len(asking), resolver), self._same(rule, asking))
+        return steps.direction(len(self.entities), self._passing.back, self._passing.most_back)
 
     @cached_property
     def forth(self) -> Direction:
-        """Everything that an entity may bring about; turned: a whole's parts are left out."""
-        source, target, kind = self._wiring.relations.T
-        parts = [
-            self._steps(target, source, self._ruled("target", kind), part=1 / _counted(source, kind), most=kind),
-            self._steps(source, target, self._ruled("source", kind), most=kind),
-            *(self._steps(each.cause, each.service, self._same(each), part=each.part, between=each.between,
-                          most=np.zeros(len(each.cause), int))
-              for each in self._wiring.all_behind()),
-        ]  # fmt: skip
+        """Everything that an entity may bring about; turned: a whole's parts are left out.
+
+        Of each entity and kind only the first `MOST_TAKEN` steps are taken.
+        """
+        steps = _Steps(self._passing)
+        source, target, kind = self._wiring.relations
+        leaving, coming = self._counted
+        from_target, from_source = self._ruled("target", kind), self._ruled("source", kind)
+        if coming.max(initial=0) > MOST_TAKEN:
+            from_target[place_in_run(target, kind, source) >= MOST_TAKEN] = NOBODY
+        if leaving.max(initial=0) > MOST_TAKEN:
+            from_source[place_in_run(source, kind, target) >= MOST_TAKEN] = NOBODY
+        steps.add(target, source, from_target, whole=leaving)
+        steps.add(source, target, from_source)
+        for each in self._wiring.all_behind():
+            ruled = self._same(each.rule, each.cause)
+            if np.bincount(each.cause).max(initial=0) > MOST_TAKEN:
+                ruled[place_in_run(each.cause, each.service) >= MOST_TAKEN] = NOBODY
+            steps.add(each.cause, each.service, ruled, part=each.part, between=each.between)
         resolver, asking = self._wiring.resolving()
-        rule = self._wiring.rule("target", "RESOLVES_BY")
+        rule = self._wiring.rule("target", RESOLVES_BY)
         if resolver is not None and rule is not None:
             asking = asking[:MOST_TAKEN]
-            come = np.full(len(asking), resolver)
-            parts.append(self._steps(come, asking, np.full(len(asking), self._rule(rule))))
-        return self._direction(parts, back=False)
-
-    def _rule(self, rule: Rule) -> int:
-        for number, known in enumerate(self._rules):
-            if known is rule:
-                return number
-        self._rules.append(rule)
-        return len(self._rules) - 1
+            steps.add(np.full(len(asking), resolver), asking, self._same(rule, asking))
+        return steps.direction(len(self.entities), self._passing.forth, self._passing.most_forth)
 
     def _ruled(self, end: End, kind: Ints) -> Ints:
         """For each relation the number of the rule of what comes from this end of it; `NOBODY` where nothing does."""
         rules = [self._wiring.rule(end, name) for name in self._wiring.kinds]
-        found = np.array([NOBODY if rule is None else self._rule(rule) for rule in rules], int)
+        found = np.array([NOBODY if rule is None else self._passing.number(rule) for rule in rules], int)
         return found[kind] if len(found) else kind
 
-    def _same(self, behind: Behind) -> Ints:
-        return np.full(len(behind.service), self._rule(behind.rule))
+    def _same(self, rule: Rule, steps: Ints) -> Ints:
+        return np.full(len(steps), self._passing.number(rule))
 
-    def _steps(
+    @cached_property
+    def _counted(self) -> tuple[Ints, Ints]:
+        """For each relation how many of its kind leave its source, and how many come to its target."""
+        source, target, kind = self._wiring.relations
+        return _counted(source, kind), _counted(target, kind)
+
+
+class _Steps:
+    """Steps while they are put together."""
+
+    def __init__(self, passing: Passing) -> None:
+        self._passing = passing
+        self._columns: list[tuple[Ints, Ints, Ints, Floats, Ints, Ints]] = []
+        # Parts of what is behind are the same few again and again: they are raised to their powers once.
+        self._values = [np.ones(1)]
+        self._between = [np.full((1, MOST_BETWEEN), NOBODY)]
+
+    def add(
         self, here: Ints, other: Ints, rule: Ints, *, count: Ints | None = None, part: Floats | None = None,
-        between: Ints | None = None, most: Ints | None = None,
-    ) -> list[Ints | Floats]:  # fmt: skip
-        """Columns of steps. `most`: of each entity and each of these only the first `MOST_TAKEN` are taken."""
-        taken = rule != NOBODY
-        if most is not None:
-            taken &= _first_of(here, most, other)
-        kept = np.flatnonzero(taken)
+        whole: Ints | None = None, between: Ints | None = None,
+    ) -> None:  # fmt: skip
+        """Steps from here to the other that have a rule.
+
+        `count`: how many share the blame, of whom each is one part; else each is `part` of what is behind, or one of
+        `whole`, or all.
+        """
+        kept = np.flatnonzero(rule != NOBODY)
         rule = rule[kept]
-        crowd = np.ones(len(kept))
+        crowd, lies, values = np.ones(len(kept)), np.zeros(len(kept), int), np.zeros(len(kept), int)
         if count is not None:
-            part = 1 / count
-            exponents = np.array([each.crowd for each in self._rules])[rule]
+            whole = count
+            exponents = self._passing.crowd[rule]
             many = np.flatnonzero(exponents)
             crowd[many] = count[kept[many]] ** -exponents[many]
-        whole = np.ones(len(kept)) if part is None else part[kept]
-        lies = np.zeros(len(kept), int)
+        if whole is not None:
+            values = whole[kept] + (sum(map(len, self._values)) - 1)
+            self._values.append(1 / np.arange(1, 1 + whole.max(initial=0)))
+        if part is not None:
+            part = part[kept]
+            order = np.argsort(part)
+            new = np.diff(part[order], prepend=0.0) != 0
+            values[order] = np.cumsum(new) + (sum(map(len, self._values)) - 1)
+            self._values.append(part[order[new]])
         if between is not None:
-            lies += np.arange(len(kept)) + sum(map(len, self._between))
+            lies = np.arange(len(kept)) + sum(map(len, self._between))
             self._between.append(between[kept])
-        return [here[kept], other[kept], rule, crowd, whole, lies]
+        self._columns.append((here[kept], other[kept], rule, crowd, values, lies))
 
-    def _direction(self, parts: Sequence[list[Ints | Floats]], *, back: bool) -> Direction:
-        here, other, rule, crowd, part, lies = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.argsort(here, kind="stable")
-        first = np.searchsorted(here[order], np.arange(len(self.entities) + 1))
-        lies, between, table = lies[order], np.concatenate(self._between), self._table(back=back)
+    def direction(self, entities: int, table: Table, most: Floats) -> Direction:
+        here, other, rule, crowd, values, lies = (
+            np.concatenate(column) for column in zip(*self._columns, strict=True)
+        )
+        count, order = np.bincount(here, minlength=entities), orderly(here)
+        lies, between = lies[order], np.concatenate(self._between)
+        raised = np.concatenate(self._values) ** np.array(table.powers)[:, None]
         return Direction(
-            begins=first[:-1], count=np.diff(first), other=other[order], rule=rule[order], crowd=crowd[order],
-            partly=raised(part[order], table.powers), lies=lies, between=between,
-            steps=(1 + (between != NOBODY).sum(axis=1))[lies], table=table,
-            most=self._most_back if back else self._most_forth,
+            begins=np.cumsum(count) - count, count=count, other=other[order], rule=rule[order], crowd=crowd[order],
+            partly=raised[:, values[order]], lies=lies, between=between,
+            steps=(1 + (between != NOBODY).sum(axis=1))[lies], table=table, most=most,
         )  # fmt: skip
-
-    def _table(self, *, back: bool) -> Table:
-        counts: list[int] = []
-        rows: list[tuple[int, float, int]] = []
-        powers = {0.0: 0}
-        for rule in self._rules:
-            barred, turns = (rule.up, rule.down) if back else (rule.down, rule.up)
-            for mode in self.modes:
-                found = [
-                    (2 * self.mode[other] + turns, share,
-                     powers.setdefault(rule.share.get(mode if back else other, 0.0), len(powers)))
-                    for other, share in (rule.backward if back else rule.forward).get(mode, ())
-                ]  # fmt: skip
-                for again in (found, [] if barred else found):
-                    counts.append(len(again))
-                    rows += again
-        count = np.array(counts, int)
-        turn, share, power = zip(*rows, strict=True) if rows else ((), (), ())
-        return Table(
-            begins=np.cumsum(count) - count, count=count, turn=np.array(turn, int), share=np.array(share, float),
-            power=np.array(power, int), powers=list(powers),
-        )  # fmt: skip
-
-
-def raised(parts: Floats, powers: Sequence[float]) -> Floats:
-    """Each part to each power; of all steps most have the same few parts."""
-    found = np.ones((len(powers), len(parts)))
-    some = np.flatnonzero(parts != 1)
-    order = some[np.argsort(parts[some])]
-    once = np.flatnonzero(np.diff(parts[order], prepend=0.0))
-    which = np.zeros(len(order), int)
-    which[once] = 1
-    values = parts[order[once]]
-    found[:, order] = (values ** np.array(powers)[:, None])[:, np.cumsum(which) - 1]
-    return found
-
-
-def _first_of(here: Ints, kind: Ints, other: Ints) -> Flags:
-    """Which steps are among the first `MOST_TAKEN` of their entity and kind."""
-    if _counted(here, kind).max(initial=0) <= MOST_TAKEN:
-        return np.ones(len(here), bool)
-    return place_in_run(here, kind, other) < MOST_TAKEN
 
 
 def _counted(ends: Ints, kinds: Ints) -> Ints:

@@ -7,15 +7,15 @@ nobody writes down.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from operator import attrgetter
 
 import numpy as np
 
-from diagnose.arrays import Ints, begins
+from diagnose.arrays import NOBODY, Ints, orderly
 from diagnose.behind import Above, Behind, shared
-from diagnose.rules import Rule, chained, compiled
+from diagnose.passing import RUNS_ON, Passing
+from diagnose.rules import Rule
 from graph_schema.model import Entity, Subgraph
 from graph_schema.ontology import ENDS, OTHER, End, Ontology
 
@@ -24,53 +24,32 @@ MOST_PARTS = 50
 MOST_TAKEN = 400
 """Of more effects of one kind than this, only the first are looked at."""
 
-PARTS_OF_RELATION = attrgetter("source"), attrgetter("target"), attrgetter("kind")
-
 Others = dict[str, list[str]]
 """Kind of relation → the entities at its other end."""
 
 
-class Compiled(dict[str, Rule | None]):
-    """Kind of relation → what comes from this end of it; None where nothing does."""
-
-    def __init__(self, ontology: Ontology, end: End) -> None:
-        super().__init__()
-        self._ontology, self._end = ontology, end
-
-    def __missing__(self, kind: str) -> Rule | None:
-        relation = self._ontology.relation(kind)
-        found = self[kind] = compiled(relation, self._end) if self._end in relation.carries else None
-        return found
-
-
 class _Spans:
-    """Relations by number, and where those of each entity begin that have it at one end."""
+    """The other end and the kind of relations, and where those of each entity begin that have it at one end."""
 
-    def __init__(self, relations: Ints, end: int, many: int) -> None:
-        self._others: list[int] = relations[:, 1 - end].tolist()
-        self._kinds: list[int] = relations[:, 2].tolist()
-        self._begins: list[int] = np.searchsorted(relations[:, end], np.arange(many + 1)).tolist()
+    def __init__(self, ends: Ints, others: Ints, kinds: Ints, many: int) -> None:
+        self._others, self._kinds = others, kinds
+        self._begins: list[int] = np.searchsorted(ends, np.arange(many + 1)).tolist()
 
     def of(self, number: int | None) -> Iterable[tuple[int, int]]:
         """(the other end, kind) of each."""
         if number is None:
             return ()
         part = slice(self._begins[number], self._begins[number + 1])
-        return zip(self._others[part], self._kinds[part], strict=True)
+        return zip(self._others[part].tolist(), self._kinds[part].tolist(), strict=True)
 
 
-def _ordered(relations: Ints, by: Sequence[int]) -> Ints:
-    """Each row once, in order of these columns: sorted as one number each, which is many times as fast."""
-    sizes = [1 + int(relations[:, column].max(initial=0)) for column in by]
-    whole = np.zeros(len(relations), int)
-    for column, size in zip(by, sizes, strict=True):
-        whole = whole * size + relations[:, column]
-    whole.sort()
-    whole = whole[begins(whole)]
-    found = np.empty((len(whole), len(by)), int)
-    for column, size in reversed(list(zip(by, sizes, strict=True))):
-        whole, found[:, column] = np.divmod(whole, size)
-    return found
+def _once(source: Ints, kind: Ints, target: Ints) -> tuple[Ints, Ints, Ints]:
+    """(source, target, kind) of each relation once, in order of source, kind and target."""
+    order = orderly(source, kind, target)
+    source, kind, target = source[order], kind[order], target[order]
+    new = np.ones(len(order), bool)
+    new[1:] = (source[1:] != source[:-1]) | (kind[1:] != kind[:-1]) | (target[1:] != target[:-1])
+    return source[new], target[new], kind[new]
 
 
 class Wiring:
@@ -78,27 +57,33 @@ class Wiring:
 
     def __init__(self, piece: Subgraph, ontology: Ontology) -> None:
         self._ontology, self._entities = ontology, piece.entities
-        sources, targets, kinds = (list(map(part, piece.relations)) for part in PARTS_OF_RELATION)
-        self.entities = sorted({*sources, *targets, *piece.entities})
+        relations = piece.relations
+        sources, targets = [each.source for each in relations], [each.target for each in relations]
+        kinds = [each.kind for each in relations]
+        names = piece.entities.keys()
+        # Mostly both ends of every relation are there; what is there comes nearly in order, which sorts in no time.
+        loose = {*sources, *targets}.difference(names)
+        self.entities = sorted([*names, *loose])
         """Everything that is there or has a relation, in order."""
         self.number = {name: number for number, name in enumerate(self.entities)}
         self.kinds = sorted({*kinds})
         """Kinds of relation, in order."""
         places = {kind: place for place, kind in enumerate(self.kinds)}
-        columns = [
+        source, target, kind = (
             np.fromiter(map(numbers.__getitem__, names), int, len(names))
             for numbers, names in ((self.number, sources), (self.number, targets), (places, kinds))
-        ]
-        given = np.column_stack(columns)
-        self.relations = _ordered(given[given[:, 0] != given[:, 1]], (0, 2, 1))
-        """(source, target, kind) by number, each once, in order of source, kind and target."""
-        self._leaving = _Spans(self.relations, 0, len(self.entities))
-        self._coming = _Spans(_ordered(self.relations, (1, 0, 2)), 1, len(self.entities))
+        )
+        others = source != target
+        source, target, kind = source[others], target[others], kind[others]
+        self.relations = _once(source, kind, target)
+        """(sources, targets, kinds) by number, each relation once, in order of source, kind and target."""
+        source, target, kind = self.relations
+        self._leaving = _Spans(source, target, kind, len(self.entities))
+        order = orderly(target)
+        self._coming = _Spans(target[order], source[order], kind[order], len(self.entities))
         self._out: dict[str, Others] = {}
         self._in: dict[str, Others] = {}
-        self._rules = {end: Compiled(ontology, end) for end in ENDS}
-        self._chained: dict[str, Rule | None] = {}
-        self._fronts: dict[str, bool] = {}
+        self._passing = ontology.once(Passing)
         self._owned: dict[tuple[str, End], bool] = {}
         self._parts: dict[str, list[str]] = {}
         self._inside: dict[str, list[str]] = {}
@@ -157,22 +142,41 @@ class Wiring:
 
     @cached_property
     def _fronted(self) -> set[str]:
-        fronting = np.array([self._fronting(kind) for kind in self.kinds], bool)
-        names, source = self.entities, self.relations[:, 0]
-        return {names[each] for each in source[fronting[self.relations[:, 2]]].tolist()} if len(fronting) else set()
+        fronting = np.array([self._passing.fronting(kind) for kind in self.kinds], bool)
+        names, (source, _, kind) = self.entities, self.relations
+        return {names[each] for each in source[fronting[kind]].tolist()} if len(fronting) else set()
 
     @property
     def strange(self) -> bool:
         """Whether there are kinds that the ontology does not know."""
-        known = self._by_kind.keys() <= self._ontology.entities.keys()
+        known = self.entity_kinds.keys() <= self._ontology.entities.keys()
         return not (known and self._ontology.relations.keys() >= set(self.kinds))
 
+    @property
+    def entity_kinds(self) -> dict[str, int]:
+        """The kinds of what is there, each with its number."""
+        return self._of_kind[0]
+
+    @property
+    def of_kind(self) -> Ints:
+        """By the number of an entity that of its kind; `NOBODY` where it is not there."""
+        return self._of_kind[1]
+
     @cached_property
-    def _by_kind(self) -> dict[str, list[Entity]]:
-        found: dict[str, list[Entity]] = {}
-        for each in self._entities.values():
-            found.setdefault(each.kind, []).append(each)
-        return found
+    def _of_kind(self) -> tuple[dict[str, int], Ints]:
+        kinds = [each.kind for each in self._entities.values()]
+        numbers = {kind: number for number, kind in enumerate(sorted({*kinds}))}
+        found = np.full(len(self.entities), NOBODY)
+        place = np.fromiter(map(self.number.__getitem__, self._entities), int, len(kinds))
+        found[place] = np.fromiter(map(numbers.__getitem__, kinds), int, len(kinds))
+        return numbers, found
+
+    def all_of(self, kind: str) -> list[Entity]:
+        """What is there of a kind, in order."""
+        number = self.entity_kinds.get(kind)
+        if number is None:
+            return []
+        return [self._entities[self.entities[each]] for each in np.flatnonzero(self.of_kind == number).tolist()]
 
     def effects(self, entity: str) -> set[str]:
         """Where sickness of this entity may go to."""
@@ -193,7 +197,7 @@ class Wiring:
 
     def rule(self, end: End, kind: str) -> Rule | None:
         """What comes from this end of a relation of this kind; None where nothing does."""
-        return self._rules[end][kind]
+        return self._passing.rule(end, kind)
 
     def resolving(self) -> tuple[int | None, Ints]:
         """(what answers for names in this cluster, all that asks it), by number."""
@@ -205,7 +209,7 @@ class Wiring:
         asking = [] if resolver is None else [
             self.number[each.id]
             for kind in ("Service", "Ingress")
-            for each in self._by_kind.get(kind, ())
+            for each in self.all_of(kind)
             if each.id != resolver and self._ontology.role(each.name) != "DNS"
         ]  # fmt: skip
         return None if resolver is None else self.number[resolver], np.sort(np.array(asking, int))
@@ -220,31 +224,24 @@ class Wiring:
     @cached_property
     def behind_services(self) -> list[Behind]:
         """The same for Services of one pod, too."""
-        source, target, kind = self.relations.T
+        source, target, kind = self.relations
         owning = np.array([self._owns(name, "source") for name in self.kinds], bool)
         above = Above(target, source, owning[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
-        running = np.array([name == "RUNS_ON" for name in self.kinds], bool)
+        running = np.array([name == RUNS_ON for name in self.kinds], bool)
         below = Above(source, target, running[kind] if len(kind) else np.zeros(0, bool), len(self.entities))
         found = []
         for number, name in enumerate(self.kinds):
             rule = self.rule("target", name)
-            if rule is None or not self._fronting(name):
+            if rule is None or not self._passing.fronting(name):
                 continue
             of_kind = np.flatnonzero(kind == number)
             service, pod = source[of_kind], target[of_kind]
             size = np.bincount(service, minlength=len(self.entities))
             found.append(shared(rule, above.chains(service, pod, 3), size, owns=True))
-            chained_rule = self._from_nodes(name, rule)
+            chained_rule = self._passing.from_nodes(name)
             if chained_rule is not None:
                 found.append(shared(chained_rule, below.chains(service, pod, 1), size, owns=False))
         return found
-
-    def _from_nodes(self, kind: str, above: Rule) -> Rule | None:
-        """What comes to a Service from the nodes of the pods that it selects by a relation of this kind."""
-        if kind not in self._chained:
-            below = self.rule("target", "RUNS_ON")
-            self._chained[kind] = chained(below, above) if below is not None else None
-        return self._chained[kind]
 
     def _chains(self, pod: str) -> list[tuple[str, ...]]:
         """Owner and what is below it down to the pod, for every owner at most three levels up."""
@@ -268,7 +265,7 @@ class Wiring:
         if service not in self._owned_by:
             found: set[str] = set()
             for kind, pods in self.out(service).items():
-                if self._fronting(kind):
+                if self._passing.fronting(kind):
                     found.update(chain[0] for pod in pods[:MOST_TAKEN] for chain in self._chains(pod))
             self._owned_by[service] = sorted(found)
         return self._owned_by[service]
@@ -277,22 +274,15 @@ class Wiring:
         front, found = [entity], set()
         for _ in range(3):
             below = [part for each in front for part in self.parts(each)]
-            below += [pod for each in front for pod in self.into(each).get("RUNS_ON", ())]
+            below += [pod for each in front for pod in self.into(each).get(RUNS_ON, ())]
             if not below:
                 break
             front = below[: 10 * MOST_TAKEN]
             for pod in front:
                 for kind, services in self.into(pod).items():
-                    if self._fronting(kind):
+                    if self._passing.fronting(kind):
                         found.update(services)
         return sorted(found)[:MOST_TAKEN]
-
-    def _fronting(self, kind: str) -> bool:
-        """Whether a relation of this kind is one of a face to what is behind it."""
-        known = self._fronts.get(kind)
-        if known is None:
-            known = self._fronts[kind] = self._ontology.relation(kind).own == {"target"}
-        return known
 
     def _owning(self, relations: Mapping[str, object], end: End) -> list[str]:
         """The relation kinds among these that make one end a part of the other: `end` is where we stand."""
@@ -308,11 +298,11 @@ class Wiring:
 
     def _find_resolver(self) -> str | None:
         """What answers for names in this cluster: the thing of kind DNS, else the Service, else the workload for it."""
-        role, by_kind = self._ontology.role, self._by_kind
-        workloads = [each for kind in by_kind if self._ontology.workload(kind) for each in by_kind[kind]]
+        role, workload = self._ontology.role, self._ontology.workload
+        workloads = (each for kind in self.entity_kinds if workload(kind) for each in self.all_of(kind))
         for found in (
-            (each.id for each in by_kind.get("DNS", ())),
-            (each.id for each in by_kind.get("Service", ()) if role(each.name) == "DNS"),
+            (each.id for each in self.all_of("DNS")),
+            (each.id for each in self.all_of("Service") if role(each.name) == "DNS"),
             (each.id for each in workloads if role(each.name) == "DNS"),
         ):
             first = min(found, default=None)

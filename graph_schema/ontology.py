@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from graph_schema.located import Located, read
 
+Made = TypeVar("Made")
 End = Literal["source", "target"]
 ENDS: tuple[End, End] = ("source", "target")
 OTHER: dict[End, End] = {"source": "target", "target": "source"}
@@ -104,6 +105,18 @@ class Ontology(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def change_kind(self, word: str) -> str:
         """The kind of change that goes by this name; the word itself if none does."""
         return self.change_names.get(word.lower(), word)
+
+    def once(self, make: Callable[[Ontology], Made]) -> Made:
+        """What a class or a function of a module makes of it, made when it is first asked for and kept as long as the
+        ontology, which never changes."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: Made = self._made[make]
+        return found
+
+    @cached_property
+    def _made(self) -> dict[Callable[[Ontology], Any], Any]:
+        return {}
 
     def role(self, name: str) -> str | None:
         """What a workload or service of this name is for; None if its name does not tell."""
