@@ -173,9 +173,7 @@ class _Steps:
         self._columns.append((here[kept], other[kept], rule, crowd, values, lies))
 
     def direction(self, entities: int, table: Table, most: Floats) -> Direction:
-        here, other, rule, crowd, values, lies = (
-            np.concatenate(column) for column in zip(*self._columns, strict=True)
-        )
+        here, other, rule, crowd, values, lies = (np.concatenate(column) for column in zip(*self._columns, strict=True))
         count, order = np.bincount(here, minlength=entities), orderly(here)
         lies, between = lies[order], np.concatenate(self._between)
         raised = np.concatenate(self._values) ** np.array(table.powers)[:, None]

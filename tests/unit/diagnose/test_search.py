@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagnose.arrays import NOBODY
-from diagnose.moves import Direction, Moves, raised
+from diagnose.moves import Direction, Moves
 from diagnose.search import Offers, Search
 from diagnose.wiring import Wiring
 from graph_schema.model import Entity, Relation, Subgraph
@@ -96,5 +97,18 @@ def test_many_searches_at_once_settle_what_each_would_alone(piece: Subgraph, mos
 
 
 def test_a_part_counts_to_the_power_that_its_rule_has() -> None:
-    parts = np.array([1.0, 0.5, 1 / 3, 0.5, 1.0])
-    assert raised(parts, [0.0, 0.35, 1.0]).tolist() == [(parts**power).tolist() for power in (0.0, 0.35, 1.0)]
+    pods = [f"Pod/{number}" for number in range(3)]
+    relations = [Relation("Service/s", pod, "SELECTS") for pod in pods]
+    relations += [Relation("Service/one", pods[0], "SELECTS"), Relation("Deployment/d", pods[0], "OWNS")]
+    names = {end for each in relations for end in (each.source, each.target)}
+    entities = {name: Entity(id=name, kind=name.split("/")[0], name=name.split("/")[1]) for name in names}
+    paths = Moves(piece := Subgraph(entities, tuple(relations)), ONTOLOGY, Wiring(piece, ONTOLOGY))
+    back = paths.back
+
+    def parts(of: str) -> dict[str, list[float]]:
+        steps = range(back.begins[paths.number[of]], back.begins[paths.number[of]] + back.count[paths.number[of]])
+        return {paths.entities[back.other[step]]: back.partly[:, step].tolist() for step in steps}
+
+    third, whole = (pytest.approx([part**power for power in back.table.powers]) for part in (1 / 3, 1.0))
+    assert parts("Service/s") == {**dict.fromkeys(pods, third), "Deployment/d": third}
+    assert parts("Service/one") == {pods[0]: whole}
