@@ -286,7 +286,7 @@ def _hypothesis(
         evidence_for=tuple(
             sorted([*seen, *best.evidence_for, *taught], key=lambda evidence: (-evidence.weight, evidence.text))
         ),
-        evidence_against=tuple(sorted(best.evidence_against, key=lambda evidence: (evidence.weight, evidence.text))),
+        evidence_against=tuple(sorted(best.against, key=lambda evidence: (evidence.weight, evidence.text))),
         change=best.change,
     )
 

@@ -56,7 +56,7 @@ def _weighed(place: int, found: Considered) -> list[str]:
         if other > 2 * ours:
             how = "does not explain" if ours == 0 else f"explains less well ({ours:.2f} against {other:.2f})"
             lines.append(f"It {how} {unit.symptom} on {unit.entity}.")
-    lines += [f"Against it: {evidence.text}." for evidence in fault.evidence_against]
+    lines += [f"Against it: {evidence.text}." for evidence in fault.against]
     if theirs.change is not None and fault.change is None:
         lines.append(f"Number 1 was changed before: {theirs.change.kind} at {theirs.change.at:%H:%M:%S}; it was not.")
     if theirs.fault.prior > 2 * fault.fault.prior:

@@ -31,6 +31,8 @@ ROLLOUT = "rollout"
 NOTHING = np.zeros(0, int), np.zeros(0)
 FOLLOWED = "phase"
 """A property that every pod has whose state is kept."""
+LEAST_TOLD = -0.02
+"""Log-odds from which on what is missed is told."""
 
 
 class Scored(msgspec.Struct, kw_only=True):
@@ -53,8 +55,21 @@ class Scored(msgspec.Struct, kw_only=True):
     change: Change | None = None
     evidence_for: list[Evidence] = []
     evidence_against: list[Evidence] = []
+    """Without what is missed."""
     missing: float = 0.0
     """Log-odds lost for symptoms that should be there and are not."""
+    missed: Sequence[tuple[float, str, str]] = ()
+    """(log-odds lost, entity, the symptom that it does not show or words for it) of each of them, the largest first."""
+
+    @property
+    def against(self) -> list[Evidence]:
+        """All that speaks against it. Put into words when it is asked for: most hypotheses are never told."""
+        lost = (
+            Evidence(text=what if " " in what else f"{name} shows no {what}", weight=weight, entity=name)
+            for weight, name, what in self.missed
+            if weight < LEAST_TOLD
+        )
+        return [*self.evidence_against, *lost]
 
     @property
     def base(self) -> float:
