@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
-from operator import attrgetter
 
 import msgspec
 
@@ -30,8 +29,10 @@ def with_absent(piece: Subgraph, ontology: Ontology) -> Subgraph:
     changes = tuple(_resolved(change, piece, index) for change in piece.changes)
     relations = [*piece.relations, *piece.ended]
     named = {each.entity for each in changes if ontology.change_kind(each.kind) == "delete"}
-    loose = {*map(attrgetter("source"), relations), *map(attrgetter("target"), relations)}
-    absent = sorted((named | loose) - piece.entities.keys())
+    there = piece.entities
+    loose = {each.source for each in relations if each.source not in there}
+    loose |= {each.target for each in relations if each.target not in there}
+    absent = sorted(loose | (named - there.keys()))
     if not absent:
         return msgspec.structs.replace(piece, changes=changes)
     relations += _of_siblings(relations, set(absent), ontology)

@@ -38,7 +38,6 @@ def bounds(
     carries it were certain.
     """
     settings, columns = weighing.settings, weighing.columns
-    strongest = {id(group): _strongest(group, settings) for group in {id(each): each for each in groups}.values()}
     gained = np.zeros(len(rows))
     downstream = weighing.carried.downstream
     explains = np.zeros((len(rows), downstream.shape[1]), np.uint8)
@@ -58,11 +57,8 @@ def bounds(
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         gained[part] += worth[explains[part], np.arange(explains.shape[1])].sum(axis=1)
-    found = []
     # Of a bound of the sum as of the sum itself, or in a storm nearly everything would have to be weighed.
-    for row, group, gain in zip(rows, groups, columns.tempered(gained).tolist(), strict=True):
-        found.append(_prior(weighing.reached.names[row], strongest[id(group)], weighing) + gain)
-    return found, explains
+    return (_priors(weighing, rows, groups) + columns.tempered(gained)).tolist(), explains
 
 
 def _carried(weighing: Weighing) -> Floats:
@@ -82,14 +78,25 @@ def _by_byte(values: Floats, size: int) -> Floats:
     return each
 
 
-def _prior(entity: str, most: Strongest, weighing: Weighing) -> float:
-    settings = weighing.settings
-    prior = most.prior + settings.first + (most.changed if weighing.changes.get(entity) else 0.0)
-    if not most.states.isdisjoint(weighing.states_told):
-        known = weighing.states_near(entity) & most.states
+def _priors(weighing: Weighing, rows: Sequence[int], groups: Sequence[Sequence[FaultMode]]) -> Floats:
+    """For each entity no less than the log-odds of any of its faults before any signal is looked at."""
+    settings, reached, number = weighing.settings, weighing.reached, weighing.wiring.number
+    strongest = [_strongest(group, settings) for group in {id(each): each for each in groups}.values()]
+    places = {name: place for place, name in enumerate(dict.fromkeys(map(id, groups)))}
+    of = np.fromiter(map(places.__getitem__, map(id, groups)), int, len(groups))
+    changed = np.zeros(1 + len(number), bool)
+    changed[[number[entity] for entity, changes in weighing.changes.items() if changes and entity in number]] = True
+    entity = reached.entity[reached.first[np.array(rows, int)]]
+    found = np.array([most.prior + settings.first for most in strongest] or [0.0])[of]
+    found += np.where(changed[entity], np.array([most.changed for most in strongest] or [0.0])[of], 0.0)
+    telling = np.array([not most.states.isdisjoint(weighing.states_told) for most in strongest] or [False])
+    for place in np.flatnonzero(telling[of]).tolist():
+        most = strongest[of[place]]
+        known = weighing.states_near(reached.names[rows[place]]) & most.states
         each = settings.proof_factor if known & most.proofs else settings.state_factor
-        prior += math.log(each) * min(len(known), most.most_states)
-    return prior + math.log(most.count)
+        found[place] += math.log(each) * min(len(known), most.most_states)
+    found += np.array([math.log(most.count) for most in strongest] or [0.0])[of]
+    return found
 
 
 def _strongest(faults: Sequence[FaultMode], settings: Settings) -> Strongest:

@@ -85,18 +85,24 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
     if answers:
         hoped = [spoken_for(entities[reached.names[row]], faults, answers) for row, faults in able]
         limits = [limit + each for limit, each in zip(limits, hoped, strict=True)]
-    best_first = sorted(range(len(able)), key=lambda place: (-limits[place], reached.names[able[place][0]]))
-    waiting, limit = np.array(best_first, int), np.array(limits)
+    limit = np.array(limits)
+    # What is reached is in order of its names, which ties go by.
+    waiting = np.argsort(-limit, kind="stable")
     found: list[Candidate] = []
     worst = -math.inf
     best: list[float] = []
     columns, close = weighing.columns, settings.looked_at_closely
     lacking = np.full(len(columns), settings.for_each_signal)
-    lacked = _lacked(lacking, columns)
+    lacked: Bits | None = None
 
     def hopeful(places: Ints) -> Flags:
+        nonlocal lacked
         likely = limit[places] >= worst
-        return likely if len(found) >= MOST_WEIGHED * close else likely | (explains[places] & lacked).any(axis=1)
+        if len(found) >= MOST_WEIGHED * close or likely.all():
+            return likely
+        if lacked is None:
+            lacked = _lacked(lacking, columns)
+        return likely | (explains[places] & lacked).any(axis=1)
 
     def weighed() -> Iterator[list[Scored]]:
         nonlocal waiting
@@ -105,8 +111,8 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
             waiting = waiting[hopeful(waiting)]
             asked, waiting = waiting[:close], waiting[close:]
             made = weighing.weigh([able[each] for each in asked.tolist()], facts) if len(asked) else []
-            for place, scored in zip(asked, made, strict=True):
-                if scored and hopeful(np.array([place]))[0]:
+            for place, scored in zip(asked[:, None], made, strict=True):
+                if scored and hopeful(place)[0]:
                     yield scored
 
     for scored in weighed():
@@ -117,7 +123,7 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
         if len(best) >= close:
             worst = -best[close - 1]
         lacking -= found[-1].faults[0].weights >= settings.explained
-        lacked = _lacked(lacking, columns)
+        lacked = None
     found.sort(key=order)
     kept, lacking = [], np.full(len(weighing.columns), settings.for_each_signal)
     for number, each in enumerate(found):

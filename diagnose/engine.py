@@ -232,6 +232,17 @@ class _Heard(NamedTuple):
     column: int
     leak: float
     text: str
+    told: dict[float, Evidence]
+    """By how surely a hypothesis explains it: most explain it as surely as others."""
+
+    def evidence(self, weight: float) -> Evidence:
+        found = self.told.get(weight)
+        if found is None:
+            found = self.told[weight] = Evidence(
+                text=self.text, weight=round(math.log(1 + weight / self.leak), 6), entity=self.signal.entity,
+                fingerprint=self.signal.fingerprint,
+            )  # fmt: skip
+        return found
 
 
 def _hypotheses(found: Considered, settings: Settings) -> tuple[Hypothesis, ...]:
@@ -239,7 +250,7 @@ def _hypotheses(found: Considered, settings: Settings) -> tuple[Hypothesis, ...]
     shown = found.ranked[: settings.most_hypotheses]
     columns = found.weighing.columns
     heard = [
-        _Heard(signal, column, unit.leak, f"{signal.symptom} on {signal.entity} ({signal.name})")
+        _Heard(signal, column, unit.leak, f"{signal.symptom} on {signal.entity} ({signal.name})", {})
         for column, unit in enumerate(columns.units)
         for signal in unit.signals
     ]
@@ -263,13 +274,7 @@ def _hypothesis(
     weights = best.weights.tolist()
     shares = _shares_of([fault.log_odds for fault in each.faults])
     near = explained[: settings.most_told]
-    seen = [
-        Evidence(
-            text=text, weight=round(math.log(1 + weights[column] / leak), 6), entity=signal.entity,
-            fingerprint=signal.fingerprint,
-        )
-        for signal, column, leak, text in near
-    ]  # fmt: skip
+    seen = [told.evidence(weights[told.column]) for told in near]
     if len(explained) > len(near):
         seen.append(Evidence(text=f"and {len(explained) - len(near)} signals more that began later"))
     taught = [Evidence(text=best.fault.learned)] if best.fault.learned else []

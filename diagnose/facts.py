@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -28,6 +29,8 @@ class Facts:
         self._columns, self._reached, self._settings, self._shown = columns, reached, settings, shown
         self._self, self._beside = modes[SELF], modes[BESIDE]
         self.number = {fault.name: number for number, fault in enumerate(known)}
+        self.log_odds = {fault.name: math.log(fault.prior / (1 - fault.prior)) for fault in known}
+        """Of each before anything is known."""
         self._effects = tables([fault.effects for fault in known], modes)
         usual = {UNKNOWN: UNKNOWN_SYMPTOM}
         self._symptoms = tables([{**usual, **fault.symptoms} for fault in known], columns.symptoms)

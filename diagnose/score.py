@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -122,21 +121,21 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         self.carried.on(weights)
         gains = self.columns.gained(weights, self.columns.leak, self.settings.same_entity).tolist()
         explains = (weights > 0).sum(axis=1).tolist()
-        firsts = self._firsts(own)
+        firsts, shown = self._firsts(own), self.shown
         found: dict[int, list[Scored]] = {row: [] for row, _ in asked}
         for place, (row, fault) in enumerate(pairs):
             if not explains[place]:
                 continue
             scored = Scored(
                 entity=self.piece.entities[self.reached.names[row]], fault=fault, row=row, explains=explains[place],
-                prior=math.log(fault.prior / (1 - fault.prior)), weights=weights[place], own=own[place],
+                prior=facts.log_odds[fault.name], weights=weights[place], own=own[place],
                 gain=gains[place], evidence_for=[], evidence_against=[],
             )  # fmt: skip
             self._count_changes(scored)
             self._count_states(scored)
             self._count_first(scored, *firsts[place])
-            if self.shown and (at := self.shown.disturbed(scored.entity.id)):
-                scored.evidence_for.append(self.shown.words(at))
+            if shown and (at := shown.disturbed(scored.entity.id)):
+                scored.evidence_for.append(shown.words(at))
             found[row].append(scored)
         return list(found.values())
 
@@ -184,7 +183,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return
         changes = self.changes.get(scored.entity.id, ())
         explained = self._explained(scored.weights) if changes else NOTHING
-        alone = self._alone(scored.fault)
+        alone, lacking = self._alone(scored.fault)
         best, factor, onset = None, alone, self.seen.onset
         for change in changes:
             raised, began = self._raised(scored.fault, change, explained)
@@ -198,9 +197,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             text = f"{best.kind} of {best.entity} {when} the first symptom{f': {best.detail}' if best.detail else ''}"
             scored.evidence_for.append(Evidence(text=text, weight=math.log(factor), entity=best.entity))
         elif factor < 1:
-            kinds = " or ".join(sorted(scored.fault.changes))
-            text = f"no {kinds} of it was seen shortly before the first symptom"
-            scored.evidence_against.append(Evidence(text=text, weight=math.log(factor), entity=scored.entity.id))
+            found = Evidence(text=lacking, weight=math.log(factor), entity=scored.entity.id)
+            scored.evidence_against.append(found)
 
     def _explained(self, weights: Floats) -> tuple[Ints, Floats]:
         """The units that are explained, in order of their onset, and how surely."""
@@ -219,13 +217,24 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         began = np.array([(unit.onset - zero).total_seconds() for unit in units], float)
         return began, np.array([(unit.reported - zero).total_seconds() for unit in units], float)
 
-    def _alone(self, fault: FaultMode) -> float:
-        """Factor on the odds of a fault when no change is there that may have brought it about.
+    def _alone(self, fault: FaultMode) -> tuple[float, str]:
+        """(factor on the odds of a fault when no change is there that may have brought it about, in words).
 
         What share of its cases comes without one, and how many changes are missed: few where changes are recorded.
         """
-        missed = self.settings.change_missed if self.piece.changes else self.settings.changes_unrecorded
-        return fault.comes_alone + (1 - fault.comes_alone) * missed
+        found = self._alones.get(fault.name)
+        if found is None:
+            missed = self.settings.change_missed if self.piece.changes else self.settings.changes_unrecorded
+            kinds = " or ".join(sorted(fault.changes))
+            found = self._alones[fault.name] = (
+                fault.comes_alone + (1 - fault.comes_alone) * missed,
+                f"no {kinds} of it was seen shortly before the first symptom",
+            )
+        return found
+
+    @cached_property
+    def _alones(self) -> dict[str, tuple[float, str]]:
+        return {}
 
     def _raised(self, fault: FaultMode, change: Change, explained: tuple[Ints, Floats]) -> tuple[float, datetime]:
         """(the factor on the odds that this change brings, the beginning that it was held against).
@@ -234,7 +243,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         towards what it is without any change.
         """
         columns, weights = explained
-        alone, total = self._alone(fault), weights.sum()
+        alone, total = self._alone(fault)[0], weights.sum()
         if not len(columns):
             return alone, self.seen.onset
         left = total - (np.cumsum(weights) - weights)
@@ -246,7 +255,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def _hazards(self, fault: FaultMode, change: Change, columns: Ints) -> Floats:
         """The factor for each symptom alone: full right after the change, decaying over minutes to hours."""
-        settings, alone = self.settings, self._alone(fault)
+        settings, alone = self.settings, self._alone(fault)[0]
         kind = self.ontology.change_kind(change.kind)
         full = fault.changes.get(kind)
         if self._opposite(fault, change):
@@ -283,6 +292,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _count_states(self, scored: Scored) -> None:
         if scored.entity.properties.get("used_by") == "nobody known":
             self._add(scored, math.log(self.settings.nobody_known), "nobody is known to have used it")
+        if not self._states_tell(scored.fault):
+            return
         for name, value in sorted(scored.fault.states.items()):
             speaks = math.log(state_speaks(scored.fault, name, self.settings))
             changed = scored.change is not None and (name == "exists" or self._fits(scored.fault, scored.change))
@@ -297,8 +308,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             if changed:
                 continue
             # A workload's faults show in the state of its pods.
-            entities = self.piece.entities
-            told = {pod: entities[pod].properties for pod in self.wiring.inside(scored.entity.id) if pod in entities}
+            told = self._inside(scored.entity.id)
             showing = next((pod for pod, states in told.items() if name in states and fits(states[name], value)), None)
             if showing is not None:
                 self._add(scored, speaks, f"{name} of {showing} is {told[showing][name]}")
@@ -306,10 +316,36 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 # Of pods that are followed everything is known, also what is not the case.
                 self._add(scored, -math.log(self.settings.state_factor), f"{name} of none of its pods is that")
 
+    def _states_tell(self, fault: FaultMode) -> bool:
+        """Whether any state of the fault's is told of anything, or missed where it would be."""
+        found = self._telling.get(fault.name)
+        if found is None:
+            missed = bool(fault.proof) and FOLLOWED in self.states_told
+            found = self._telling[fault.name] = missed or not self.states_told.isdisjoint(fault.states)
+        return found
+
+    @cached_property
+    def _telling(self) -> dict[str, bool]:
+        return {}
+
+    def _inside(self, entity: str) -> Mapping[str, Mapping[str, Any]]:
+        """The states of the parts of an entity."""
+        found = self._states_inside.get(entity)
+        if found is None:
+            there = self.piece.entities
+            found = self._states_inside[entity] = {
+                part: there[part].properties for part in self.wiring.inside(entity) if part in there
+            }
+        return found
+
+    @cached_property
+    def _states_inside(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
+        return {}
+
     @cached_property
     def states_told(self) -> set[str]:
         """Names of the properties of everything."""
-        return set[str]().union(*map(attrgetter("properties"), self.piece.entities.values()))
+        return set[str]().union(*[each.properties for each in self.piece.entities.values() if each.properties])
 
     def states_near(self, entity: str) -> set[str]:
         """Names of the properties of the entity and of its parts."""

@@ -45,7 +45,7 @@ def told_apart(owner: str, wiring: Wiring, entities: Mapping[str, Entity]) -> tu
 
 def with_comparisons(piece: Subgraph) -> Subgraph:
     """The piece in which things know what only a look at several pods tells: `SICK_ALONE` and `OOM_OF_SEVERAL`."""
-    pods = [each for each in piece.entities.values() if each.kind == POD]
+    pods = [each for each in piece.entities.values() if each.properties and each.kind == POD]
     hung = {each.id for each in pods if _hangs(each.properties)}
     killed = {each.id for each in pods if each.properties.get("terminated") == OOM_KILLED}
     if not hung and len(killed) < FEWEST:
