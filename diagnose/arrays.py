@@ -41,16 +41,8 @@ def orderly(*columns: Ints) -> Ints:
 
 def firsts(numbers: Ints) -> Ints:
     """The places at which each number (none below 0) is met first, in order."""
-    order = np.argsort(numbers, kind="stable")
+    order = orderly(numbers)
     return np.sort(order[begins(numbers[order])])
-
-
-def firsts_by(one: Ints, other: Ints, value: Floats) -> Ints:
-    """For each pair of numbers that is there the place of the largest value, the first one of equals."""
-    order = np.lexsort((-value, other, one))
-    new = np.ones(len(order), bool)
-    new[1:] = (np.diff(one[order]) != 0) | (np.diff(other[order]) != 0)
-    return order[new]
 
 
 def place_in_run(*columns: Ints) -> Ints:

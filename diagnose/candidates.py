@@ -25,6 +25,8 @@ from graph_schema.catalogue import Catalogue, FaultMode
 from graph_schema.model import Entity, Evidence, ProbeAnswer
 from graph_schema.ontology import Ontology
 
+SERVICE = "Service"
+
 
 class Candidate(msgspec.Struct, kw_only=True):
     """An entity with its possible faults, the likeliest first, while causes are chosen."""
@@ -41,7 +43,7 @@ def faults_of(entity: Entity, catalogue: Catalogue, ontology: Ontology, wiring: 
     kind = entity.kind if catalogue.known(entity.kind) else ontology.known_kind(entity.kind) or entity.kind
     faults = catalogue.on(kind) if kind not in SILENT else ()
     # A Service is only the face of what is behind it; it has the faults of its role when nothing is known to be there.
-    works = ontology.workload(entity.kind) or (entity.kind == "Service" and not wiring.fronted(entity.id))
+    works = ontology.workload(entity.kind) or (entity.kind == SERVICE and not wiring.fronted(entity.id))
     role = ontology.role(entity.name) if works else None
     found = (*faults, *catalogue.on(role)) if role and catalogue.known(role) and role != kind else faults
     if entity.properties.get("exists") is False:
@@ -74,11 +76,7 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
     Entities are weighed in order of their bounds until none that is left can come up to the last of the best.
     """
     settings, reached, entities = weighing.settings, weighing.reached, weighing.piece.entities
-    able = [
-        (row, faults)
-        for row, name in enumerate(reached.names)
-        if (faults := faults_of(entities[name], catalogue, weighing.ontology, weighing.wiring))
-    ]
+    able = list(_able(weighing, catalogue))
     known = {fault.name: fault for faults in {id(faults): faults for _, faults in able}.values() for fault in faults}
     facts = Facts(known.values(), weighing.columns, reached, weighing.paths.moves.mode, settings, weighing.shown)
     limits, explains = bounds(weighing, facts, [row for row, _ in able], [faults for _, faults in able])
@@ -134,6 +132,24 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
                 break
         lacking -= explained
     return kept
+
+
+def _able(weighing: Weighing, catalogue: Catalogue) -> Iterator[tuple[int, tuple[FaultMode, ...]]]:
+    """(row in what is reached, the faults that it can have) of each entity that can have any."""
+    reached, wiring, ontology = weighing.reached, weighing.wiring, weighing.ontology
+    entities, gone = weighing.piece.entities, "exists" in weighing.states_told
+    by_kind: list[tuple[FaultMode, ...] | None] = [None] * len(wiring.entity_kinds)
+    kinds = wiring.of_kind[reached.entity[reached.first]].tolist()
+    for row, (name, kind) in enumerate(zip(reached.names, kinds, strict=True)):
+        faults = by_kind[kind]
+        if faults is None:
+            entity = entities[name]
+            faults = faults_of(entity, catalogue, ontology, wiring)
+            if not gone and entity.kind != SERVICE and not ontology.workload(entity.kind):
+                # Nothing but its kind counts.
+                by_kind[kind] = faults
+        if faults:
+            yield row, faults
 
 
 def _lacked(lacking: Ints, columns: Columns) -> Bits:

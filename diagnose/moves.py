@@ -179,7 +179,7 @@ class _Steps:
         raised = np.concatenate(self._values) ** np.array(table.powers)[:, None]
         return Direction(
             begins=np.cumsum(count) - count, count=count, other=other[order], rule=rule[order], crowd=crowd[order],
-            partly=raised[:, values[order]], lies=lies, between=between,
+            partly=raised.take(values[order], axis=1), lies=lies, between=between,
             steps=(1 + (between != NOBODY).sum(axis=1))[lies], table=table, most=most,
         )  # fmt: skip
 

@@ -27,7 +27,6 @@ from graph_schema.model import Change, Entity, Evidence, Subgraph
 from graph_schema.ontology import Ontology
 
 ROLLOUT = "rollout"
-NOTHING = np.zeros(0, int), np.zeros(0)
 FOLLOWED = "phase"
 """A property that every pod has whose state is kept."""
 LEAST_TOLD = -0.02
@@ -182,9 +181,14 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if not scored.fault.changes:
             return
         changes = self.changes.get(scored.entity.id, ())
-        explained = self._explained(scored.weights) if changes else NOTHING
-        alone, lacking = self._alone(scored.fault)
+        alone, weight, lacking = self._alone(scored.fault)
+        if not changes:
+            scored.prior += weight
+            if alone < 1:
+                scored.evidence_against.append(Evidence(text=lacking, weight=weight, entity=scored.entity.id))
+            return
         best, factor, onset = None, alone, self.seen.onset
+        explained = self._explained(scored.weights)
         for change in changes:
             raised, began = self._raised(scored.fault, change, explained)
             if raised > factor:
@@ -197,8 +201,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             text = f"{best.kind} of {best.entity} {when} the first symptom{f': {best.detail}' if best.detail else ''}"
             scored.evidence_for.append(Evidence(text=text, weight=math.log(factor), entity=best.entity))
         elif factor < 1:
-            found = Evidence(text=lacking, weight=math.log(factor), entity=scored.entity.id)
-            scored.evidence_against.append(found)
+            weight = math.log(factor)
+            scored.evidence_against.append(Evidence(text=lacking, weight=weight, entity=scored.entity.id))
 
     def _explained(self, weights: Floats) -> tuple[Ints, Floats]:
         """The units that are explained, in order of their onset, and how surely."""
@@ -217,8 +221,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         began = np.array([(unit.onset - zero).total_seconds() for unit in units], float)
         return began, np.array([(unit.reported - zero).total_seconds() for unit in units], float)
 
-    def _alone(self, fault: FaultMode) -> tuple[float, str]:
-        """(factor on the odds of a fault when no change is there that may have brought it about, in words).
+    def _alone(self, fault: FaultMode) -> tuple[float, float, str]:
+        """(factor on the odds of a fault when no change is there that may have brought it about, its logarithm, words).
 
         What share of its cases comes without one, and how many changes are missed: few where changes are recorded.
         """
@@ -226,14 +230,13 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if found is None:
             missed = self.settings.change_missed if self.piece.changes else self.settings.changes_unrecorded
             kinds = " or ".join(sorted(fault.changes))
-            found = self._alones[fault.name] = (
-                fault.comes_alone + (1 - fault.comes_alone) * missed,
-                f"no {kinds} of it was seen shortly before the first symptom",
-            )
+            factor = fault.comes_alone + (1 - fault.comes_alone) * missed
+            words = f"no {kinds} of it was seen shortly before the first symptom"
+            found = self._alones[fault.name] = factor, math.log(factor), words
         return found
 
     @cached_property
-    def _alones(self) -> dict[str, tuple[float, str]]:
+    def _alones(self) -> dict[str, tuple[float, float, str]]:
         return {}
 
     def _raised(self, fault: FaultMode, change: Change, explained: tuple[Ints, Floats]) -> tuple[float, datetime]:

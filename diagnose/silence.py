@@ -9,7 +9,7 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
-from diagnose.arrays import Flags, Floats, Ints, firsts, firsts_by, spread
+from diagnose.arrays import Flags, Floats, Ints, begins, firsts, orderly, spread
 from diagnose.evidence import Unit
 from diagnose.score import Scored, Weighing
 from diagnose.siblings import told_apart
@@ -99,7 +99,9 @@ class Silence:
             places = {words: place for place, words in enumerate(texts)}
             text = np.append(text, np.array([places[each] for each in words]))
         # The largest losses of each count most. Numbers of entities are in order of their names.
-        order = np.lexsort((np.array([ranks[each] for each in texts])[text], number, weight, row))
+        order = orderly(number, np.array([ranks[each] for each in texts], int)[text])
+        order = order[np.argsort(weight[order], kind="stable")]
+        order = order[orderly(row[order])]
         self._count(every, row[order], number[order], weight[order], [texts[each] for each in text[order].tolist()])
 
     def _count(self, every: Sequence[Scored], row: Ints, number: Ints, weight: Floats, texts: Sequence[str]) -> None:
@@ -241,8 +243,10 @@ class Silence:
         mine = np.array([self._number[entity] for entity, _ in sick], int)
         told = np.flatnonzero((share > least) & (number != mine[shows.asked]))
         # Of each entity what it shows most surely, and of these the surest first.
-        told = told[firsts_by(shows.asked[told], number[told], share[told])]
-        told = told[np.lexsort((-number[told], -share[told], shows.asked[told]))]
+        told = told[orderly(number.max(initial=0) - number[told])]
+        told = told[np.argsort(-share[told], kind="stable")]
+        told = told[firsts(shows.asked[told] * len(self._names) + number[told])]
+        told = told[orderly(shows.asked[told])]
         asked, number, share = shows.asked[told], number[told], share[told]
         count = np.bincount(asked, minlength=len(sick))
         return Showing(np.cumsum(count) - count, count, number, share, *self._watching.silence(number, arrived[told]))
@@ -256,18 +260,14 @@ def _missed(
     every: Sequence[Scored], questions: Mapping[tuple[str, str], int], shown: Showing, expected: float
 ) -> Missed:
     """`questions`: (entity, mode) → its number in `shown`. `expected`: how much of a fault must arrive at least."""
-    effects = [
-        (row, questions[scored.entity.id, mode], effect)
-        for row, scored in enumerate(every)
-        for mode, effect in scored.fault.effects.items()
-    ]
-    row, question = np.array([each[:2] for each in effects], int).reshape(-1, 2).T
-    effect = np.array([each[2] for each in effects], float)
+    row = np.repeat(np.arange(len(every)), [len(scored.fault.effects) for scored in every])
+    question = np.array([questions[scored.entity.id, mode] for scored in every for mode in scored.fault.effects], int)
+    effect = np.array([effect for scored in every for effect in scored.fault.effects.values()], float)
     which, place = spread(shown.begins[question], shown.count[question])
     row, effect = row[which], effect[which]
-    numbers = np.sort(shown.number[firsts(shown.number)])
-    size = max(1, len(numbers))
-    cell = row * size + np.searchsorted(numbers, shown.number[place])
+    there = np.bincount(shown.number) > 0
+    size = max(1, int(np.count_nonzero(there)))
+    cell = row * size + (np.cumsum(there) - 1)[shown.number[place]]
     peace = np.zeros(len(every) * size)
     unheard = shown.share * (shown.watched * shown.silent)
     np.maximum.at(peace, cell, effect * unheard[place])
@@ -276,8 +276,8 @@ def _missed(
     most = np.zeros(len(every) * size)
     np.maximum.at(most, cell, seen)
     surest = np.flatnonzero(seen == most[cell])
-    surest = surest[firsts(cell[surest])]
-    surest = surest[np.argsort(cell[surest], kind="stable")]
+    surest = surest[orderly(cell[surest])]
+    surest = surest[begins(cell[surest])]
     place = place[surest]
     peace = peace.reshape(len(every), size).sum(axis=1)
     return Missed(cell[surest] // size, shown.number[place], seen[surest], place, peace)

@@ -7,7 +7,7 @@ nobody writes down.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,9 @@ MOST_PARTS = 50
 """Of more parts than this, only the parts of the first are looked at."""
 MOST_TAKEN = 400
 """Of more effects of one kind than this, only the first are looked at."""
+
+DNS = "DNS"
+"""A kind, and what other things may be for."""
 
 Others = dict[str, list[str]]
 """Kind of relation → the entities at its other end."""
@@ -43,6 +46,10 @@ class _Spans:
         return zip(self._others[part].tolist(), self._kinds[part].tolist(), strict=True)
 
 
+def _numbers(names: Sequence[str], numbers: Mapping[str, int]) -> Ints:
+    return np.fromiter(map(numbers.__getitem__, names), int, len(names))
+
+
 def _once(source: Ints, kind: Ints, target: Ints) -> tuple[Ints, Ints, Ints]:
     """(source, target, kind) of each relation once, in order of source, kind and target."""
     order = orderly(source, kind, target)
@@ -60,19 +67,19 @@ class Wiring:
         relations = piece.relations
         sources, targets = [each.source for each in relations], [each.target for each in relations]
         kinds = [each.kind for each in relations]
-        names = piece.entities.keys()
-        # Mostly both ends of every relation are there; what is there comes nearly in order, which sorts in no time.
-        loose = {*sources, *targets}.difference(names)
-        self.entities = sorted([*names, *loose])
-        """Everything that is there or has a relation, in order."""
-        self.number = {name: number for number, name in enumerate(self.entities)}
         self.kinds = sorted({*kinds})
         """Kinds of relation, in order."""
-        places = {kind: place for place, kind in enumerate(self.kinds)}
-        source, target, kind = (
-            np.fromiter(map(numbers.__getitem__, names), int, len(names))
-            for numbers, names in ((self.number, sources), (self.number, targets), (places, kinds))
-        )
+        # Mostly both ends of every relation are there.
+        self.entities = sorted(piece.entities)
+        """Everything that is there or has a relation, in order."""
+        self.number = {name: number for number, name in enumerate(self.entities)}
+        try:
+            source, target = _numbers(sources, self.number), _numbers(targets, self.number)
+        except KeyError:
+            self.entities = sorted({*piece.entities, *sources, *targets})
+            self.number = {name: number for number, name in enumerate(self.entities)}
+            source, target = _numbers(sources, self.number), _numbers(targets, self.number)
+        kind = _numbers(kinds, {kind: place for place, kind in enumerate(self.kinds)})
         others = source != target
         source, target, kind = source[others], target[others], kind[others]
         self.relations = _once(source, kind, target)
@@ -164,19 +171,31 @@ class Wiring:
 
     @cached_property
     def _of_kind(self) -> tuple[dict[str, int], Ints]:
-        kinds = [each.kind for each in self._entities.values()]
+        kinds = [each.kind for each in self._there]
         numbers = {kind: number for number, kind in enumerate(sorted({*kinds}))}
+        number = _numbers(kinds, numbers)
+        if len(kinds) == len(self.entities):
+            return numbers, number
         found = np.full(len(self.entities), NOBODY)
-        place = np.fromiter(map(self.number.__getitem__, self._entities), int, len(kinds))
-        found[place] = np.fromiter(map(numbers.__getitem__, kinds), int, len(kinds))
+        found[[place for place, name in enumerate(self.entities) if name in self._entities]] = number
         return numbers, found
 
-    def all_of(self, kind: str) -> list[Entity]:
-        """What is there of a kind, in order."""
-        number = self.entity_kinds.get(kind)
-        if number is None:
+    @cached_property
+    def _there(self) -> list[Entity]:
+        """What is there, in order."""
+        there = self._entities
+        return [there[name] for name in self.entities if name in there]
+
+    def all_of(self, *kinds: str) -> list[Entity]:
+        """What is there of these kinds, in order."""
+        numbers = [self.entity_kinds[kind] for kind in kinds if kind in self.entity_kinds]
+        if not numbers:
             return []
-        return [self._entities[self.entities[each]] for each in np.flatnonzero(self.of_kind == number).tolist()]
+        of_kind = self.of_kind[self.of_kind != NOBODY] if len(self._there) < len(self.entities) else self.of_kind
+        wanted = np.zeros(len(self.entity_kinds), bool)
+        wanted[numbers] = True
+        there = self._there
+        return [there[place] for place in np.flatnonzero(wanted[of_kind]).tolist()]
 
     def effects(self, entity: str) -> set[str]:
         """Where sickness of this entity may go to."""
@@ -205,14 +224,11 @@ class Wiring:
 
     @cached_property
     def _resolving(self) -> tuple[int | None, Ints]:
-        resolver = self._find_resolver()
-        asking = [] if resolver is None else [
-            self.number[each.id]
-            for kind in ("Service", "Ingress")
-            for each in self.all_of(kind)
-            if each.id != resolver and self._ontology.role(each.name) != "DNS"
-        ]  # fmt: skip
-        return None if resolver is None else self.number[resolver], np.sort(np.array(asking, int))
+        resolver, number, role = self._find_resolver(), self.number, self._ontology.role
+        if resolver is None:
+            return None, np.zeros(0, int)
+        asking = [each for each in self.all_of("Service", "Ingress") if each.id != resolver and role(each.name) != DNS]
+        return number[resolver], np.array([number[each.id] for each in asking], int)
 
     def all_behind(self) -> list[Behind]:
         """Steps to Services from the owners and the nodes of the pods that they select, which each is a share of.
@@ -299,13 +315,8 @@ class Wiring:
     def _find_resolver(self) -> str | None:
         """What answers for names in this cluster: the thing of kind DNS, else the Service, else the workload for it."""
         role, workload = self._ontology.role, self._ontology.workload
-        workloads = (each for kind in self.entity_kinds if workload(kind) for each in self.all_of(kind))
-        for found in (
-            (each.id for each in self.all_of("DNS")),
-            (each.id for each in self.all_of("Service") if role(each.name) == "DNS"),
-            (each.id for each in workloads if role(each.name) == "DNS"),
-        ):
-            first = min(found, default=None)
-            if first is not None:
-                return first
+        for kinds in ((DNS,), ("Service",), [kind for kind in self.entity_kinds if workload(kind)]):
+            for each in self.all_of(*kinds):
+                if kinds == (DNS,) or role(each.name) == DNS:
+                    return each.id
         return None
