@@ -23,18 +23,18 @@ USED_BY_WORKLOADS = {
 MOST_NEAR = 200
 
 
-def with_absent(piece: Subgraph, ontology: Ontology) -> Subgraph:
-    """The piece with a stand-in for every absent thing that a change or a relation names."""
+def with_absent(piece: Subgraph, ontology: Ontology, loose: Set[str] | None = None) -> Subgraph:
+    """The piece with a stand-in for every absent thing that a change or a relation names; with the same entities where
+    nothing is. `loose`: the absent ends of its relations, where they are known already (`Wiring.loose`)."""
     index = _index(piece) if any(change.entity not in piece.entities for change in piece.changes) else {}
     changes = tuple(_resolved(change, piece, index) for change in piece.changes)
-    relations = [*piece.relations, *piece.ended]
     named = {each.entity for each in changes if ontology.change_kind(each.kind) == "delete"}
-    there = piece.entities
-    loose = {each.source for each in relations if each.source not in there}
-    loose |= {each.target for each in relations if each.target not in there}
+    there, asked = piece.entities, piece.ended if loose is not None else (*piece.relations, *piece.ended)
+    loose = {end for each in asked for end in (each.source, each.target) if end not in there} | (loose or set())
     absent = sorted(loose | (named - there.keys()))
     if not absent:
         return msgspec.structs.replace(piece, changes=changes)
+    relations = [*piece.relations, *piece.ended]
     relations += _of_siblings(relations, set(absent), ontology)
     entities = dict(piece.entities)
     for name in absent:

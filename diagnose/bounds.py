@@ -58,7 +58,8 @@ def bounds(
         part = slice(start, start + size)
         gained[part] += worth[explains[part], np.arange(explains.shape[1])].sum(axis=1)
     # Of a bound of the sum as of the sum itself, or in a storm nearly everything would have to be weighed.
-    return (_priors(weighing, rows, groups) + columns.tempered(gained)).tolist(), explains
+    limits: list[float] = (_priors(weighing, rows, groups) + columns.tempered(gained)).tolist()
+    return limits, explains
 
 
 def _carried(weighing: Weighing) -> Floats:
@@ -87,7 +88,7 @@ def _priors(weighing: Weighing, rows: Sequence[int], groups: Sequence[Sequence[F
     changed = np.zeros(1 + len(number), bool)
     changed[[number[entity] for entity, changes in weighing.changes.items() if changes and entity in number]] = True
     entity = reached.entity[reached.first[np.array(rows, int)]]
-    found = np.array([most.prior + settings.first for most in strongest] or [0.0])[of]
+    found: Floats = np.array([most.prior + settings.first for most in strongest] or [0.0])[of]
     found += np.where(changed[entity], np.array([most.changed for most in strongest] or [0.0])[of], 0.0)
     telling = np.array([not most.states.isdisjoint(weighing.states_told) for most in strongest] or [False])
     for place in np.flatnonzero(telling[of]).tolist():

@@ -174,13 +174,25 @@ MOST_WEIGHED = 4
 
 def candidate(faults: Sequence[Scored], odds: Sequence[float]) -> Candidate:
     """One entity with its faults in order of their log-odds."""
-    pairs = sorted(
-        zip(odds, faults, strict=True),
-        key=lambda pair: (-round(pair[0], 9), -pair[1].fault.prior, pair[1].fault.name),
-    )
+    ranked = _ranked(faults, odds)
     return Candidate(
-        entity=pairs[0][1].entity, faults=[each for _, each in pairs], odds=log_sum([value for value, _ in pairs])
-    )
+        entity=faults[0].entity, faults=[faults[place] for place in ranked],
+        odds=log_sum([odds[place] for place in ranked]),
+    )  # fmt: skip
+
+
+def _ranked(faults: Sequence[Scored], odds: Sequence[float]) -> list[int]:
+    """The places of the faults, the likeliest first; of equals the more usual, then by name."""
+    falling = [-round(value, 9) for value in odds]
+    if len({*falling}) == len(falling):
+        return sorted(range(len(falling)), key=falling.__getitem__)
+    modes = [each.fault for each in faults]
+    return sorted(range(len(falling)), key=lambda at: (falling[at], -modes[at].prior, modes[at].name))
+
+
+def odds_of_any(faults: Sequence[Scored], odds: Sequence[float]) -> float:
+    """The log-odds of a candidate with these faults."""
+    return log_sum([odds[place] for place in _ranked(faults, odds)])
 
 
 def order(each: Candidate) -> tuple[float, int, float, str]:
@@ -189,5 +201,7 @@ def order(each: Candidate) -> tuple[float, int, float, str]:
 
 
 def log_sum(values: Sequence[float]) -> float:
+    if len(values) == 1:
+        return values[0]
     top = max(values)
     return top + math.log(sum(math.exp(each - top) for each in values))

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from diagnose.arrays import NOBODY, Bits, Flags, Floats, Ints, begins, spread
-from diagnose.paths import Paths, Way
+from diagnose.paths import Paths
 from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import SELF
 from graph_schema.model import Entity
@@ -20,6 +20,8 @@ from graph_schema.ontology import Ontology
 
 SURER = 1.2
 """By how much one direction must be surer than the other to count."""
+Named = tuple[str, ...]
+"""The entities that a way takes, the cause first."""
 LEAST_MORE = 1e-9
 """A weight is raised only by more than this, or circles would never end."""
 
@@ -48,7 +50,7 @@ class Carried:
         self, columns: Columns, reached: Reached, paths: Paths, entities: Mapping[str, Entity], ontology: Ontology,
         explained: float,
     ) -> None:  # fmt: skip
-        self._explained, self._reached = explained, reached
+        self._explained, self._reached, self._names = explained, reached, paths.moves.names
         self._size = len(columns)
         self.first, self.then, self.share, self._place = _leads(columns, reached, paths, entities, ontology)
         self._begins = np.searchsorted(self.first, np.arange(self._size + 1))
@@ -83,7 +85,7 @@ class Carried:
                 rows[level.onward] = np.where(better, after, before)
                 waiting[level.onward[raised]] = True
 
-    def ways(self, weights: Floats, direct: Ints, wanted: Sequence[Sequence[int]]) -> list[dict[int, Way]]:
+    def ways(self, weights: Floats, direct: Ints, wanted: Sequence[Sequence[int]]) -> list[dict[int, Named]]:
         """For each cause the ways by which it reaches those of the wanted units that it reaches at all.
 
         `direct`: the places in what is reached of those by which it reaches units straight, else `NOBODY`; the others
@@ -97,7 +99,8 @@ class Carried:
         come[led], place[led] = self.first[step[led]], self._place[step[led]]
         columns = [np.split(column, len(weights)) for column in (direct.ravel(), come, place)]
         rows = zip(asked, *columns, strict=True)
-        return [self._ways_of(units, *(column.tolist() for column in rest)) for units, *rest in rows]
+        named: dict[int, Named] = {}
+        return [self._ways_of(units, named, *(column.tolist() for column in rest)) for units, *rest in rows]
 
     def _steps_taken(self, weights: Floats, direct: Ints, asked: Sequence[tuple[int, int]]) -> Ints:
         """For each cause and unit, as one number, the step that it is reached by; all causes go on side by side."""
@@ -123,12 +126,20 @@ class Carried:
         return step
 
     def _ways_of(
-        self, asked: Sequence[int], direct: Sequence[int], come: Sequence[int], place: Sequence[int]
-    ) -> dict[int, Way]:
+        self, asked: Sequence[int], named: dict[int, Named], direct: Sequence[int], come: Sequence[int],
+        place: Sequence[int],
+    ) -> dict[int, Named]:  # fmt: skip
         """The ways to these units. For each unit: the place of the way straight to it, or the unit that it is carried
-        on from and the place of the way from there."""
-        found: dict[int, Way] = {}
-        way = self._reached.way
+        on from and the place of the way from there. `named`: the ways by their places, as far as they were asked for.
+        """
+        found: dict[int, Named] = {}
+
+        def way(at: int) -> Named:
+            known = named.get(at)
+            if known is None:
+                known = named[at] = self._names(self._reached.way(at))
+            return known
+
         for unit in asked:
             chain, at = [], unit
             while at not in found:

@@ -144,9 +144,7 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return []
         causes = [scored for scored, _ in asked]
         weights = np.array([each.weights for each in causes])
-        found = self.carried.ways(weights, self._straight(causes), [wanted for _, wanted in asked])
-        names = self.paths.moves.names
-        return [{unit: names(way) for unit, way in ways.items()} for ways in found]
+        return self.carried.ways(weights, self._straight(causes), [wanted for _, wanted in asked])
 
     def _straight(self, causes: Sequence[Scored]) -> Ints:
         """For each cause and unit the place in what is reached by which it brings the unit about, as `Facts.weights`

@@ -7,7 +7,7 @@ nobody writes down.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
 
 import numpy as np
@@ -69,14 +69,16 @@ class Wiring:
         kinds = [each.kind for each in relations]
         self.kinds = sorted({*kinds})
         """Kinds of relation, in order."""
-        # Mostly both ends of every relation are there.
+        self.loose: Set[str] = frozenset()
+        """The ends of relations that are not there,"""
         self.entities = sorted(piece.entities)
-        """Everything that is there or has a relation, in order."""
+        """and everything that is there or has a relation, in order."""
         self.number = {name: number for number, name in enumerate(self.entities)}
         try:
             source, target = _numbers(sources, self.number), _numbers(targets, self.number)
         except KeyError:
-            self.entities = sorted({*piece.entities, *sources, *targets})
+            self.loose = {*sources, *targets} - piece.entities.keys()
+            self.entities = sorted(piece.entities.keys() | self.loose)
             self.number = {name: number for number, name in enumerate(self.entities)}
             source, target = _numbers(sources, self.number), _numbers(targets, self.number)
         kind = _numbers(kinds, {kind: place for place, kind in enumerate(self.kinds)})
