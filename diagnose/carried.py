@@ -5,14 +5,14 @@ Without this a cause would be charged for every hop anew for each of many alerts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
 import numpy as np
 
 from diagnose.arrays import NOBODY, Bits, Flags, Floats, Ints, begins, spread
-from diagnose.paths import Paths
+from diagnose.paths import Paths, Way
 from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import SELF
 from graph_schema.model import Entity
@@ -50,12 +50,13 @@ class Carried:
         self, columns: Columns, reached: Reached, paths: Paths, entities: Mapping[str, Entity], ontology: Ontology,
         explained: float,
     ) -> None:  # fmt: skip
-        self._explained, self._reached, self._names = explained, reached, paths.moves.names
+        self._explained, self._reached = explained, reached
         self._size = len(columns)
         self.first, self.then, self.share, self._place = _leads(columns, reached, paths, entities, ontology)
         self._begins = np.searchsorted(self.first, np.arange(self._size + 1))
         self.levels = _levels(self._size, *self._needed())
         self._entity, self._entities = columns.entity, len(columns.entities)
+        self._names: Callable[[Way], Named] = paths.moves.names
 
     def on(self, weights: Floats) -> None:
         """Raise each row of weights by what its units carry on, until nothing changes."""
