@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Flags, Floats, Ints, begins, spread
+from diagnose.arrays import NOBODY, Flags, Floats, Ints, begins, orderly, spread
 from diagnose.rules import Rule
 
 
@@ -38,7 +38,7 @@ class Above:
 
     def __init__(self, here: Ints, above: Ints, wanted: Flags, many: int) -> None:
         here, above = here[wanted], above[wanted]
-        order = np.lexsort((above, here))
+        order = orderly(here, above)
         self._above = above[order]
         self._begins = np.searchsorted(here[order], np.arange(many + 1))
 
@@ -60,7 +60,7 @@ class Above:
 
 def shared(rule: Rule, chains: Ints, size: Ints, *, owns: bool) -> Behind:
     """Each service and what is above its pods once, with the share of these and the first of the ways down."""
-    chains = chains[np.lexsort(chains.T[::-1])]
+    chains = chains[orderly(*(chains.T - NOBODY))]
     pair = chains[:, 0] * len(size) + chains[:, 1]
     first = begins(pair)
     service = chains[first, 0]

@@ -109,8 +109,8 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
             waiting = waiting[hopeful(waiting)]
             asked, waiting = waiting[:close], waiting[close:]
             made = weighing.weigh([able[each] for each in asked.tolist()], facts) if len(asked) else []
-            for place, scored in zip(asked[:, None], made, strict=True):
-                if scored and hopeful(place)[0]:
+            for place, scored in zip(asked, made, strict=True):
+                if scored and (limits[place] >= worst or hopeful(np.array([place]))[0]):
                     yield scored
 
     for scored in weighed():

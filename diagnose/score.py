@@ -120,21 +120,23 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         self.carried.on(weights)
         gains = self.columns.gained(weights, self.columns.leak, self.settings.same_entity).tolist()
         explains = (weights > 0).sum(axis=1).tolist()
-        firsts, shown = self._firsts(own), self.shown
+        rows_of = zip(pairs, weights, own, gains, explains, self._firsts(own), strict=True)
         found: dict[int, list[Scored]] = {row: [] for row, _ in asked}
-        for place, (row, fault) in enumerate(pairs):
-            if not explains[place]:
+        for (row, fault), weight, mine, gain, many, (first, column) in rows_of:
+            if not many:
                 continue
             scored = Scored(
-                entity=self.piece.entities[self.reached.names[row]], fault=fault, row=row, explains=explains[place],
-                prior=facts.log_odds[fault.name], weights=weights[place], own=own[place],
-                gain=gains[place], evidence_for=[], evidence_against=[],
+                entity=self.piece.entities[self.reached.names[row]], fault=fault, row=row, explains=many,
+                prior=facts.log_odds[fault.name], weights=weight, own=mine, gain=gain,
+                evidence_for=[], evidence_against=[],
             )  # fmt: skip
-            self._count_changes(scored)
+            if fault.changes:
+                self._count_changes(scored)
             self._count_states(scored)
-            self._count_first(scored, *firsts[place])
-            if shown and (at := shown.disturbed(scored.entity.id)):
-                scored.evidence_for.append(shown.words(at))
+            if first:
+                self._count_first(scored, first, column)
+            if self.shown and (at := self.shown.disturbed(scored.entity.id)):
+                scored.evidence_for.append(self.shown.words(at))
             found[row].append(scored)
         return list(found.values())
 
@@ -176,8 +178,6 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return found
 
     def _count_changes(self, scored: Scored) -> None:
-        if not scored.fault.changes:
-            return
         changes = self.changes.get(scored.entity.id, ())
         alone, weight, lacking = self._alone(scored.fault)
         if not changes:

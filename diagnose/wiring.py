@@ -7,6 +7,7 @@ nobody writes down.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import cached_property
 
@@ -36,7 +37,7 @@ class _Spans:
 
     def __init__(self, ends: Ints, others: Ints, kinds: Ints, many: int) -> None:
         self._others, self._kinds = others, kinds
-        self._begins: list[int] = np.searchsorted(ends, np.arange(many + 1)).tolist()
+        self._begins: list[int] = [0, *np.cumsum(np.bincount(ends, minlength=many)).tolist()]
 
     def of(self, number: int | None) -> Iterable[tuple[int, int]]:
         """(the other end, kind) of each."""
@@ -48,6 +49,16 @@ class _Spans:
 
 def _numbers(names: Sequence[str], numbers: Mapping[str, int]) -> Ints:
     return np.fromiter(map(numbers.__getitem__, names), int, len(names))
+
+
+def _kinds(each: Sequence[str]) -> tuple[list[str], Ints]:
+    """(the kinds that there are, in order; the number of each)."""
+    met: defaultdict[str, int] = defaultdict(lambda: len(met))
+    number = np.fromiter(map(met.__getitem__, each), int, len(each))
+    kinds = sorted(met)
+    places = np.zeros(len(kinds), int)
+    places[[met[kind] for kind in kinds]] = np.arange(len(kinds))
+    return kinds, places[number]
 
 
 def _once(source: Ints, kind: Ints, target: Ints) -> tuple[Ints, Ints, Ints]:
@@ -66,8 +77,7 @@ class Wiring:
         self._ontology, self._entities = ontology, piece.entities
         relations = piece.relations
         sources, targets = [each.source for each in relations], [each.target for each in relations]
-        kinds = [each.kind for each in relations]
-        self.kinds = sorted({*kinds})
+        self.kinds, kind = _kinds([each.kind for each in relations])
         """Kinds of relation, in order."""
         self.loose: Set[str] = frozenset()
         """The ends of relations that are not there,"""
@@ -81,7 +91,6 @@ class Wiring:
             self.entities = sorted(piece.entities.keys() | self.loose)
             self.number = {name: number for number, name in enumerate(self.entities)}
             source, target = _numbers(sources, self.number), _numbers(targets, self.number)
-        kind = _numbers(kinds, {kind: place for place, kind in enumerate(self.kinds)})
         others = source != target
         source, target, kind = source[others], target[others], kind[others]
         self.relations = _once(source, kind, target)
@@ -173,10 +182,9 @@ class Wiring:
 
     @cached_property
     def _of_kind(self) -> tuple[dict[str, int], Ints]:
-        kinds = [each.kind for each in self._there]
-        numbers = {kind: number for number, kind in enumerate(sorted({*kinds}))}
-        number = _numbers(kinds, numbers)
-        if len(kinds) == len(self.entities):
+        kinds, number = _kinds([each.kind for each in self._there])
+        numbers = {kind: number for number, kind in enumerate(kinds)}
+        if len(number) == len(self.entities):
             return numbers, number
         found = np.full(len(self.entities), NOBODY)
         found[[place for place, name in enumerate(self.entities) if name in self._entities]] = number
