@@ -174,25 +174,16 @@ MOST_WEIGHED = 4
 
 def candidate(faults: Sequence[Scored], odds: Sequence[float]) -> Candidate:
     """One entity with its faults in order of their log-odds."""
-    ranked = _ranked(faults, odds)
+    falling = [-round(value, 9) for value in odds]
+    if len({*falling}) == len(falling):
+        ranked = sorted(range(len(falling)), key=falling.__getitem__)
+    else:
+        ties = [(-each.fault.prior, each.fault.name) for each in faults]
+        ranked = sorted(range(len(falling)), key=lambda at: (falling[at], *ties[at]))
     return Candidate(
         entity=faults[0].entity, faults=[faults[place] for place in ranked],
         odds=log_sum([odds[place] for place in ranked]),
     )  # fmt: skip
-
-
-def _ranked(faults: Sequence[Scored], odds: Sequence[float]) -> list[int]:
-    """The places of the faults, the likeliest first; of equals the more usual, then by name."""
-    falling = [-round(value, 9) for value in odds]
-    if len({*falling}) == len(falling):
-        return sorted(range(len(falling)), key=falling.__getitem__)
-    modes = [each.fault for each in faults]
-    return sorted(range(len(falling)), key=lambda at: (falling[at], -modes[at].prior, modes[at].name))
-
-
-def odds_of_any(faults: Sequence[Scored], odds: Sequence[float]) -> float:
-    """The log-odds of a candidate with these faults."""
-    return log_sum([odds[place] for place in _ranked(faults, odds)])
 
 
 def order(each: Candidate) -> tuple[float, int, float, str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from diagnose.absent import with_absent
 from diagnose.arrays import Floats
-from diagnose.candidates import Candidate, candidate, candidates, log_sum, odds_of_any, order
+from diagnose.candidates import Candidate, candidate, candidates, log_sum, order
 from diagnose.carried import Carried
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths
@@ -186,22 +186,21 @@ def _explain(found: Sequence[Candidate], columns: Columns, settings: Settings) -
         share = np.divide(weight, np.maximum(best_of, weight), out=np.zeros_like(weight), where=weight > 0)
         seen = np.where(weight > 0, 1 - (1 - seen) * (1 - share * probability), seen)
         taken = np.maximum(taken, weight)
-        again = zip(remaining[1:], _odds_again(remaining[1:], columns, seen, settings), strict=True)
-        remaining = sorted((candidate(each.faults, odds) for each, odds in again), key=order)
+        remaining = sorted(_weighed_again(remaining[1:], columns, seen, settings), key=order)
     picked = {each.entity.id for each in chosen}
     return [*chosen, *(each for each in found if each.entity.id not in picked)], len(chosen), taken
 
 
-def _odds_again(
+def _weighed_again(
     found: Sequence[Candidate], columns: Columns, seen: Floats, settings: Settings
-) -> Iterator[list[float]]:
-    """The log-odds of the faults of each candidate as they stand when each unit is as probable as this already."""
+) -> Iterator[Candidate]:
+    """The candidates as they stand when each unit is as probable as this already."""
     faults = [fault for each in found for fault in each.faults]
     if not faults:
         return
     gained = iter(columns.gained(np.array([fault.weights for fault in faults]), seen, settings.same_entity).tolist())
     for each in found:
-        yield [fault.base + next(gained) for fault in each.faults]
+        yield candidate(each.faults, [fault.base + next(gained) for fault in each.faults])
 
 
 def _against(best: Candidate, others: Sequence[Candidate], columns: Columns, seen: Floats, settings: Settings) -> float:
@@ -212,8 +211,7 @@ def _against(best: Candidate, others: Sequence[Candidate], columns: Columns, see
     same = best.faults[0].weights >= settings.explained
     # What is certain already can't be made more probable.
     left = np.where(same, seen, 1.0) if same.any() else seen
-    again = zip(others, _odds_again(others, columns, left, settings), strict=True)
-    return _shares([odds_of_any(each.faults, odds) for each, odds in again])[0]
+    return _shares([each.odds for each in _weighed_again(others, columns, left, settings)])[0]
 
 
 def _shares(odds: Sequence[float]) -> list[float]:
