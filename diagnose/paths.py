@@ -82,7 +82,6 @@ class Paths:
         self._entities, self._ontology, self._wiring, self._hops = piece.entities, ontology, wiring, hops
         self.moves = Moves(piece, ontology, wiring)
         self._found: dict[tuple[str, str], Found] = {}
-        self._shown: dict[tuple[str, str], list[tuple[int, float]]] = {}
 
     def to(self, entity: str, symptom: str) -> Found:
         """Every (entity, mode), by its place, that may show as this symptom on `entity`.
@@ -134,27 +133,23 @@ class Paths:
 
     def _starts(self, entity: str, symptom: str) -> Iterable[tuple[float, int, int, int]]:
         """(strength, steps, state, what the way goes on to) of what shows as this symptom there at once."""
-        end, span = self.moves.number[entity], self.moves.span
-        yield 1.0, 0, end * span + 2 * self.moves.mode[SELF], NOBODY
-        for mode, strength in self._modes(entity, symptom):
-            yield strength, 0, end * span + 2 * mode, NOBODY
+        end, mode, span = self.moves.number[entity], self.moves.mode, self.moves.span
+        yield 1.0, 0, end * span + 2 * mode[SELF], NOBODY
+        for name, strength in self._modes(entity, symptom):
+            yield strength, 0, end * span + 2 * mode[name], NOBODY
         if symptom in ASKED and self._ontology.workload(self._entities[entity].kind):
             for face in self._wiring.faces(entity)[:1]:
                 base = self.moves.number[face] * span
-                for mode, strength in self._modes(face, symptom):
-                    yield FACE * strength, 1, base + 2 * mode, end
+                for name, strength in self._modes(face, symptom):
+                    yield FACE * strength, 1, base + 2 * mode[name], end
 
     def place(self, entity: str, mode: str) -> int:
         """Where the ways of an entity in a mode are in what is found."""
         return self.moves.number[entity] * len(self.moves.modes) + self.moves.mode[mode]
 
-    def _modes(self, entity: str, symptom: str) -> Sequence[tuple[int, float]]:
-        """(number of each mode in which it shows this symptom, how surely)."""
-        key = self._entities[entity].kind, symptom
-        if key not in self._shown:
-            shown, mode = self._ontology.shown(key[0]), self.moves.mode
-            self._shown[key] = [(mode[name], row[symptom]) for name, row in shown.items() if symptom in row]
-        return self._shown[key]
+    def _modes(self, entity: str, symptom: str) -> Iterable[tuple[str, float]]:
+        shown = self._ontology.shown(self._entities[entity].kind)
+        return ((mode, row[symptom]) for mode, row in shown.items() if symptom in row)
 
     def of(self, sick: Sequence[tuple[str, str, float]]) -> Shows:
         """Where each of these (entity, mode, the weakest that counts) shows."""
