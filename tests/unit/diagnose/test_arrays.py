@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagnose import Settings, diagnose
-from diagnose.arrays import NOBODY
+from diagnose.absent import with_absent
+from diagnose.arrays import NOBODY, firsts, orderly
 from diagnose.bounds import bounds
 from diagnose.candidates import faults_of, log_sum
 from diagnose.carried import LEAST_MORE, Carried
@@ -181,3 +182,32 @@ def test_further_symptoms_of_one_entity_count_less_and_less(found: list[tuple[st
         ordered = sorted((gain for (name, _), gain in gains.items() if name == entity), reverse=True)
         expected += sum(gain * 0.5**place for place, gain in enumerate(ordered))
     assert abs(float(columns.gained(row, columns.leak, 0.5)[0]) - expected) < 1e-9
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**40)), max_size=30))
+def test_sorting_by_digits_is_sorting_and_leaves_equal_rows_in_their_order(rows: list[tuple[int, int]]) -> None:
+    one, other = np.array(rows, int).reshape(-1, 2).T
+    assert orderly(one, other).tolist() == np.lexsort((other, one)).tolist()
+    assert firsts(other).tolist() == sorted(np.unique(other, return_index=True)[1].tolist())
+
+
+def test_relations_to_what_is_not_there_are_told_of_and_lead_there_all_the_same() -> None:
+    here = Entity(id="Pod/a", kind="Pod", name="a")
+    piece = Subgraph({here.id: here}, (Relation("Pod/a", "ConfigMap/gone", "MOUNTS"),) * 2)
+    wiring = Wiring(piece, ONTOLOGY)
+    assert wiring.loose == {"ConfigMap/gone"}
+    assert wiring.out("Pod/a") == {"MOUNTS": ["ConfigMap/gone"]}
+    assert wiring.of_kind.tolist() == [NOBODY, 0]
+    assert wiring.all_of("Pod") == [here]
+    assert with_absent(piece, ONTOLOGY, wiring.loose) == with_absent(piece, ONTOLOGY)
+    whole = Wiring(with_absent(piece, ONTOLOGY), ONTOLOGY)
+    assert not whole.loose
+    assert whole.entity_kinds.keys() == {"ConfigMap", "Pod"}
+
+
+def test_what_passes_relations_is_worked_out_once_for_an_ontology() -> None:
+    relations = (Relation("Service/a", "Service/b", "CALLS"), Relation("Service/a", "Service/b", "CALLS_ODDLY"))
+    entities = {name: Entity(id=name, kind="Service", name=name[-1]) for name in ("Service/a", "Service/b")}
+    one, other = (Wiring(Subgraph(entities, relations), ONTOLOGY) for _ in range(2))
+    assert one.rule("target", "CALLS") is other.rule("target", "CALLS")
+    assert one.rule("target", "CALLS_ODDLY") is one.rule("target", "DEPENDS_ON")
