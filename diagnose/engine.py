@@ -28,7 +28,7 @@ from diagnose.propagation import Shown, Strengths
 from diagnose.reached import Columns, Reached
 from diagnose.score import Weighing
 from diagnose.settings import Settings
-from diagnose.siblings import with_comparisons
+from diagnose.siblings import COMPARED, with_comparisons
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue
 from graph_schema.model import Change, Diagnosis, Evidence, Hypothesis, ProbeAnswer, Signal, Subgraph
@@ -133,7 +133,8 @@ def consider(
     piece = with_absent(piece, ontology, wiring.loose)
     if piece.entities is not given.entities:
         wiring = Wiring(piece, ontology)
-    piece = with_comparisons(piece)
+    stated = [each for each in piece.entities.values() if each.properties]
+    piece = with_comparisons(piece, stated)
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     known = [signal.mapped and signal.entity in piece.entities for signal in firing]
     usable = list(compress(firing, known))
@@ -148,7 +149,7 @@ def consider(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules, paths=paths,
         changes=_changes(piece, wiring), columns=columns, reached=reached,
         carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
-        proven=proven,
+        states_told=COMPARED.union(*[each.properties for each in stated]), proven=proven,
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -107,6 +107,8 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     columns: Columns
     reached: Reached
     carried: Carried
+    states_told: Set[str]
+    """The names of the properties of everything, and maybe more."""
     proven: Mapping[str, datetime] = {}
     """Workload → until when it is known to have done its work (`diagnose.proven`)."""
     shown: Shown | None
@@ -342,11 +344,6 @@ class Weighing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def _states_inside(self) -> dict[str, Mapping[str, Mapping[str, Any]]]:
         return {}
-
-    @cached_property
-    def states_told(self) -> set[str]:
-        """Names of the properties of everything."""
-        return set[str]().union(*[each.properties for each in self.piece.entities.values() if each.properties])
 
     def states_near(self, entity: str) -> set[str]:
         """Names of the properties of the entity and of its parts."""

@@ -7,7 +7,7 @@ those beside it are well has something of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ SICK_ALONE = "sick_alone"
 OOM_OF_SEVERAL = "oom_of_several"
 """Property of a node where containers of several workloads were ended for want of memory: one alone may have too low a
 limit."""
+COMPARED = frozenset({SICK_ALONE, OOM_OF_SEVERAL})
 FEWEST = 2
 """Workloads."""
 REASONS = frozenset({"waiting", "terminated", "init_failed", "unschedulable", "reason", "terminating"})
@@ -43,9 +44,12 @@ def told_apart(owner: str, wiring: Wiring, entities: Mapping[str, Entity]) -> tu
     return sick, well
 
 
-def with_comparisons(piece: Subgraph) -> Subgraph:
-    """The piece in which things know what only a look at several pods tells: `SICK_ALONE` and `OOM_OF_SEVERAL`."""
-    pods = [each for each in piece.entities.values() if each.properties and each.kind == POD]
+def with_comparisons(piece: Subgraph, stated: Iterable[Entity] | None = None) -> Subgraph:
+    """The piece in which things know what only a look at several pods tells: `SICK_ALONE` and `OOM_OF_SEVERAL`.
+
+    `stated`: its entities that have properties, where they are known already.
+    """
+    pods = [each for each in (piece.entities.values() if stated is None else stated) if each.kind == POD]
     hung = {each.id for each in pods if _hangs(each.properties)}
     killed = {each.id for each in pods if each.properties.get("terminated") == OOM_KILLED}
     if not hung and len(killed) < FEWEST:

@@ -69,7 +69,6 @@ class Silence:
         self._piece, self._ontology, self._wiring = weighing.piece, weighing.ontology, weighing.wiring
         self._names, self._number = weighing.wiring.entities, weighing.wiring.number
         self._watching = Watching(weighing)
-        self._lasting = np.array([self._settings.silent_next**place for place in range(MOST_MISSED)])
         self._surely: dict[tuple[str, str], float] = {}
         self._apart: dict[str, list[Loss]] = {}
 
@@ -109,10 +108,12 @@ class Silence:
         begins = np.cumsum(count) - count
         place = np.arange(len(row)) - begins[row]
         kept = np.flatnonzero(place < MOST_MISSED)
+        longest = min(MOST_MISSED, int(count.max(initial=0)))
+        lasting = np.array([self._settings.silent_next**each for each in range(longest)])
         lost = np.zeros(len(row))
-        lost[kept] = weight[kept] * self._lasting[place[kept]]
+        lost[kept] = weight[kept] * lasting[place[kept]]
         # One after the other, as a sum over parts in another order would differ in the last digits.
-        sums = np.zeros((len(every), 1 + min(MOST_MISSED, int(count.max(initial=0)))))
+        sums = np.zeros((len(every), 1 + longest))
         sums[row[kept], 1 + place[kept]] = lost[kept]
         names = self._names
         losses = list(zip(lost.tolist(), [names[each] for each in number.tolist()], texts, strict=True))
