@@ -149,8 +149,9 @@ def consider(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules, paths=paths,
         changes=_changes(piece, wiring), columns=columns, reached=reached,
         carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
-        states_told=COMPARED.union(*[each.properties for each in stated]), proven=proven,
+        proven=proven,
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
+        states_told=COMPARED.union(*[each.properties for each in stated]),
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
     unexplained = tuple(
