@@ -134,7 +134,8 @@ def consider(
     if piece.entities is not given.entities:
         wiring = Wiring(piece, ontology)
     stated = [each for each in piece.entities.values() if each.properties]
-    piece = with_comparisons(piece, stated)
+    alone, piece = piece, with_comparisons(piece, stated)
+    told = set[str]() if piece is alone else set(COMPARED)
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     known = [signal.mapped and signal.entity in piece.entities for signal in firing]
     usable = list(compress(firing, known))
@@ -151,7 +152,7 @@ def consider(
         carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
         proven=proven,
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
-        states_told=COMPARED.union(*[each.properties for each in stated]),
+        states_told=told.union(*[each.properties for each in stated]),
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
     unexplained = tuple(
