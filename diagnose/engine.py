@@ -134,8 +134,8 @@ def consider(
     if piece.entities is not given.entities:
         wiring = Wiring(piece, ontology)
     stated = [each for each in piece.entities.values() if each.properties]
-    alone, piece = piece, with_comparisons(piece, stated)
-    told = set[str]() if piece is alone else set(COMPARED)
+    bare, piece = piece, with_comparisons(piece, stated)
+    told = set[str]() if piece is bare else set(COMPARED)
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     known = [signal.mapped and signal.entity in piece.entities for signal in firing]
     usable = list(compress(firing, known))
