@@ -149,6 +149,8 @@ def consider(
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
+    for each in ranked:
+        each.probability = _by_witnesses(each.probability, len(seen.units), settings)
     unexplained = tuple(
         signal.fingerprint
         for unit in seen.units
@@ -223,6 +225,16 @@ def _calibrated(probability: float, settings: Settings) -> float:
     place = min(max(bisect_right([raw for raw, _ in points], probability), 1), len(points) - 1)
     (left, low), (right, high) = points[place - 1], points[place]
     return low + (high - low) * (min(max(probability, left), right) - left) / (right - left)
+
+
+def _by_witnesses(probability: float, witnesses: int, settings: Settings) -> float:
+    """The odds of what is told, less where many symptoms speak: they are counted as independent and are not.
+
+    The same for all hypotheses of an incident, so that their order stays.
+    """
+    ratio = settings.usual_witnesses / max(1, witnesses)
+    factor = min(max(ratio, 1 / settings.most_dependent), settings.most_dependent) ** settings.dependent
+    return probability * factor / (probability * factor + 1 - probability) if probability > 0 else 0.0
 
 
 class _Heard(NamedTuple):
