@@ -106,14 +106,17 @@ def rights(runtime: Runtime) -> Finding:
     the first namespaces opted in, of the others what a migration of their pods takes."""
     from kt import rbac
     from remediate.guard import OPT_IN
+    from sense.kubernetes import written
 
     asked = [("", right) for right in rbac.watched()]
-    spaces: list[str] = []
+    opted_in = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
+    every = sorted(each["metadata"]["name"] for each in opted_in)
+    spaces = every if runtime.settings.guard.enabled else []
+    if runtime.settings.diagnose.logs == "kubernetes":
+        asked += [(space, right) for space in every[:MOST_NAMESPACES] for right in written.RIGHTS]
     if runtime.settings.guard.enabled:
         actions = rbac.used(runtime.playbooks.values())
         asked += [("", right) for right in rbac.acted(actions, of_the_cluster=True)]
-        opted_in = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
-        spaces = sorted(each["metadata"]["name"] for each in opted_in)
         needed = rbac.acted(actions, of_the_cluster=False)
         asked += [(space, right) for space in spaces[:MOST_NAMESPACES] for right in needed]
     missing: dict[str, list[str]] = {}
@@ -128,9 +131,11 @@ def rights(runtime: Runtime) -> Finding:
     if not missing:
         return Finding(detail="all that KT needs here is granted")
     told = ", ".join(_listed(rights) + (f" in {space}" if space else "") for space, rights in sorted(missing.items()))
-    without = [space for space in missing if space]
+    without = [space for space, rights in missing.items() if space and rights != ["get pods/log"]]
     aside = f"; what runs in {_listed(without)} stays where it is when a node is emptied" if without else ""
     fix = "`kt rbac | kubectl apply -f -`, `kt rbac --act …` and `kt rbac --namespace NAME …` grant them"
+    if any("get pods/log" in rights for rights in missing.values()):
+        fix += "; logs: `kt rbac --logs` and `kt rbac --logs --namespace NAME`"
     return Finding(state="ill", detail=_short(f"not allowed: {told}{aside}"), fix=fix)
 
 

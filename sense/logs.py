@@ -37,6 +37,16 @@ LONGEST = 400
 _MASKED = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b|\d+", re.I
 )
+_SECRET = re.compile(
+    r"""(?ix) (?<=://) [^\s/@]+ (?=@)                                           # user:password@ of an address
+    | \beyJ[\w-]{8,}(?:\.[\w-]*){0,2}                                        # a JSON web token
+    | (?P<name> \b (?:bearer|basic) \s+
+        | \b[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api[_-]?key|access[_-]?key|authorization)[\w.-]*
+          ["']? \s* [=:] \s* (?:["']?(?:bearer|basic)\s+)? )
+      (?: "[^"]*"? | '[^']*'? | [^\s"',;&}]+ )
+    """
+)
+"""What may be confidential in a line: KT tells of templates to people, in notifications and in its own log."""
 
 
 class BadLogRules(Exception):
@@ -98,32 +108,51 @@ Times: TypeAlias = "array[float]"
 
 
 class Logs(msgspec.Struct, frozen=True):
-    """What was kept of a file: when each masked line of trouble came, and from when to when there are lines at all."""
+    """What was kept of lines: when each masked line of trouble came, and from when to when it would have been seen."""
 
     troubles: dict[tuple[str, str], Times]
     """(entity, masked line) → seconds since 1970."""
     spans: dict[str, tuple[float, float]]
 
 
+class Collecting:
+    """Lines of several entities, one after the other; only those of trouble are kept, masked."""
+
+    def __init__(self, rules: LogRules) -> None:
+        self._rules = rules
+        self._different: set[str] = set()
+        self.logs = Logs({}, {})
+
+    def watched(self, entity: str, begin: float, end: float) -> None:
+        """Whatever an entity wrote between these times is among the lines, if it wrote anything."""
+        first, last = self.logs.spans.get(entity, (begin, end))
+        self.logs.spans[entity] = (min(first, begin), max(last, end))
+
+    def line(self, entity: str, at: float, message: str) -> None:
+        self.watched(entity, at, at)
+        text = message[:LONGEST]
+        if not self._rules.trouble(text):
+            return
+        masked = _masked(text)
+        if masked not in self._different:
+            if len(self._different) >= MOST_DIFFERENT:
+                masked = OTHER
+            self._different.add(masked)
+        self.logs.troubles.setdefault((entity, masked), array("d")).append(at)
+
+
+def _masked(text: str) -> str:
+    """The line without what differs from one time to the next, and without what may be confidential."""
+    hidden = _SECRET.sub(lambda found: (found["name"] or "") + "<*>", " ".join(text.split()))
+    return _MASKED.sub("<*>", hidden)
+
+
 def read(path: Path, rules: LogRules) -> Logs:
     """The troubles in a file of JSON lines. Raises `BadFile`."""
-    troubles: dict[tuple[str, str], Times] = {}
-    spans: dict[str, tuple[float, float]] = {}
-    different: set[str] = set()
+    found = Collecting(rules)
     for number, line in records(path, _Line, '{"timestamp", "entity", "message"} in each line'):
-        at = _time(path, number, line.timestamp)
-        first, last = spans.get(line.entity, (at, at))
-        spans[line.entity] = (min(first, at), max(last, at))
-        text = line.message[:LONGEST]
-        if not rules.trouble(text):
-            continue
-        masked = _MASKED.sub("<*>", " ".join(text.split()))
-        if masked not in different:
-            if len(different) >= MOST_DIFFERENT:
-                masked = OTHER
-            different.add(masked)
-        troubles.setdefault((line.entity, masked), array("d")).append(at)
-    return Logs(troubles, spans)
+        found.line(line.entity, _time(path, number, line.timestamp), line.message)
+    return found.logs
 
 
 def _time(path: Path, number: int, given: str | float) -> float:

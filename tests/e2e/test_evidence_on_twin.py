@@ -132,6 +132,39 @@ def following(twin: Twin, tmp_path: Path) -> Iterator[Runtime]:
     running.close()
 
 
+def test_what_containers_write_is_evidence_where_it_is_wanted(twin: Twin, following: Runtime) -> None:
+    at = broken(twin, "bad-rollout")
+    alerts = [alert("Service/shop/front", "unavailable", at)]
+    piece = following.graph.neighbourhood(["Service/shop/front"], hops=6)
+
+    def written() -> dict[str, str]:
+        found = beside(following, piece, alerts)
+        assert found.warnings == ()
+        return {each.entity: each.name for each in found.signals if each.source == "log"}
+
+    assert written() == {}
+    wanted = sections.Diagnose(metrics=False, events=False, rules=False, logs="kubernetes")
+    following.settings = msgspec.structs.replace(following.settings, diagnose=wanted)
+    assert written() == {
+        "Deployment/shop/cart": "ERROR GET /: <*> failed",
+        "Deployment/shop/front": "ERROR GET /: <*> next service answered <*> Internal Server Error",
+    }
+
+
+def test_without_the_right_to_read_logs_the_diagnosis_goes_on_and_says_how_to_grant_it(
+    twin: Twin, following: Runtime
+) -> None:
+    at = broken(twin, "bad-rollout")
+    piece = following.graph.neighbourhood(["Service/shop/front"], hops=6)
+    wanted = sections.Diagnose(metrics=False, events=False, rules=False, logs="kubernetes")
+    following.settings = msgspec.structs.replace(following.settings, diagnose=wanted)
+    twin.cluster.denied.add(("shop", "", "pods/log", "get"))
+    found = beside(following, piece, [alert("Service/shop/front", "errors", at)])
+    assert found.signals == ()
+    [said] = found.warnings
+    assert "kt rbac --logs --namespace shop" in said
+
+
 def test_a_weak_alert_about_a_dead_node_is_solved_by_asking(twin: Twin, following: Runtime) -> None:
     """Without conditions as evidence a shop that lacks replicas says little; the catalogue knows what to ask."""
     at = broken(twin, "node-down")
