@@ -2,7 +2,8 @@
 
 Lines that tell of no trouble are left out, numbers and identifiers are masked, and what remains is grouped into
 templates by Drain (He et al., ICWS 2017; the package drain3). How often a template came before and after the onset is
-compared as two Poisson counts. Templates are mined in sorted order, so that the order of lines does not matter.
+compared as two counts, the less surely the more it came in bursts before. Templates are mined in sorted order, so that
+the order of lines does not matter.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -32,6 +33,7 @@ LEAST = 0.3
 BY_WORDS = 0.8
 """Confidence in a symptom that is read out of words."""
 HALF = 3.0
+FEWEST_SPANS, MOST_SPANS = 10, 200
 LONGEST = 400
 """Characters of a line that are looked at."""
 _MASKED = re.compile(
@@ -188,7 +190,8 @@ def templates(logs: Logs, onset: float, *, before_s: float, after_s: float) -> I
             continue
         watched_after = max(min(last, onset + after_s) - onset, 1.0)
         watched_before = max(onset - max(first, onset - before_s), watched_after / 4)
-        strength = _risen(len(earlier), watched_before, len(later), watched_after)
+        spread = _spread(earlier, onset - watched_before, watched_before, watched_after)
+        strength = _risen(len(earlier), watched_before, len(later), watched_after, spread)
         if strength > 0:
             yield Found(entity, template, len(earlier), len(later), later[0], strength)
 
@@ -210,10 +213,27 @@ def _miner() -> TemplateMiner:
     return TemplateMiner(config=config)
 
 
-def _risen(before: int, before_s: float, after: int, after_s: float) -> float:
-    """Strength in [0, 1] of a rise between two Poisson counts (Anscombe's transform makes their noise alike)."""
+def _spread(moments: Sequence[float], begin: float, lasts_s: float, after_s: float) -> float:
+    """How many times as large as for a Poisson process the variance of counts is: programs complain in bursts.
+
+    The index of dispersion (Cox and Lewis, The Statistical Analysis of Series of Events, 1966) of counts in spans as
+    long as what comes after, of which there are at least `FEWEST_SPANS`.
+    """
+    if len(moments) < 2:
+        return 1.0
+    spans = max(FEWEST_SPANS, min(MOST_SPANS, int(lasts_s / after_s)))
+    counts = [0] * spans
+    for at in moments:
+        counts[min(spans - 1, int((at - begin) / lasts_s * spans))] += 1
+    mean = len(moments) / spans
+    return max(1.0, sum((each - mean) ** 2 for each in counts) / (spans - 1) / mean)
+
+
+def _risen(before: int, before_s: float, after: int, after_s: float, spread: float) -> float:
+    """Strength in [0, 1] of a rise between two counts (Anscombe's transform makes the noise of Poisson counts alike);
+    `spread`: how many times as large as theirs the variance is."""
     ratio = after_s / before_s
-    z = 2 * ((after + 0.375) ** 0.5 - (before * ratio + 0.375) ** 0.5) / (1 + ratio) ** 0.5
+    z = 2 * ((after + 0.375) ** 0.5 - (before * ratio + 0.375) ** 0.5) / ((1 + ratio) * spread) ** 0.5
     return z * z / (z * z + HALF * HALF) if z > 0 else 0.0
 
 
