@@ -52,9 +52,10 @@ def test_a_surge_of_a_known_trouble_is_evidence(tmp_path: Path) -> None:
 
 
 def test_one_more_burst_of_what_comes_in_bursts_is_no_news(tmp_path: Path) -> None:
-    bursts = [lines((at + extra / 10, "ERROR cache failed")) for at in range(150, 1000, 70) for extra in range(10)]
-    usual = [*every(10, 100, 1100, "ok {}"), *(line for burst in bursts for line in burst)]
-    again = lines(*((1020 + extra / 10, "ERROR cache failed") for extra in range(45)))
+    chance, at, usual = random.Random(3), 110.0, every(10, 100, 1100, "ok {}")
+    while (at := at + chance.expovariate(1 / 90)) < 995:
+        usual += lines(*((at + extra / 10, "ERROR cache failed") for extra in range(chance.randint(1, 29))))
+    again = lines(*((1020 + extra / 10, "ERROR cache failed") for extra in range(30)))
     assert evidence(tmp_path, *usual, *again) == []
     lasting = every(0.1, 1000, 1060, "ERROR cache failed")
     assert [entity for entity, _, _ in evidence(tmp_path, *usual, *lasting)] == ["cart"]
