@@ -85,6 +85,7 @@ def test_neither_order_nor_repetition_matters(tmp_path: Path) -> None:
         ("lookup store.shop: no such host", "dns_failure"),
         ("context deadline exceeded", "latency"),
         ("connection pool exhausted", "saturation"),
+        ("ERROR GET /: 503 queue is full", "saturation"),
         ("panic: index out of range", "errors"),
     ],
 )
