@@ -19,6 +19,7 @@ from graph_schema.ontology import Ontology
 from kt.pipeline.reading import read
 from kt.runtime import Runtime
 from remediate.cluster import Cluster, ClusterError
+from remediate.granting import granting
 from sense.deadline import Deadline
 from sense.kubernetes.written import Run, lines, runs
 from sense.logs import Collecting, LogRules, Logs, signals, templates
@@ -101,8 +102,8 @@ def _collected(
 
 def _lacking(forbidden: set[str], silent: int, flooded: int) -> Iterator[str]:
     for namespace in sorted(forbidden):
-        grant = f"`kt rbac --logs --namespace {namespace} | kubectl apply -f -` grants it"
-        yield f"diagnosed without the logs of {namespace}: KT may not read pods/log there; {grant}"
+        grant = granting([namespace], logs=True)
+        yield f"diagnosed without the logs of {namespace}: KT may not read them; {grant}"
     if silent:
         yield f"diagnosed without the logs of {silent} containers, which did not come in time"
     if flooded:
