@@ -8,7 +8,7 @@ masked.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -73,13 +73,17 @@ def written(
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="logs") as pool:
         texts = list(pool.map(ask, wanted))
-    return _collected(runtime, list(zip(wanted, texts, strict=True)), first, forbidden)
+    return collected(list(zip(wanted, texts, strict=True)), first, runtime.clock(), forbidden)
 
 
-def _collected(
-    runtime: Runtime, read_runs: Sequence[tuple[Run, str | None]], first: datetime, forbidden: set[str]
+def collected(
+    read_runs: Sequence[tuple[Run, str | None]], first: datetime, until: datetime, forbidden: Collection[str] = ()
 ) -> Written:
-    found, now, onset = Collecting(LogRules.load()), runtime.clock().timestamp(), first.timestamp()
+    """The troubles in what runs wrote (None: nobody could tell) until then, `first` being the beginning of the alerts.
+
+    `forbidden`: namespaces in which nothing may be read.
+    """
+    found, now, onset = Collecting(LogRules.load()), until.timestamp(), first.timestamp()
     silent = flooded = 0
     for run, text in read_runs:
         if text is None:
@@ -100,7 +104,7 @@ def _collected(
     return Written(found.logs, tuple(_lacking(forbidden, silent, flooded)))
 
 
-def _lacking(forbidden: set[str], silent: int, flooded: int) -> Iterator[str]:
+def _lacking(forbidden: Collection[str], silent: int, flooded: int) -> Iterator[str]:
     for namespace in sorted(forbidden):
         grant = granting([namespace], logs=True)
         yield f"diagnosed without the logs of {namespace}: KT may not read them; {grant}"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from graph_schema.model import Entity, Relation, Subgraph, entity_id
 from graph_schema.ontology import load_ontology
 from kt.pipeline import written
+from sense.kubernetes.written import Run
 from sense.logs import Collecting, LogRules, Logs
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -80,3 +81,43 @@ def test_a_log_signal_begins_with_its_first_line() -> None:
     [signal] = written.told(complaining(piece, "Pod/shop/cart-0"), T0 - timedelta(seconds=5), piece, ONTOLOGY)
     assert (signal.source, signal.starts_at) == ("log", T0)
     assert 0.5 < signal.confidence < 1
+
+
+def wrote(count: int, begin: datetime, text: str = "ERROR GET /: 500 failed") -> str:
+    """So many lines, ten a second, as Kubernetes hands them out."""
+    return "".join(f"{(begin + timedelta(seconds=at / 10)).isoformat()} {text}\n" for at in range(count))
+
+
+RUN = Run("cart-0", "shop", "cart", False, T0 - timedelta(hours=1))
+
+
+def test_a_run_is_known_from_the_time_on_that_was_asked_for() -> None:
+    found = written.collected([(RUN, wrote(3, T0))], T0, T0 + timedelta(seconds=30))
+    assert found.warnings == ()
+    begin, end = found.logs.spans["Pod/shop/cart-0"]
+    assert (begin, end) == ((T0 - written.LOOK_BACK).timestamp(), T0.timestamp() + 30)
+
+
+def test_a_pod_that_began_later_is_known_from_its_beginning_on() -> None:
+    new = Run("cart-0", "shop", "cart", False, T0 - timedelta(seconds=20))
+    found = written.collected([(new, "")], T0, T0 + timedelta(seconds=30))
+    assert found.logs.spans["Pod/shop/cart-0"][0] == T0.timestamp() - 20
+
+
+def test_what_wrote_so_much_that_nothing_is_left_from_before_is_left_out_and_told() -> None:
+    flood = wrote(written.MOST_LINES, T0 + timedelta(seconds=1))
+    found = written.collected([(RUN, flood), (RUN, None)], T0, T0 + timedelta(minutes=3))
+    assert found.logs.troubles == {}
+    assert [each.split(",")[0] for each in found.warnings] == [
+        "diagnosed without the logs of 1 containers", "diagnosed without the logs of 1 containers"
+    ]  # fmt: skip
+    much = wrote(written.MOST_LINES, T0 - timedelta(seconds=50))
+    found = written.collected([(RUN, much)], T0, T0 + timedelta(minutes=3))
+    assert found.logs.spans["Pod/shop/cart-0"][0] == T0.timestamp() - 50
+    assert found.warnings == ()
+
+
+def test_where_nothing_may_be_read_it_is_told_once_how_that_is_granted() -> None:
+    found = written.collected([(RUN, None), (RUN, None)], T0, T0, forbidden={"shop"})
+    [said] = found.warnings
+    assert "`kt rbac --logs` and `kt rbac --logs --namespace shop`" in said
