@@ -149,8 +149,7 @@ def consider(
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
-    for each in ranked:
-        each.probability = _by_witnesses(each.probability, len(seen.units), settings)
+    _count_witnesses(ranked, causes, len(seen.units), settings)
     unexplained = tuple(
         signal.fingerprint
         for unit in seen.units
@@ -227,14 +226,14 @@ def _calibrated(probability: float, settings: Settings) -> float:
     return low + (high - low) * (min(max(probability, left), right) - left) / (right - left)
 
 
-def _by_witnesses(probability: float, witnesses: int, settings: Settings) -> float:
-    """The odds of what is told, less where many symptoms speak: they are counted as independent and are not.
-
-    The same for all hypotheses of an incident, so that their order stays.
-    """
+def _count_witnesses(ranked: Sequence[Candidate], causes: int, witnesses: int, settings: Settings) -> None:
+    """Less is told where many symptoms speak, for they are counted as independent and are not; of the causes more is
+    told where few do. Order and causes are chosen before and stay."""
     ratio = settings.usual_witnesses / max(1, witnesses)
     factor = min(max(ratio, 1 / settings.most_dependent), settings.most_dependent) ** settings.dependent
-    return probability * factor / (probability * factor + 1 - probability) if probability > 0 else 0.0
+    for each in ranked if factor < 1 else ranked[:causes]:
+        if each.probability > 0:
+            each.probability *= factor / (each.probability * factor + 1 - each.probability)
 
 
 class _Heard(NamedTuple):

@@ -117,3 +117,22 @@ def test_many_faint_expectations_that_are_not_met_add_up_where_the_rules_are_kno
     counted = told(piece, *seen)
     left_out = told(piece, *seen, settings=Settings(calibration=PLAIN, expected_by_rule=Settings().expected))
     assert counted[node].probability < 0.6 * left_out[node].probability
+
+
+def test_of_many_symptoms_less_is_told_and_of_few_more_in_the_same_order() -> None:
+    things: Things = {}
+    relations, callee = [], ""
+    for number in range(12):
+        owner, service = thing(things, "Deployment", f"web-{number}"), thing(things, "Service", f"web-{number}")
+        pod = thing(things, "Pod", f"web-{number}-a", ready=True, phase="Running")
+        relations += [Relation(owner, pod, "OWNS"), Relation(service, pod, "SELECTS")]
+        relations += [Relation(service, callee, "CALLS")] if callee else []
+        callee = callee or service
+    piece = Subgraph(things, tuple(relations))
+    for count, less in ((12, True), (1, False)):
+        seen = [alert(f"Service/shop/web-{number}", "errors") for number in range(count)]
+        usual = told(piece, *seen, settings=Settings(dependent=0.0))
+        now = told(piece, *seen, settings=Settings())
+        first = next(iter(usual))
+        assert list(now) == list(usual)
+        assert (now[first].probability < usual[first].probability) is less
