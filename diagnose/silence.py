@@ -89,8 +89,8 @@ class Silence:
                     sick[key] = max(sick.get(key, 0.0), effect)
         shown = self._expected(sick)
         every = [scored for faults in found for scored in faults]
-        expected = self._settings.expected if self._rules is None else self._settings.expected_by_rule
-        missed = _missed(every, {key: place for place, key in enumerate(sick)}, shown, expected)
+        least = self._settings.expected if self._rules is None else self._settings.expected_by_rule
+        missed = _missed(every, {key: place for place, key in enumerate(sick)}, shown, least)
         self._narrow(every, np.array(missed.silent))
         spans = [missed.expected[start:end] for start, end in pairwise(missed.begins)]
         faces: dict[str, Collection[str]] = {}
