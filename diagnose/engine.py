@@ -149,7 +149,7 @@ def consider(
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
-    _count_witnesses(ranked, causes, len(seen.units), settings)
+    _count_witnesses(ranked, len(seen.units), settings)
     unexplained = tuple(
         signal.fingerprint
         for unit in seen.units
@@ -226,12 +226,11 @@ def _calibrated(probability: float, settings: Settings) -> float:
     return low + (high - low) * (min(max(probability, left), right) - left) / (right - left)
 
 
-def _count_witnesses(ranked: Sequence[Candidate], causes: int, witnesses: int, settings: Settings) -> None:
-    """Less is told where many symptoms speak, for they are counted as independent and are not; of the causes more is
-    told where few do. Order and causes are chosen before and stay."""
+def _count_witnesses(ranked: Sequence[Candidate], witnesses: int, settings: Settings) -> None:
+    """Less is told where many symptoms speak, for they are counted as independent and are not. Their order stays."""
     ratio = settings.usual_witnesses / max(1, witnesses)
-    factor = min(max(ratio, 1 / settings.most_dependent), settings.most_dependent) ** settings.dependent
-    for each in ranked if factor < 1 else ranked[:causes]:
+    factor = min(max(ratio, 1 / settings.most_dependent), 1.0) ** settings.dependent
+    for each in ranked if factor < 1 else ():
         if each.probability > 0:
             each.probability *= factor / (each.probability * factor + 1 - each.probability)
 

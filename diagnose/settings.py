@@ -111,4 +111,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dependent: float = 0.5
     """The odds that are told fall with this power of the number of symptoms: each further one depends on the rest."""
     most_dependent: float = 7.5
-    """More or fewer than usual by a larger factor than this counts no further."""
+    """More than usual by a larger factor than this counts no further."""

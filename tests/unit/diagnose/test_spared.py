@@ -119,7 +119,7 @@ def test_many_faint_expectations_that_are_not_met_add_up_where_the_rules_are_kno
     assert counted[node].probability < 0.6 * left_out[node].probability
 
 
-def test_of_many_symptoms_less_is_told_and_of_few_more_in_the_same_order() -> None:
+def test_of_many_symptoms_less_is_told_in_the_same_order() -> None:
     things: Things = {}
     relations, callee = [], ""
     for number in range(12):
