@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from diagnose.arrays import NOBODY, Floats, Ints, orderly, place_in_run
+from diagnose.behind import Behind
 from diagnose.passing import Passing, Table
-from diagnose.rules import Rule
 from diagnose.wiring import MOST_TAKEN, Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import End, Ontology
@@ -75,16 +75,17 @@ class Moves:
     def back(self) -> Direction:
         """Everything that may have brought an entity into its states; turned: a part's whole is left out."""
         steps = _Steps(self._passing)
-        source, target, kind = self._wiring.relations
+        source, target, _ = self._wiring.relations
         leaving, coming = self._counted
-        steps.add(source, target, self._ruled("target", kind), count=leaving)
-        steps.add(target, source, self._ruled("source", kind), count=coming)
+        from_target, from_source = self._from_both()
+        steps.add(source, target, from_target, count=leaving)
+        steps.add(target, source, from_source, count=coming)
         for each in self._wiring.all_behind():
-            steps.add(each.service, each.cause, self._same(each.rule, each.cause), part=each.part, between=each.between)
+            steps.add(each.service, each.cause, self._same(each), part=each.part, between=each.between)
         resolver, asking = self._wiring.resolving()
         rule = self._wiring.rule("target", RESOLVES_BY)
         if resolver is not None and rule is not None:
-            steps.add(asking, np.full(len(asking), resolver), self._same(rule, asking))
+            steps.add(asking, np.full(len(asking), resolver), np.full(len(asking), self._passing.number(rule)))
         return steps.direction(len(self.entities), self._passing.back, self._passing.most_back)
 
     @cached_property
@@ -96,7 +97,7 @@ class Moves:
         steps = _Steps(self._passing)
         source, target, kind = self._wiring.relations
         leaving, coming = self._counted
-        from_target, from_source = self._ruled("target", kind), self._ruled("source", kind)
+        from_target, from_source = self._from_both()
         if coming.max(initial=0) > MOST_TAKEN:
             from_target[place_in_run(target, kind, source) >= MOST_TAKEN] = NOBODY
         if leaving.max(initial=0) > MOST_TAKEN:
@@ -104,7 +105,7 @@ class Moves:
         steps.add(target, source, from_target, whole=leaving)
         steps.add(source, target, from_source)
         for each in self._wiring.all_behind():
-            ruled = self._same(each.rule, each.cause)
+            ruled = self._same(each)
             if np.bincount(each.cause).max(initial=0) > MOST_TAKEN:
                 ruled[place_in_run(each.cause, each.service) >= MOST_TAKEN] = NOBODY
             steps.add(each.cause, each.service, ruled, part=each.part, between=each.between)
@@ -112,7 +113,7 @@ class Moves:
         rule = self._wiring.rule("target", RESOLVES_BY)
         if resolver is not None and rule is not None:
             asking = asking[:MOST_TAKEN]
-            steps.add(np.full(len(asking), resolver), asking, self._same(rule, asking))
+            steps.add(np.full(len(asking), resolver), asking, np.full(len(asking), self._passing.number(rule)))
         return steps.direction(len(self.entities), self._passing.forth, self._passing.most_forth)
 
     def _ruled(self, end: End, kind: Ints) -> Ints:
@@ -121,8 +122,19 @@ class Moves:
         found = np.array([NOBODY if rule is None else self._passing.number(rule) for rule in rules], int)
         return found[kind] if len(found) else kind
 
-    def _same(self, rule: Rule, steps: Ints) -> Ints:
-        return np.full(len(steps), self._passing.number(rule))
+    def _same(self, behind: Behind) -> Ints:
+        number = self._passing.number
+        return np.where(behind.ready, number(behind.where_ready), number(behind.rule))
+
+    def _from_both(self) -> tuple[Ints, Ints]:
+        """For each relation the numbers of the rules of what comes from its target and from its source."""
+        source, target, kind = self._wiring.relations
+        ready, weaker = self._wiring.ready, self._passing.weaker
+        from_target, from_source = self._ruled("target", kind), self._ruled("source", kind)
+        return (
+            np.where(ready[source] & (from_target != NOBODY), weaker[from_target], from_target),
+            np.where(ready[target] & (from_source != NOBODY), weaker[from_source], from_source),
+        )
 
     @cached_property
     def _counted(self) -> tuple[Ints, Ints]:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from diagnose.arrays import Floats, Ints
-from diagnose.rules import BESIDE, SELF, Rule, chained, compiled, most_passed
+from diagnose.rules import BESIDE, SELF, STARTED, Rule, chained, compiled, most_passed, weakened
 from graph_schema.ontology import ENDS, UNKNOWN_AS, End, Ontology
 
 RUNS_ON = "RUNS_ON"
@@ -44,13 +44,23 @@ class Passing:
             if end in relation.carries
         }
         below = self.rule("target", RUNS_ON)
-        self._chained = {
-            kind: chained(below, rule)
-            for (end, kind), rule in self._rules.items()
-            if end == "target" and below is not None and self.fronting(kind)
+        fronting = {kind: rule for (end, kind), rule in self._rules.items() if end == "target" and self.fronting(kind)}
+        self._made_by = {kind: (rule, weakened(rule, arriving=False)) for kind, rule in fronting.items()}
+        self._from_nodes = {} if below is None else {
+            kind: (chained(below, rule), chained(weakened(below, arriving=True), rule))
+            for kind, rule in fronting.items()
+        }  # fmt: skip
+        weaker = {
+            number: weakened(rule, arriving=True)
+            for number, rule in enumerate(self._rules.values())
+            if STARTED in rule.backward
         }
-        rules = [*self._rules.values(), *self._chained.values()]
+        derived = [rule for pair in (*self._made_by.values(), *self._from_nodes.values()) for rule in pair]
+        rules = list({id(rule): rule for rule in (*self._rules.values(), *derived, *weaker.values())}.values())
         self._number = {id(rule): number for number, rule in enumerate(rules)}
+        self.weaker = np.arange(len(rules))
+        """By the number of a rule of relations that of the one to pods that are ready."""
+        self.weaker[list(weaker)] = [self.number(rule) for rule in weaker.values()]
         self.crowd = np.array([rule.crowd for rule in rules])
         """By the number of a rule the exponent on how many share the blame."""
         self.back, self.forth = self._table(rules, back=True), self._table(rules, back=False)
@@ -60,9 +70,14 @@ class Passing:
         """What comes from this end of a relation of this kind; None where nothing does."""
         return self._rules.get((end, kind if kind in self._ontology.relations else UNKNOWN_AS))
 
-    def from_nodes(self, kind: str) -> Rule | None:
-        """What comes to a Service from the nodes of the pods that it selects by a relation of this kind."""
-        return self._chained.get(kind if kind in self._ontology.relations else UNKNOWN_AS)
+    def made_by(self, kind: str) -> tuple[Rule, Rule]:
+        """What comes to a Service from the owners of the pods that it selects by a relation of this kind: usually, and
+        where all of them are ready."""
+        return self._made_by[kind if kind in self._ontology.relations else UNKNOWN_AS]
+
+    def from_nodes(self, kind: str) -> tuple[Rule, Rule] | None:
+        """The same from the nodes of these pods; None where nothing does."""
+        return self._from_nodes.get(kind if kind in self._ontology.relations else UNKNOWN_AS)
 
     def number(self, rule: Rule) -> int:
         return self._number[id(rule)]

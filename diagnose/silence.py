@@ -12,7 +12,7 @@ import numpy as np
 from diagnose.arrays import Flags, Floats, Ints, begins, firsts, orderly, spread
 from diagnose.evidence import Unit
 from diagnose.score import Scored, Weighing
-from diagnose.siblings import told_apart
+from diagnose.siblings import POD, told_apart
 from diagnose.watching import NODE, Watching
 from graph_schema.catalogue import FaultMode
 from graph_schema.ontology import Ontology
@@ -84,7 +84,8 @@ class Silence:
         every = [scored for faults in found for scored in faults]
         if not every:
             return
-        missed = _missed(every, {key: place for place, key in enumerate(sick)}, shown, self._settings.expected)
+        least = self._settings.expected if self._weighing.rules is None else self._settings.expected_by_rule
+        missed = _missed(every, {key: place for place, key in enumerate(sick)}, shown, least)
         self._narrow(every, missed.silent)
         own = np.array([scored.own for scored in every])
         row, number, weight, text = self._elsewhere(every, own, missed, shown)
@@ -210,21 +211,32 @@ class Silence:
         """Pods that should be as sick as those that complain, or are sick by the API's word, when the fault is the
         workload's."""
         entity, entities = scored.entity, self._piece.entities
+        if entity.kind == POD:
+            return self._spared(self._sick_beside(entity.id), 1.0, "is not ready either, and is made like it")
         if not self._ontology.workload(entity.kind):
             return []
         complaining: dict[str, float] = {}
         for unit in own:
-            if entities[unit.entity].kind == "Pod":
+            if entities[unit.entity].kind == POD:
                 complaining[unit.entity] = max(complaining.get(unit.entity, 0.0), unit.confidence)
         if complaining:
             front = self._wiring.parts(entity.id)
             pods = {*front, *(part for each in front for part in self._wiring.parts(each))}
-            silent = sorted(pod for pod in pods - complaining.keys() if entities[pod].kind == "Pod")
+            silent = sorted(pod for pod in pods - complaining.keys() if entities[pod].kind == POD)
             return self._spared(silent, max(complaining.values()), "does not complain")
         if entity.id not in self._apart:
             _, well = told_apart(entity.id, self._wiring, entities)
             self._apart[entity.id] = self._spared(well, 1.0, "is well, and another one made like it is not")
         return self._apart[entity.id]
+
+    def _sick_beside(self, pod: str) -> list[str]:
+        """Pods of the same owner that are sick by the API's word: what only this pod has does not explain them."""
+        beside = {part for owner in self._wiring.owners(pod) for part in self._wiring.parts(owner)} - {pod}
+        return sorted(each for each in beside if self._is_sick(each))
+
+    def _is_sick(self, pod: str) -> bool:
+        known = self._piece.entities.get(pod)
+        return known is not None and known.kind == POD and known.properties.get("ready") is False
 
     def _spared(self, pods: Sequence[str], surely: float, words: str) -> list[Loss]:
         weight = math.log(1 - self._settings.sibling) * surely

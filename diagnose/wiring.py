@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from diagnose.arrays import NOBODY, Ints, orderly
+from diagnose.arrays import NOBODY, Flags, Ints, orderly
 from diagnose.behind import Above, Behind, shared
 from diagnose.passing import RUNS_ON, Passing
 from diagnose.rules import Rule
@@ -240,6 +240,14 @@ class Wiring:
         asking = [each for each in self.all_of("Service", "Ingress") if each.id != resolver and role(each.name) != DNS]
         return number[resolver], np.array([number[each.id] for each in asking], int)
 
+    @cached_property
+    def ready(self) -> Flags:
+        """By number, whether it is a pod that is ready by the API's word."""
+        found = np.zeros(len(self.entities), bool)
+        ready = [self.number[each.id] for each in self.all_of("Pod") if each.properties.get("ready") is True]
+        found[ready] = True
+        return found
+
     def all_behind(self) -> list[Behind]:
         """Steps to Services from the owners and the nodes of the pods that they select, which each is a share of.
 
@@ -263,10 +271,10 @@ class Wiring:
             of_kind = np.flatnonzero(kind == number)
             service, pod = source[of_kind], target[of_kind]
             size = np.bincount(service, minlength=len(self.entities))
-            found.append(shared(rule, above.chains(service, pod, 3), size, owns=True))
-            chained_rule = self._passing.from_nodes(name)
-            if chained_rule is not None:
-                found.append(shared(chained_rule, below.chains(service, pod, 1), size, owns=False))
+            owners, nodes = self._passing.made_by(name), self._passing.from_nodes(name)
+            found.append(shared(*owners, above.chains(service, pod, 3), size, self.ready, owns=True))
+            if nodes is not None:
+                found.append(shared(*nodes, below.chains(service, pod, 1), size, self.ready, owns=False))
         return found
 
     def _chains(self, pod: str) -> list[tuple[str, ...]]:
