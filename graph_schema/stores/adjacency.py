@@ -74,7 +74,8 @@ def places(starts: NDArray[np.int64], entities: Numbers) -> NDArray[np.int64]:
     first = starts[entities]
     many = starts[entities + 1] - first
     before = np.cumsum(many) - many
-    return np.arange(many.sum()) + np.repeat(first - before, many)
+    found: NDArray[np.int64] = np.arange(many.sum()) + np.repeat(first - before, many)
+    return found
 
 
 def _starts(entities: Numbers, count: int) -> NDArray[np.int64]:
