@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from graph_schema.stores.ordered import distinct
 from graph_schema.walk import FaultFrom
 
 Numbers = NDArray[np.int32]
@@ -55,7 +56,7 @@ class Adjacency:
 
     def in_order(self, entities: Numbers) -> Numbers:
         """Each of them once, by name."""
-        return self._by_name[np.unique(self._place[entities])]
+        return self._by_name[distinct(self._place[entities])]
 
     def leaving(self, entities: Numbers) -> NDArray[np.int64]:
         """Where the relations that leave them stand: source by source as given, then in order of target and kind."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graph_schema.model import Change, Entity, Relation, Subgraph
+from graph_schema.stores.ordered import distinct, within
 from graph_schema.walk import FaultFrom, ended
 
 Tx = neo4j.ManagedTransaction
@@ -57,7 +58,7 @@ class Reading:
                 break
         self._ring(list(self._entities), limit, causes=False)
         inside = np.array(sorted(self._entities), np.int64)
-        rest = np.setdiff1d(inside, self._looked, assume_unique=True)
+        rest = inside[~within(inside, self._looked)]
         # What is among those that the walk ended at, and what ended.
         among = self._read(_AMONG, rest)
         once = self._once(inside, among)
@@ -71,16 +72,18 @@ class Reading:
         """What stands beside these, as far as there is room, by name."""
         if len(self._entities) == limit:
             return []
-        new = np.setdiff1d(np.array(near, np.int64), self._looked)
-        self._looked = np.union1d(self._looked, new)
+        here = np.array(sorted(near), np.int64)
+        new = here[~within(here, self._looked)]
+        self._looked = distinct(np.concatenate((self._looked, new)))
         self._found += self._read(_AROUND, new)
         # What leaves an entity makes it sick if its faults come from the target; what it makes sick, the other way.
         beside = [
-            each.there[np.isin(each.here, near)]
+            each.there[within(each.here, here)]
             for each in self._found
             if not each.gone and ("target" if each.out == causes else "source") in self._fault_from(each.kind)
         ]
-        others = np.setdiff1d(np.concatenate([NONE, *beside]), np.array(list(self._entities), np.int64))
+        others = distinct(np.concatenate([NONE, *beside]))
+        others = others[~within(others, np.array(sorted(self._entities), np.int64))]
         return self._add(_listed(self._tx, _BODIES_OF, ids=others.tolist()) if len(others) else ((), ()), limit)
 
     def _add(self, found: tuple[Sequence[int], Sequence[str]], limit: int) -> list[int]:
@@ -109,9 +112,9 @@ class Reading:
         parts = []
         for order, each in enumerate(live):
             source, target = each.ends()
-            kept = np.isin(source, inside) & np.isin(target, inside)
+            kept = within(source, inside) & within(target, inside)
             if not each.out:
-                kept &= ~np.isin(source, self._looked)
+                kept &= ~within(source, self._looked)
             source, target = np.searchsorted(inside, source[kept]), np.searchsorted(inside, target[kept])
             parts.append((place[source], place[target], np.full(len(source), order)))
         if not parts:
@@ -131,7 +134,8 @@ class Reading:
     def _once(self, inside: Numbers, among: Iterable[Found]) -> dict[Relation, str]:
         """Relations of these entities that ended, and whose other end is not in the graph → that end."""
         gone = [each for each in (*self._found, *among) if each.gone]
-        others = np.setdiff1d(np.concatenate([NONE, *(each.there for each in gone)]), inside)
+        others = distinct(np.concatenate([NONE, *(each.there for each in gone)]))
+        others = others[~within(others, inside)]
         if not len(others):
             return {}
         names = dict(zip(*_listed(self._tx, _NAMES_OF_GONE, ids=others.tolist()), strict=True))
