@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ import neo4j
 from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
 from graph_schema.stores.moments import from_micros, to_micros
-from graph_schema.stores.neo4j_many import AT_ONCE, Row, write_all
+from graph_schema.stores.neo4j_many import AT_ONCE, OF_SOURCES, Row, parts, write_all
 from graph_schema.stores.neo4j_reading import Reading, bodies, changes_since
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
 from graph_schema.walk import FaultFrom
@@ -56,21 +57,25 @@ class Neo4jGraphStore:
         self._write(work)
 
     def set_relations(
-        self, source: str, kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
+        self, sources: Collection[str], kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
     ) -> None:
-        micros, edges = to_micros(at), _edges(relations)
-        keep = [[each["kind"], each["target"]] for each in edges]
+        micros, edges = to_micros(at), {source: list[Row]() for source in sources}
+        for each in _edges(relations):
+            edges[each["source"]].append(each)
 
-        def work(tx: Tx) -> None:
-            _lock(tx, [source], edges)
-            rows(tx, _END_OTHERS, source=source, kinds=sorted(kinds), keep=keep, at=micros)
-            rows(tx, _RELATE, rows=_by_source(edges), at=micros)
+        def work(tx: Tx, some: Sequence[str]) -> None:
+            theirs = [each for source in some for each in edges[source]]
+            keep = [[source, [[each["kind"], each["target"]] for each in edges[source]]] for source in some]
+            _lock(tx, some, theirs)
+            rows(tx, _END_OTHERS, rows=keep, kinds=sorted(kinds), at=micros)
+            rows(tx, _RELATE, rows=_by_source(theirs), at=micros)
 
-        self._write(work)
+        for some in parts(sorted(edges), OF_SOURCES):
+            self._write(partial(work, some=some))
 
     def delete(self, ids: Iterable[str], *, at: datetime) -> None:
-        micros, gone = to_micros(at), sorted(ids)
-        self._write(lambda tx: rows(tx, _DELETE, ids=gone, at=micros))
+        for part in parts(sorted(ids)):
+            self._write(partial(rows, query=_DELETE, ids=part, at=to_micros(at)))
 
     def record_changes(self, changes: Iterable[Change]) -> None:
         things = [
@@ -82,7 +87,8 @@ class Neo4jGraphStore:
             }
             for change in changes
         ]
-        self._write(lambda tx: rows(tx, _RECORD, rows=things))
+        for part in parts(things):
+            self._write(partial(rows, query=_RECORD, rows=part))
 
     def get(self, ids: Iterable[str]) -> dict[str, Entity]:
         wanted = list(ids)
@@ -196,8 +202,9 @@ WHERE newer
 SET r.at = $at, r.gone = false
 """
 _END_OTHERS = """
-MATCH (a:KtEntity {id: $source})-[r:KT_RELATION]->(b:KtEntity)
-WHERE r.kind IN $kinds AND NOT r.gone AND r.at <= $at AND NOT [r.kind, b.id] IN $keep
+UNWIND $rows AS row
+MATCH (a:KtEntity {id: row[0]})-[r:KT_RELATION]->(b:KtEntity)
+WHERE r.kind IN $kinds AND NOT r.gone AND r.at <= $at AND NOT [r.kind, b.id] IN row[1]
 SET r.gone = true, r.at = $at
 """
 _DELETE = """

@@ -17,6 +17,8 @@ Row = dict[str, Any]
 Write = Callable[[Sequence[Row]], None]
 AT_ONCE = 5000
 """Entities or relations of one transaction: what it changes is kept in the server's memory until it ends."""
+OF_SOURCES = 500
+"""Entities of one transaction whose relations are all replaced: of one there can be many."""
 
 
 def write_all(things: Sequence[Row], edges: Sequence[Row], put: Write, relate: Write) -> None:
@@ -36,9 +38,9 @@ def write_all(things: Sequence[Row], edges: Sequence[Row], put: Write, relate: W
                     if each.done():
                         each.result()
                 whole = len(ready) // AT_ONCE * AT_ONCE
-                under_way += [behind.submit(relate, each) for each in _parts(ready[:whole])]
+                under_way += [behind.submit(relate, each) for each in parts(ready[:whole])]
                 ready = ready[whole:]
-            under_way += [behind.submit(relate, each) for each in _parts(ready)]
+            under_way += [behind.submit(relate, each) for each in parts(ready)]
             for each in under_way:
                 each.result()
         finally:
@@ -52,9 +54,9 @@ def _in_step(things: Sequence[Row], edges: Iterable[Row]) -> Iterator[tuple[Sequ
     for each in edges:
         waiting[max(place.get(each["source"], -1), place.get(each["target"], -1))].append(each)
     yield (), waiting[-1]
-    for number, part in enumerate(_parts(things)):
+    for number, part in enumerate(parts(things)):
         yield sorted(part, key=lambda each: str(each["id"])), waiting[number]
 
 
-def _parts(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (things[start : start + AT_ONCE] for start in range(0, len(things), AT_ONCE))
+def parts(things: Sequence[T], most: int = AT_ONCE) -> Iterator[Sequence[T]]:
+    return (things[start : start + most] for start in range(0, len(things), most))

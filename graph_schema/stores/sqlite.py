@@ -60,22 +60,26 @@ class SqliteGraphStore:
                 _relate(connection, relation, micros, sequence)
 
     def set_relations(
-        self, source: str, kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
+        self, sources: Collection[str], kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
     ) -> None:
-        wanted = {(relation.kind, relation.target): relation for relation in relations}
+        wanted = set(relations)
         micros = to_micros(at)
         with self._write() as (connection, sequence):
-            there = connection.execute(
-                "SELECT kind, target FROM relations WHERE source = ? AND gone = 0", (source,)
-            ).fetchall()
-            for kind, target in there:
-                if kind in kinds and (kind, target) not in wanted:
+            there = [
+                row
+                for source in sources
+                for row in connection.execute(
+                    "SELECT source, kind, target FROM relations WHERE source = ? AND gone = 0", (source,)
+                )
+            ]
+            for source, kind, target in there:
+                if kind in kinds and Relation(source, target, kind) not in wanted:
                     connection.execute(
                         "UPDATE relations SET gone = 1, at = ?, seq = ? WHERE source = ? AND kind = ? AND target = ? "
                         "AND at <= ?",
                         (micros, sequence, source, kind, target, micros),
                     )
-            for relation in wanted.values():
+            for relation in wanted:
                 _relate(connection, relation, micros, sequence)
 
     def delete(self, ids: Iterable[str], *, at: datetime) -> None:

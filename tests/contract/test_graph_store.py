@@ -198,7 +198,7 @@ def test_a_deleted_entity_leaves_with_its_relations_and_may_come_back(store: Gra
 
 def test_relations_of_a_kind_are_replaced_as_a_whole(store: GraphStore) -> None:
     shop(store)
-    store.set_relations("Service/front", ["CALLS"], [Relation("Service/front", "Service/front", "CALLS")], at=at(1))
+    store.set_relations(["Service/front"], ["CALLS"], [Relation("Service/front", "Service/front", "CALLS")], at=at(1))
     kinds = {(each.kind, each.target) for each in store.neighbourhood(["Service/front"], hops=1).relations}
     assert ("CALLS", "Service/cart") not in kinds
     assert ("SELECTS", "Pod/front") in kinds
