@@ -76,7 +76,7 @@ class Held:
         return (each for each in self._bodies if each is not None)
 
     def walk(self, seeds: Iterable[str], hops: int, limit: int) -> Numbers:
-        """See `graph_schema.walk.walk`."""
+        """Entities within `hops` steps of the seeds, then what those would make sick: nearest first, then by name."""
         self._make_arrays()
         numbers = (self._numbers.get(seed) for seed in seeds)
         there = np.array([each for each in numbers if each is not None and self._bodies[each] is not None], np.int32)
@@ -92,6 +92,9 @@ class Held:
             room -= len(front)
         rings.append(self._ring(np.concatenate(rings), seen, room, causes=False))
         return np.concatenate(rings)
+
+    def names(self, entities: Numbers) -> list[str]:
+        return [self._names[each] for each in entities.tolist()]
 
     def bodies_of(self, entities: Numbers) -> list[bytes]:
         return [self._bodies[each] or b"" for each in entities.tolist()]
