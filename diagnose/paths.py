@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Floats, Ints, firsts
+from diagnose.arrays import NOBODY, Floats, Ints
 from diagnose.moves import Moves
 from diagnose.rules import SELF
 from diagnose.search import Offers, Search, Ways
@@ -122,9 +122,8 @@ class Paths:
         many = len(wanted)
         settled = search.run(starts, many, np.full(many, weakest), onward)
         count = np.bincount(settled.search, minlength=many)
-        place = settled.state >> 1
-        once = firsts(settled.search * search.states + place)
-        place, strengths, ways = place[once], settled.strength[once], settled.ways[once]
+        once = settled.once
+        place, strengths, ways = settled.state[once] >> 1, settled.strength[once], settled.ways[once]
         at = np.searchsorted(settled.search[once], np.arange(many + 1)).tolist()
         return [
             (Found(place[begin:end], strengths[begin:end], ways[begin:end]), size >= self._most)
@@ -163,6 +162,6 @@ class Paths:
             nothing, none = np.zeros(many, int), np.full(many, NOBODY)
             starts = Offers(np.arange(many), state, np.ones(many), nothing, none, none)
             settled = search.run(starts, many, np.array([weakest for _, _, weakest in asked]), None)
-            once = firsts(settled.search * search.states + (settled.state >> 1))
+            once = settled.once
             parts.append(Shows(start + settled.search[once], settled.state[once] >> 1, settled.strength[once]))
         return Shows(*[np.concatenate([getattr(each, name) for each in parts]) for name in Shows.__struct_fields__])
