@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from diagnose.arrays import NOBODY, Bits, Flags, Floats, Ints, begins, spread
+from diagnose.compiled import BUILT
 from diagnose.paths import Paths, Way
 from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import SELF
@@ -46,9 +47,9 @@ class Carried:
 
     def __init__(
         self, columns: Columns, reached: Reached, paths: Paths, entities: Mapping[str, Entity], ontology: Ontology,
-        explained: float,
+        explained: float, compiled: bool = BUILT,
     ) -> None:  # fmt: skip
-        self._explained, self._reached = explained, reached
+        self._explained, self._reached, self._compiled = explained, reached, compiled
         self._size = len(columns)
         self.first, self.then, self.share, self._place = _leads(columns, reached, paths, entities, ontology)
         self._begins = np.searchsorted(self.first, np.arange(self._size + 1))
@@ -62,11 +63,40 @@ class Carried:
         kinds: dict[bytes, int] = {}
         of = [kinds.setdefault(row.tobytes(), len(kinds)) for row in start]
         first = dict(zip(reversed(of), range(len(of) - 1, -1, -1), strict=True))
-        rows = np.ascontiguousarray(start[[first[kind] for kind in range(len(kinds))]].T)
+        rows = start[[first[kind] for kind in range(len(kinds))]]
+        if self._compiled:
+            from diagnose.loops import carry
+
+            carry(rows, *self._onward, self._explained, LEAST_MORE)
+        else:
+            self._carry(rows)
+        np.maximum(weights, rows[of], out=weights)
+
+    @cached_property
+    def _onward(self) -> tuple[Ints, Ints, Ints, Ints, Floats]:
+        """The levels by single units: those that carry on, level by level, the number of the level of each; where the
+        steps of each unit begin, the unit at the other end of each step, and its share."""
+        count = [len(level.earlier) for level in self.levels]
+        number = np.repeat(np.arange(len(count)), count)
+        parts = (np.zeros(0, int), *(level.earlier for level in self.levels))
+        earlier = np.concatenate(parts)
+        then = [np.repeat(level.onward, np.diff(np.append(level.begins, len(level.earlier)))) for level in self.levels]
+        share = [level.shares[:, 0] for level in self.levels]
+        order = np.argsort(earlier, kind="stable")
+        at = begins(earlier[order])
+        units, of_units = earlier[order][at], number[order][at]
+        by_level = np.argsort(of_units, kind="stable")
+        return (
+            units[by_level], of_units[by_level], np.searchsorted(earlier[order], np.arange(self._size + 1)),
+            np.concatenate([np.zeros(0, int), *then])[order], np.concatenate([np.zeros(0), *share])[order],
+        )  # fmt: skip
+
+    def _carry(self, given: Floats) -> None:
+        rows = np.ascontiguousarray(given.T)
         waiting: Flags = np.any(rows, axis=1)
         while any(waiting[level.earlier].any() for level in self.levels):
             self._raise(rows, waiting)
-        np.maximum(weights, rows.T[of], out=weights)
+        given[:] = rows.T
 
     def _raise(self, rows: Floats, waiting: Flags) -> None:
         """Take the steps from all units that wait, which are those that were raised since."""

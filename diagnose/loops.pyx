@@ -14,6 +14,7 @@ import numpy as np
 cdef enum:
     STEPS_OF_STRENGTH = 256
     NOBODY = -1
+    LANES = 16
 
 cdef struct Move:
     double share
@@ -287,3 +288,108 @@ cdef class Searches:
             self.heap[place] = self.heap[below]
             place = below
         self.heap[place] = last[0]
+
+
+def products(
+    const double[:, ::1] weights, const double[::1] odds, const int64_t[::1] units, const int64_t[::1] sizes,
+    const int64_t[::1] blocks, int64_t count,
+):
+    """As `diagnose.reached.Sets.products`; `odds` are in the order of `units`."""
+    cdef int64_t row, group, block, size, place, top, most = 1, at, lane, out
+    cdef double one, other
+    cdef double *times
+    found = np.empty((weights.shape[0], count))
+    cdef double[:, ::1] to = found
+    for group in range(sizes.shape[0]):
+        most = max(most, sizes[group])
+    times = <double *> malloc(most * LANES * sizeof(double))
+    if times == NULL:
+        raise MemoryError
+    with nogil:
+        for row in range(weights.shape[0]):
+            at = out = 0
+            for group in range(sizes.shape[0]):
+                size = sizes[group]
+                for block in range(blocks[group]):
+                    for place in range(size * LANES):
+                        times[place] = weights[row, units[at]] * odds[at] + 1
+                        at += 1
+                    for top in range(size - 1):
+                        for place in range(size - 1, top, -1):
+                            for lane in range(LANES):
+                                one, other = times[(place - 1) * LANES + lane], times[place * LANES + lane]
+                                times[(place - 1) * LANES + lane] = one if one > other else other
+                                times[place * LANES + lane] = other if one > other else one
+                    for place in range(size):
+                        to[row, out] = _multiplied(&times[place * LANES])
+                        out += 1
+    free(times)
+    return found
+
+
+cdef inline double _multiplied(double *times) noexcept nogil:
+    """The product of `LANES` numbers, one half times the other."""
+    cdef int64_t half = LANES // 2, lane
+    while half:
+        for lane in range(half):
+            times[lane] *= times[lane + half]
+        half //= 2
+    return times[0]
+
+
+def carry(
+    double[:, ::1] weights, const int64_t[::1] order, const int64_t[::1] level, const int64_t[::1] begins,
+    const int64_t[::1] then, const double[::1] share, double explained, double least,
+):
+    """Raise each row of weights by what its units carry on, until nothing changes, level after level.
+
+    `order`: the units from which steps go, by their levels, which are in `level`; the steps from unit u are those from
+    `begins[u]` to `begins[u + 1]`.
+    """
+    cdef int64_t size = weights.shape[1], row, place, unit, step, to, number, raised, stamp = 0
+    cdef double known, arrived
+    cdef bint again
+    cdef double[::1] most = np.empty(size)
+    cdef int64_t[::1] met = np.zeros(size, np.int64), touched = np.empty(size, np.int64)
+    cdef char[::1] waiting = np.empty(size, np.int8)
+    with nogil:
+        for row in range(weights.shape[0]):
+            for unit in range(size):
+                waiting[unit] = weights[row, unit] > 0
+            again = True
+            while again:
+                again = False
+                place = 0
+                while place < order.shape[0]:
+                    number = level[place]
+                    stamp += 1
+                    raised = 0
+                    # What comes to a unit within one level counts together: the most of it is held against what is
+                    # there already.
+                    while place < order.shape[0] and level[place] == number:
+                        unit = order[place]
+                        place += 1
+                        if not waiting[unit]:
+                            continue
+                        waiting[unit] = False
+                        known = weights[row, unit] / explained
+                        if known > 1:
+                            known = 1
+                        for step in range(begins[unit], begins[unit + 1]):
+                            to, arrived = then[step], share[step] * known
+                            if met[to] != stamp:
+                                met[to] = stamp
+                                most[to] = arrived
+                                touched[raised] = to
+                                raised += 1
+                            elif arrived > most[to]:
+                                most[to] = arrived
+                    for step in range(raised):
+                        to = touched[step]
+                        if most[to] > weights[row, to] + least:
+                            weights[row, to] = most[to]
+                            waiting[to] = True
+                for place in range(order.shape[0]):
+                    if waiting[order[place]]:
+                        again = True
+                        break
