@@ -70,7 +70,8 @@ class Carried:
             carry(rows, *self._onward, self._explained, LEAST_MORE)
         else:
             self._carry(rows)
-        np.maximum(weights, rows[of], out=weights)
+        for row, kind in zip(weights, of, strict=True):
+            np.maximum(row, rows[kind], out=row)
 
     @cached_property
     def _onward(self) -> tuple[Ints, Ints, Ints, Ints, Floats]:

@@ -15,6 +15,7 @@ cdef enum:
     STEPS_OF_STRENGTH = 256
     NOBODY = -1
     LANES = 16
+    TOGETHER = 8
 
 cdef struct Move:
     double share
@@ -346,16 +347,26 @@ def carry(
     `order`: the units from which steps go, by their levels, which are in `level`; the steps from unit u are those from
     `begins[u]` to `begins[u + 1]`.
     """
-    cdef int64_t size = weights.shape[1], row, place, unit, step, to, number, raised, stamp = 0
-    cdef double known, arrived
-    cdef bint again
-    cdef double[::1] most = np.empty(size)
+    cdef int64_t size = weights.shape[1], block, first, place, unit, step, to, number, raised, lane, lanes, stamp = 0
+    # Some rows go side by side, so that the steps are gone through once for all of them.
+    cdef double[TOGETHER] known
+    cdef double *here
+    cdef double *best
+    cdef double arrived
+    cdef bint again, better
+    cdef double[:, ::1] now = np.zeros((size, TOGETHER)), most = np.empty((size, TOGETHER))
     cdef int64_t[::1] met = np.zeros(size, np.int64), touched = np.empty(size, np.int64)
     cdef char[::1] waiting = np.empty(size, np.int8)
     with nogil:
-        for row in range(weights.shape[0]):
+        for block in range((weights.shape[0] + TOGETHER - 1) // TOGETHER):
+            first = block * TOGETHER
+            lanes = min(TOGETHER, weights.shape[0] - first)
             for unit in range(size):
-                waiting[unit] = weights[row, unit] > 0
+                better = False
+                for lane in range(lanes):
+                    now[unit, lane] = weights[first + lane, unit]
+                    better |= now[unit, lane] > 0
+                waiting[unit] = better
             again = True
             while again:
                 again = False
@@ -372,24 +383,36 @@ def carry(
                         if not waiting[unit]:
                             continue
                         waiting[unit] = False
-                        known = weights[row, unit] / explained
-                        if known > 1:
-                            known = 1
+                        for lane in range(TOGETHER):
+                            arrived = now[unit, lane] / explained
+                            known[lane] = arrived if arrived < 1 else 1
                         for step in range(begins[unit], begins[unit + 1]):
-                            to, arrived = then[step], share[step] * known
+                            to = then[step]
+                            best = &most[to, 0]
                             if met[to] != stamp:
                                 met[to] = stamp
-                                most[to] = arrived
                                 touched[raised] = to
                                 raised += 1
-                            elif arrived > most[to]:
-                                most[to] = arrived
+                                for lane in range(TOGETHER):
+                                    best[lane] = share[step] * known[lane]
+                            else:
+                                for lane in range(TOGETHER):
+                                    arrived = share[step] * known[lane]
+                                    best[lane] = arrived if arrived > best[lane] else best[lane]
                     for step in range(raised):
                         to = touched[step]
-                        if most[to] > weights[row, to] + least:
-                            weights[row, to] = most[to]
+                        here, best = &now[to, 0], &most[to, 0]
+                        better = False
+                        for lane in range(TOGETHER):
+                            if best[lane] > here[lane] + least:
+                                here[lane] = best[lane]
+                                better = True
+                        if better:
                             waiting[to] = True
                 for place in range(order.shape[0]):
                     if waiting[order[place]]:
                         again = True
                         break
+            for unit in range(size):
+                for lane in range(lanes):
+                    weights[first + lane, unit] = now[unit, lane]
