@@ -134,6 +134,15 @@ class Carried:
         """For each cause and unit, as one number, the step that it is reached by; all causes go on side by side."""
         size, weight = self._size, weights.ravel()
         step = np.full(len(weight), NOBODY)
+        if self._compiled:
+            from diagnose.loops import steps_taken
+
+            row, unit = (np.array(column, int) for column in (zip(*asked, strict=True) if asked else ((), ())))
+            steps_taken(
+                weights, direct, self._begins, self.then, self.share, row, unit, self._explained,
+                step.reshape(weights.shape),
+            )  # fmt: skip
+            return step
         front = np.flatnonzero(direct.ravel() != NOBODY)
         met = weight <= 0
         met[front] = True
@@ -178,6 +187,14 @@ class Carried:
         packed."""
         found = np.zeros((self._size, (self._entities + 7) // 8), np.uint8)
         found[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
+        if self._compiled:
+            from diagnose.loops import downstream
+
+            order, _, first, then, _ = self._onward
+            words = np.zeros((self._size, -(-found.shape[1] // 8) * 8), np.uint8)
+            words[:, : found.shape[1]] = found
+            downstream(order, first, then, words.view(np.uint64))
+            return words[:, : found.shape[1]]
         waiting = np.ones(self._size, bool)
         while waiting.any():
             # A unit may be carried on to by several levels: all of them take what it has before it counts as done.

@@ -1,3 +1,6 @@
+import numpy as np
+from numpy.typing import NDArray
+
 from diagnose.arrays import Floats, Ints
 from diagnose.moves import Direction
 from diagnose.search import Ways
@@ -8,7 +11,14 @@ class Searches:
         self, first: Ints, state: Ints, strength: Floats, steps: Ints, weakest: Floats, onward: Ints | None
     ) -> tuple[Ints, Ints, Floats, Ways, Ints]: ...
 
-def products(weights: Floats, odds: Floats, units: Ints, sizes: Ints, blocks: Ints, count: int) -> Floats: ...
+def products(
+    weights: Floats, rows: Ints, odds: Floats, units: Ints, sizes: Ints, blocks: Ints, count: int
+) -> Floats: ...
 def carry(
     weights: Floats, order: Ints, level: Ints, begins: Ints, then: Ints, share: Floats, explained: float, least: float
 ) -> None: ...
+def downstream(order: Ints, begins: Ints, then: Ints, flags: NDArray[np.uint64]) -> None: ...
+def steps_taken(
+    weights: Floats, direct: Ints, begins: Ints, then: Ints, share: Floats, asked_row: Ints, asked: Ints,
+    explained: float, to_step: Ints,
+) -> None: ...  # fmt: skip

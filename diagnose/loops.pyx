@@ -5,7 +5,7 @@ bit by bit: the same operations in the same order, without arrays in between.
 Built where there is a C compiler (`diagnose.compiled` tells); not needed otherwise.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy, memset
 
@@ -292,14 +292,14 @@ cdef class Searches:
 
 
 def products(
-    const double[:, ::1] weights, const double[::1] odds, const int64_t[::1] units, const int64_t[::1] sizes,
-    const int64_t[::1] blocks, int64_t count,
+    const double[:, ::1] weights, const int64_t[::1] rows, const double[::1] odds, const int64_t[::1] units,
+    const int64_t[::1] sizes, const int64_t[::1] blocks, int64_t count,
 ):
-    """As `diagnose.reached.Sets.products`; `odds` are in the order of `units`."""
-    cdef int64_t row, group, block, size, place, top, most = 1, at, lane, out
+    """As `diagnose.reached.Sets.products`, of these rows of weights; `odds` are in the order of `units`."""
+    cdef int64_t number, row, group, block, size, place, top, most = 1, at, lane, out
     cdef double one, other
     cdef double *times
-    found = np.empty((weights.shape[0], count))
+    found = np.empty((rows.shape[0], count))
     cdef double[:, ::1] to = found
     for group in range(sizes.shape[0]):
         most = max(most, sizes[group])
@@ -307,7 +307,8 @@ def products(
     if times == NULL:
         raise MemoryError
     with nogil:
-        for row in range(weights.shape[0]):
+        for number in range(rows.shape[0]):
+            row = rows[number]
             at = out = 0
             for group in range(sizes.shape[0]):
                 size = sizes[group]
@@ -322,7 +323,7 @@ def products(
                                 times[(place - 1) * LANES + lane] = one if one > other else other
                                 times[place * LANES + lane] = other if one > other else one
                     for place in range(size):
-                        to[row, out] = _multiplied(&times[place * LANES])
+                        to[number, out] = _multiplied(&times[place * LANES])
                         out += 1
     free(times)
     return found
@@ -416,3 +417,96 @@ def carry(
             for unit in range(size):
                 for lane in range(lanes):
                     weights[first + lane, unit] = now[unit, lane]
+
+
+def downstream(const int64_t[::1] order, const int64_t[::1] begins, const int64_t[::1] then, uint64_t[:, ::1] flags):
+    """Add to the flags of each unit those of all units that steps from it lead to, until nothing changes."""
+    cdef int64_t place, unit, step, word
+    cdef uint64_t more
+    cdef uint64_t *mine
+    cdef const uint64_t *other
+    cdef char[::1] grown = np.ones(flags.shape[0], np.int8)
+    cdef bint again = True, due
+    with nogil:
+        while again:
+            again = False
+            # The last level first: what it leads to is complete then, but for circles.
+            for place in range(order.shape[0] - 1, -1, -1):
+                unit = order[place]
+                due = False
+                for step in range(begins[unit], begins[unit + 1]):
+                    if grown[then[step]]:
+                        due = True
+                        break
+                if not due:
+                    continue
+                mine = &flags[unit, 0]
+                more = 0
+                for step in range(begins[unit], begins[unit + 1]):
+                    other = &flags[then[step], 0]
+                    for word in range(flags.shape[1]):
+                        more |= other[word] & ~mine[word]
+                        mine[word] |= other[word]
+                if more:
+                    again = True
+                    grown[unit] = 2
+            # What grew in this turn may be missed by what was looked at before it.
+            for unit in range(flags.shape[0]):
+                grown[unit] = grown[unit] == 2
+
+
+def steps_taken(
+    const double[:, ::1] weights, const int64_t[:, ::1] direct, const int64_t[::1] begins, const int64_t[::1] then,
+    const double[::1] share, const int64_t[::1] asked_row, const int64_t[::1] asked, double explained,
+    int64_t[:, ::1] to_step,
+):
+    """As `diagnose.carried.Carried._steps_taken`; what is asked is in order of the rows."""
+    cdef int64_t size = weights.shape[1], row, unit, step, to, place, first = 0, end, count
+    cdef double known, arrived
+    cdef int64_t[::1] front = np.empty(size, np.int64)
+    cdef double[::1] best = np.empty(size)
+    # 0: not met; 1: met; 2: met by this round.
+    cdef char[::1] met = np.empty(size, np.int8)
+    cdef bint left
+    with nogil:
+        for row in range(weights.shape[0]):
+            end = first
+            while end < asked.shape[0] and asked_row[end] == row:
+                end += 1
+            count = 0
+            for unit in range(size):
+                met[unit] = not weights[row, unit] > 0
+                if direct[row, unit] != NOBODY:
+                    met[unit] = 1
+                    front[count] = unit
+                    count += 1
+            while count:
+                left = False
+                while first < end:
+                    if not met[asked[first]]:
+                        left = True
+                        break
+                    first += 1
+                if not left:
+                    break
+                for place in range(count):
+                    unit = front[place]
+                    known = weights[row, unit] / explained
+                    if known > 1:
+                        known = 1
+                    for step in range(begins[unit], begins[unit + 1]):
+                        to = then[step]
+                        if met[to] == 1:
+                            continue
+                        arrived = share[step] * known
+                        if met[to] == 0 or arrived > best[to]:
+                            met[to] = 2
+                            best[to] = arrived
+                            to_step[row, to] = step
+                count = 0
+                for unit in range(size):
+                    if met[unit] == 2:
+                        met[unit] = 1
+                        front[count] = unit
+                        count += 1
+            first = end

@@ -55,15 +55,16 @@ class Columns:
         found: Floats = np.log(1 + weights * _odds_against(seen))
         return found
 
-    def gained(self, weights: Floats, seen: Floats, same_entity: float) -> Floats:
-        """The sum of the gains of each row, further symptoms of one entity counting less and less: sums of sorted
-        numbers, so one more never lowers them.
+    def gained(self, weights: Floats, seen: Floats, same_entity: float, rows: Ints | None = None) -> Floats:
+        """The sum of the gains of each row (or of these ones, in this order), further symptoms of one
+        entity counting less and less: sums of sorted numbers, so one more never lowers them.
 
         Symptoms of one storm are no independent witnesses: a strength that is a little wrong is wrong for all of
         them. So a sum above `storm` grows as its logarithm does (as under a strength with a gamma law).
         """
         # The logarithm of a product is taken for the sum of many logarithms.
-        total = np.log(self._sets.products(weights, _odds_against(seen), self._compiled))
+        rows = np.arange(len(weights)) if rows is None else rows
+        total = np.log(self._sets.products(weights, rows, _odds_against(seen), self._compiled))
         total *= same_entity**self._sets.rank
         return self.tempered(total.sum(axis=1))
 
@@ -107,15 +108,15 @@ class Sets:
         self.rank = np.concatenate([np.zeros(0, int), *ranks])
         """Of each product how many units of an entity are above those in it."""
 
-    def products(self, weights: Floats, odds: Floats, compiled: bool) -> Floats:
-        """For each row and block the product of 1 + weight * odds of the largest of each entity of the block, then of
+    def products(self, weights: Floats, rows: Ints, odds: Floats, compiled: bool) -> Floats:
+        """For each of these rows and block the product of 1 + weight * odds of the largest of each entity of the block, then of
         the second largest, and so on."""
         odds = np.where(self._nobody, 0.0, odds[self._units])
         if compiled:
             from diagnose.loops import products
 
-            return products(weights, odds, self._units, self._sizes, self._blocks, len(self.rank))
-        times = weights[:, self._units]
+            return products(weights, rows, odds, self._units, self._sizes, self._blocks, len(self.rank))
+        times = weights[rows[:, None], self._units]
         times *= odds
         times += 1
         found, begun = [], 0
