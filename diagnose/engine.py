@@ -21,6 +21,7 @@ from diagnose.absent import with_absent
 from diagnose.arrays import Floats, Ints
 from diagnose.candidates import Candidate, candidate, candidates, log_sum, order
 from diagnose.carried import Carried
+from diagnose.compiled import BUILT
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths
 from diagnose.probes import next_probe
@@ -127,8 +128,12 @@ def consider(
     answers: Collection[ProbeAnswer] = (),
     strengths: Strengths | None = None,
     proven: Mapping[str, datetime] = NOTHING,
+    compiled: bool = BUILT,
 ) -> Considered:
-    """Weigh every fault of every entity that could have brought about at least one of the signals."""
+    """Weigh every fault of every entity that could have brought about at least one of the signals.
+
+    `compiled`: by the compiled loops, or by numpy; what comes of it is the same.
+    """
     given, piece = piece, with_comparisons(with_absent(piece, ontology))
     firing = sorted((each for each in signals if each.firing), key=lambda each: (each.starts_at, each.fingerprint))
     known = [signal.mapped and signal.entity in piece.entities for signal in firing]
@@ -139,12 +144,13 @@ def consider(
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     wiring = Wiring(piece, ontology)
     warnings = _warnings(given, ontology) if wiring.strange else ()
-    paths, columns = Paths(piece, ontology, wiring, settings.hops, len(seen.units)), Columns(seen.units, settings.storm)
+    paths = Paths(piece, ontology, wiring, settings.hops, len(seen.units), compiled)
+    columns = Columns(seen.units, settings.storm, compiled)
     reached = Reached(columns, paths)
     weighing = Weighing(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules, paths=paths,
         changes=_changes(piece, wiring), columns=columns, reached=reached,
-        carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
+        carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained, compiled),
         proven=proven,
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
@@ -205,7 +211,9 @@ def _weighed_again(
     found: Sequence[Candidate], weights: _Weights, columns: Columns, seen: Floats, settings: Settings
 ) -> Iterator[Candidate]:
     """The candidates as they stand when each unit is as probable as this already."""
-    gained = iter(columns.gained(weights.all, seen, settings.same_entity, weights.rows(found)).tolist() if found else ())
+    if not found:
+        return
+    gained = iter(columns.gained(weights.all, seen, settings.same_entity, weights.rows(found)).tolist())
     for each in found:
         yield candidate(each.faults, [fault.base + next(gained) for fault in each.faults])
 

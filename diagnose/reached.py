@@ -39,7 +39,7 @@ class Columns:
         symptoms = sorted({unit.symptom for unit in self.units})
         self.symptoms = {symptom: number for number, symptom in enumerate(symptoms)}
         self.symptom = np.array([self.symptoms[unit.symptom] for unit in self.units], int)
-        self._sets = Sets([list(found) for _, found in groupby(range(len(units)), lambda place: self.units[place].entity)])
+        self._sets = Sets([list(found) for _, found in groupby(range(len(units)), lambda at: self.units[at].entity)])
         self.entities = sorted({unit.entity for unit in self.units})
         """Those that complain, in order."""
         numbers = {entity: number for number, entity in enumerate(self.entities)}
@@ -109,8 +109,8 @@ class Sets:
         """Of each product how many units of an entity are above those in it."""
 
     def products(self, weights: Floats, rows: Ints, odds: Floats, compiled: bool) -> Floats:
-        """For each of these rows and block the product of 1 + weight * odds of the largest of each entity of the block, then of
-        the second largest, and so on."""
+        """For each of these rows and each block the product of 1 + weight * odds of the largest of each entity of the
+        block, then of the second largest, and so on."""
         odds = np.where(self._nobody, 0.0, odds[self._units])
         if compiled:
             from diagnose.loops import products
@@ -121,10 +121,10 @@ class Sets:
         times += 1
         found, begun = [], 0
         for size, blocks in zip(self._sizes.tolist(), self._blocks.tolist(), strict=True):
-            part = times[:, begun : begun + blocks * size * LANES].reshape(-1, blocks, size, LANES)
+            part = times[:, begun : begun + blocks * size * LANES].reshape(len(rows), blocks, size, LANES)
             begun += blocks * size * LANES
-            found.append(_multiplied(_falling(part)).reshape(len(times), -1))
-        return np.concatenate([np.zeros((len(times), 0)), *found], axis=1)
+            found.append(_multiplied(_falling(part)).reshape(len(rows), blocks * size))
+        return np.concatenate([np.zeros((len(rows), 0)), *found], axis=1)
 
 
 def _falling(times: Floats) -> Floats:

@@ -20,6 +20,10 @@ from diagnose.moves import MOST_BETWEEN, Direction
 
 Ways = NDArray[np.int32]
 """A row for each way: the entities that it takes, the cause first, then `NOBODY`."""
+MOST_FLAGS = 128_000_000
+"""States of all searches that are done at once in rounds, a flag for each,"""
+MOST_SETTLED = 4_000_000
+"""and the states that are settled at once by one search after the other."""
 MOST_SHORT = 65_536
 """So many numbers fit into two bytes."""
 
@@ -70,8 +74,13 @@ class Search:
             self._loops = Searches(moves, span, hops, most, self._width)
 
     @property
-    def states(self) -> int:
-        return self._states
+    def compiled(self) -> bool:
+        return self._loops is not None
+
+    @property
+    def at_once(self) -> int:
+        """How many searches fit into memory side by side."""
+        return max(1, MOST_SETTLED // self._most if self.compiled else MOST_FLAGS // max(1, self._states))
 
     def run(self, starts: Offers, many: int, weakest: Floats, onward: Ints | None) -> Settled:
         """`many` searches, the numbers of which the starts have; each leaves out what is weaker than its `weakest`.
