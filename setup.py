@@ -10,7 +10,7 @@ setup(
             # Without a C compiler numpy does the work (`diagnose/compiled.py`).
             optional=True,
             # Products and sums are rounded one by one, as numpy rounds them: fused ones have other last digits.
-            extra_compile_args=["-O3", "-ffp-contract=off"],
+            extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
         )
     ]
 )

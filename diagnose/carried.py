@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -59,11 +60,13 @@ class Carried:
     def on(self, weights: Floats) -> None:
         """Raise each row of weights by what its units carry on, until nothing changes."""
         # What is carried on depends on what is not quite explained only: for most faults of an entity it is the same.
-        start = np.minimum(weights, self._explained)
         kinds: dict[bytes, int] = {}
-        of = [kinds.setdefault(row.tobytes(), len(kinds)) for row in start]
+        row, unit = np.nonzero(weights)
+        ends = np.searchsorted(row, np.arange(len(weights) + 1)).tolist()
+        held = np.column_stack([unit, np.minimum(weights[row, unit], self._explained).view(int)])
+        of = [kinds.setdefault(held[begin:end].tobytes(), len(kinds)) for begin, end in pairwise(ends)]
         first = dict(zip(reversed(of), range(len(of) - 1, -1, -1), strict=True))
-        rows = start[[first[kind] for kind in range(len(kinds))]]
+        rows = np.minimum(weights[[first[kind] for kind in range(len(kinds))]], self._explained)
         if self._compiled:
             from diagnose.loops import carry
 
@@ -191,10 +194,11 @@ class Carried:
             from diagnose.loops import downstream
 
             order, _, first, then, _ = self._onward
-            words = np.zeros((self._size, -(-found.shape[1] // 8) * 8), np.uint8)
-            words[:, : found.shape[1]] = found
-            downstream(order, first, then, words.view(np.uint64))
-            return words[:, : found.shape[1]]
+            words = np.zeros((self._size, -(-found.shape[1] // 8)), np.uint64)
+            found, begun = words.view(np.uint8)[:, : found.shape[1]], found
+            found[:] = begun
+            downstream(order, first, then, words)
+            return found
         waiting = np.ones(self._size, bool)
         while waiting.any():
             # A unit may be carried on to by several levels: all of them take what it has before it counts as done.
@@ -212,6 +216,17 @@ class Carried:
                 grown[units[(after != before).any(axis=1)]] = True
             waiting = grown
         return found
+
+    def downstream_of(self, units: Ints, first: Ints) -> Bits:
+        """The same for each of several runs of units together, given where they begin."""
+        if not self._compiled:
+            return np.bitwise_or.reduceat(self.downstream[units], first, axis=0)
+        from diagnose.loops import united
+
+        size = self.downstream.shape[1]
+        words = np.zeros((len(first), -(-size // 8)), np.uint64)
+        united(self.downstream.base.view(np.uint64), np.append(first, len(units)), units, words)
+        return words.view(np.uint8)[:, :size]
 
     def _needed(self) -> tuple[Ints, Ints, Floats, Ints]:
         """(unit, unit that it carries on to, share) without shortcuts, and the rank of each unit: most onward first.

@@ -5,9 +5,10 @@ They need a C compiler then. Without one numpy does the same work, with the same
 
 from __future__ import annotations
 
-try:
-    from diagnose import loops as loops
+from importlib import import_module
 
+try:
+    import_module("diagnose.loops")
     BUILT, LACKING = True, ""
 except ImportError as error:
     BUILT, LACKING = False, str(error)

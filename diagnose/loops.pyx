@@ -455,6 +455,16 @@ def downstream(const int64_t[::1] order, const int64_t[::1] begins, const int64_
                 grown[unit] = grown[unit] == 2
 
 
+def united(const uint64_t[:, ::1] flags, const int64_t[::1] begins, const int64_t[::1] rows, uint64_t[:, ::1] to):
+    """For each run of rows the flags of all of them together."""
+    cdef int64_t run, place, word
+    with nogil:
+        for run in range(to.shape[0]):
+            for place in range(begins[run], begins[run + 1]):
+                for word in range(flags.shape[1]):
+                    to[run, word] |= flags[rows[place], word]
+
+
 def steps_taken(
     const double[:, ::1] weights, const int64_t[:, ::1] direct, const int64_t[::1] begins, const int64_t[::1] then,
     const double[::1] share, const int64_t[::1] asked_row, const int64_t[::1] asked, double explained,

@@ -14,6 +14,7 @@ from diagnose.arrays import NOBODY, Floats, Ints, begins, spread
 from diagnose.compiled import BUILT
 from diagnose.evidence import Unit
 from diagnose.paths import Paths, Way
+from diagnose.search import MOST_SHORT
 
 FEW = 6
 """Units of one entity that are sorted by exchanges."""
@@ -78,7 +79,7 @@ class Columns:
         """The same sum of one row, for each entity by itself."""
         order = np.lexsort((-gains, self.entity))
         place = np.arange(len(order)) - np.searchsorted(self.entity, self.entity)
-        return np.bincount(self.entity, gains[order] * same_entity**place, len(self.entities))
+        return np.bincount(self.entity, gains[order] * same_entity**place, len(self.entities)).astype(float)
 
 
 def _odds_against(seen: Floats) -> Floats:
@@ -161,8 +162,12 @@ class Reached:
         self._found, self._begins = found, np.cumsum(count) - count
         self._ways: dict[int, Way] = {}
         modes = len(paths.moves.modes)
-        order = np.argsort(at // modes, kind="stable")
-        self.entity, self.mode = at[order] // modes, at[order] % modes
+        entity = at // modes
+        # Short numbers are sorted by their digits, which takes a fraction of the time.
+        short = len(paths.moves.entities) <= MOST_SHORT
+        order = np.argsort(entity.astype(np.uint16) if short else entity, kind="stable")
+        self.entity = entity[order]
+        self.mode = at[order] - modes * self.entity
         self.unit, self.strength = unit[order], strength[order]
         self.met = order
         """In which order they were found."""
