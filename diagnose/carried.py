@@ -70,30 +70,26 @@ class Carried:
         if self._compiled:
             from diagnose.loops import carry
 
-            carry(rows, *self._onward, self._explained, LEAST_MORE)
+            carry(rows, *self._steps, self._explained, LEAST_MORE)
         else:
             self._carry(rows)
         for row, kind in zip(weights, of, strict=True):
             np.maximum(row, rows[kind], out=row)
 
     @cached_property
-    def _onward(self) -> tuple[Ints, Ints, Ints, Ints, Floats]:
-        """The levels by single units: those that carry on, level by level, the number of the level of each; where the
-        steps of each unit begin, the unit at the other end of each step, and its share."""
-        count = [len(level.earlier) for level in self.levels]
-        number = np.repeat(np.arange(len(count)), count)
-        parts = (np.zeros(0, int), *(level.earlier for level in self.levels))
-        earlier = np.concatenate(parts)
-        then = [np.repeat(level.onward, np.diff(np.append(level.begins, len(level.earlier)))) for level in self.levels]
-        share = [level.shares[:, 0] for level in self.levels]
-        order = np.argsort(earlier, kind="stable")
-        at = begins(earlier[order])
-        units, of_units = earlier[order][at], number[order][at]
-        by_level = np.argsort(of_units, kind="stable")
+    def _steps(self) -> tuple[Ints, Ints, Ints, Ints, Floats]:
+        """The levels one after the other: where each ends in the units that are carried on to, these units, where the
+        steps to each of them begin (and the last one's end), and of each step the other end and its share."""
+        sizes = np.cumsum([len(level.earlier) for level in self.levels])
+        starts = [level.begins + size - len(level.earlier) for level, size in zip(self.levels, sizes, strict=True)]
+        nothing = np.zeros(0, int)
         return (
-            units[by_level], of_units[by_level], np.searchsorted(earlier[order], np.arange(self._size + 1)),
-            np.concatenate([np.zeros(0, int), *then])[order], np.concatenate([np.zeros(0), *share])[order],
-        )  # fmt: skip
+            np.cumsum([len(level.onward) for level in self.levels], dtype=int),
+            np.concatenate([nothing, *(level.onward for level in self.levels)]),
+            np.concatenate([nothing, *starts, sizes[-1:].astype(int) if self.levels else [0]]),
+            np.concatenate([nothing, *(level.earlier for level in self.levels)]),
+            np.concatenate([np.zeros(0), *(level.shares[:, 0] for level in self.levels)]),
+        )
 
     def _carry(self, given: Floats) -> None:
         rows = np.ascontiguousarray(given.T)
@@ -193,11 +189,11 @@ class Carried:
         if self._compiled:
             from diagnose.loops import downstream
 
-            order, _, first, then, _ = self._onward
+            _, onward, first, earlier, _ = self._steps
             words = np.zeros((self._size, -(-found.shape[1] // 8)), np.uint64)
             found, begun = words.view(np.uint8)[:, : found.shape[1]], found
             found[:] = begun
-            downstream(order, first, then, words)
+            downstream(onward, first, earlier, words)
             return found
         waiting = np.ones(self._size, bool)
         while waiting.any():

@@ -340,23 +340,22 @@ cdef inline double _multiplied(double *times) noexcept nogil:
 
 
 def carry(
-    double[:, ::1] weights, const int64_t[::1] order, const int64_t[::1] level, const int64_t[::1] begins,
-    const int64_t[::1] then, const double[::1] share, double explained, double least,
+    double[:, ::1] weights, const int64_t[::1] ends, const int64_t[::1] onward, const int64_t[::1] begins,
+    const int64_t[::1] earlier, const double[::1] share, double explained, double least,
 ):
     """Raise each row of weights by what its units carry on, until nothing changes, level after level.
 
-    `order`: the units from which steps go, by their levels, which are in `level`; the steps from unit u are those from
-    `begins[u]` to `begins[u + 1]`.
+    `onward`: the units that are carried on to, level by level, which end at `ends`; the steps to the one at n, from
+    `earlier`, are those from `begins[n]` to `begins[n + 1]`.
     """
-    cdef int64_t size = weights.shape[1], block, first, place, unit, step, to, number, raised, lane, lanes, stamp = 0
+    cdef int64_t size = weights.shape[1], block, first, lane, lanes, level, place, unit, step
     # Some rows go side by side, so that the steps are gone through once for all of them.
-    cdef double[TOGETHER] known
+    cdef double[TOGETHER] best
     cdef double *here
-    cdef double *best
-    cdef double arrived
+    cdef double *come
+    cdef double arrived, by
     cdef bint again, better
-    cdef double[:, ::1] now = np.zeros((size, TOGETHER)), most = np.empty((size, TOGETHER))
-    cdef int64_t[::1] met = np.zeros(size, np.int64), touched = np.empty(size, np.int64)
+    cdef double[:, ::1] now = np.empty((size, TOGETHER)), known = np.empty((size, TOGETHER))
     cdef char[::1] waiting = np.empty(size, np.int8)
     with nogil:
         for block in range((weights.shape[0] + TOGETHER - 1) // TOGETHER):
@@ -364,95 +363,81 @@ def carry(
             lanes = min(TOGETHER, weights.shape[0] - first)
             for unit in range(size):
                 better = False
-                for lane in range(lanes):
-                    now[unit, lane] = weights[first + lane, unit]
+                for lane in range(TOGETHER):
+                    now[unit, lane] = weights[first + lane, unit] if lane < lanes else 0
                     better |= now[unit, lane] > 0
+                    by = now[unit, lane] / explained
+                    known[unit, lane] = by if by < 1 else 1
                 waiting[unit] = better
             again = True
             while again:
                 again = False
                 place = 0
-                while place < order.shape[0]:
-                    number = level[place]
-                    stamp += 1
-                    raised = 0
-                    # What comes to a unit within one level counts together: the most of it is held against what is
-                    # there already.
-                    while place < order.shape[0] and level[place] == number:
-                        unit = order[place]
-                        place += 1
-                        if not waiting[unit]:
-                            continue
-                        waiting[unit] = False
+                for level in range(ends.shape[0]):
+                    better = False
+                    for step in range(begins[place], begins[ends[level]]):
+                        if waiting[earlier[step]]:
+                            waiting[earlier[step]] = False
+                            better = True
+                    if not better:
+                        place = ends[level]
+                        continue
+                    again = True
+                    for place in range(place, ends[level]):
+                        unit = onward[place]
                         for lane in range(TOGETHER):
-                            arrived = now[unit, lane] / explained
-                            known[lane] = arrived if arrived < 1 else 1
-                        for step in range(begins[unit], begins[unit + 1]):
-                            to = then[step]
-                            best = &most[to, 0]
-                            if met[to] != stamp:
-                                met[to] = stamp
-                                touched[raised] = to
-                                raised += 1
-                                for lane in range(TOGETHER):
-                                    best[lane] = share[step] * known[lane]
-                            else:
-                                for lane in range(TOGETHER):
-                                    arrived = share[step] * known[lane]
-                                    best[lane] = arrived if arrived > best[lane] else best[lane]
-                    for step in range(raised):
-                        to = touched[step]
-                        here, best = &now[to, 0], &most[to, 0]
+                            best[lane] = 0
+                        for step in range(begins[place], begins[place + 1]):
+                            come, by = &known[earlier[step], 0], share[step]
+                            for lane in range(TOGETHER):
+                                arrived = by * come[lane]
+                                best[lane] = arrived if arrived > best[lane] else best[lane]
+                        here, come = &now[unit, 0], &known[unit, 0]
                         better = False
                         for lane in range(TOGETHER):
                             if best[lane] > here[lane] + least:
                                 here[lane] = best[lane]
+                                by = best[lane] / explained
+                                come[lane] = by if by < 1 else 1
                                 better = True
                         if better:
-                            waiting[to] = True
-                for place in range(order.shape[0]):
-                    if waiting[order[place]]:
-                        again = True
-                        break
+                            waiting[unit] = True
+                    place = ends[level]
             for unit in range(size):
                 for lane in range(lanes):
                     weights[first + lane, unit] = now[unit, lane]
 
 
-def downstream(const int64_t[::1] order, const int64_t[::1] begins, const int64_t[::1] then, uint64_t[:, ::1] flags):
-    """Add to the flags of each unit those of all units that steps from it lead to, until nothing changes."""
-    cdef int64_t place, unit, step, word
+def downstream(
+    const int64_t[::1] onward, const int64_t[::1] begins, const int64_t[::1] earlier, uint64_t[:, ::1] flags
+):
+    """Add to the flags of each unit those of all units that it carries on to, until nothing changes."""
+    cdef int64_t place, step, word
     cdef uint64_t more
     cdef uint64_t *mine
     cdef const uint64_t *other
+    # 1: its flags changed in the last turn, or were not looked at yet; 2: they changed in this one.
     cdef char[::1] grown = np.ones(flags.shape[0], np.int8)
-    cdef bint again = True, due
+    cdef bint again = True
     with nogil:
         while again:
             again = False
             # The last level first: what it leads to is complete then, but for circles.
-            for place in range(order.shape[0] - 1, -1, -1):
-                unit = order[place]
-                due = False
-                for step in range(begins[unit], begins[unit + 1]):
-                    if grown[then[step]]:
-                        due = True
-                        break
-                if not due:
+            for place in range(onward.shape[0] - 1, -1, -1):
+                if not grown[onward[place]]:
                     continue
-                mine = &flags[unit, 0]
-                more = 0
-                for step in range(begins[unit], begins[unit + 1]):
-                    other = &flags[then[step], 0]
+                other = &flags[onward[place], 0]
+                for step in range(begins[place], begins[place + 1]):
+                    mine = &flags[earlier[step], 0]
+                    more = 0
                     for word in range(flags.shape[1]):
                         more |= other[word] & ~mine[word]
                         mine[word] |= other[word]
-                if more:
-                    again = True
-                    grown[unit] = 2
-            # What grew in this turn may be missed by what was looked at before it.
-            for unit in range(flags.shape[0]):
-                grown[unit] = grown[unit] == 2
+                    if more:
+                        again = True
+                        grown[earlier[step]] = 2
+            for place in range(flags.shape[0]):
+                grown[place] = grown[place] == 2
 
 
 def united(const uint64_t[:, ::1] flags, const int64_t[::1] begins, const int64_t[::1] rows, uint64_t[:, ::1] to):
