@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from bench import rankers
+from bench.circa import SEPARATOR, by_circa, graph
 from bench.petshop_data import SCENARIOS, Issue, Scenario, folder, load, quiet_windows
 from diagnose.attribution import without_catalogue
 from graph_schema.catalogue import load_catalogue
@@ -27,11 +29,13 @@ from sense.files import moment
 from sense.metrics.evidence import SURE, Found, look
 from sense.metrics.onset import Onset
 from sense.metrics.rules import MetricRules
-from sense.metrics.series import Table, at_times
+from sense.metrics.series import Floats, Table, at_times
 
 RULES = MetricRules.load()
-BARO_QUIET = 100
-"""Quiet samples that BARO is given before the issue."""
+QUIET = 100
+"""Quiet samples that the packages are given before the issue."""
+STEP_S = 300.0
+ASKED, LATE, ANSWERED = "requests_sum", "latency_average", "availability_average"
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -135,6 +139,7 @@ def baselines(scenarios: Sequence[Scenario]) -> dict[str, list[Outcome] | str]:
     prior = rankers.by_label(issue.cause for scenario in scenarios for issue in scenario.issues)
     results: dict[str, list[Outcome]] = {name: [] for name in ("label prior", "biggest", "earliest", "random walk")}
     frames: list[dict[str, object]] = []
+    graphs: list[dict[str, object]] = []
     for scenario in scenarios:
         for issue in scenario.issues:
             alerted = (issue.alerted, issue.symptom)
@@ -149,29 +154,59 @@ def baselines(scenarios: Sequence[Scenario]) -> dict[str, list[Outcome] | str]:
             ):
                 results[name].append(outcome(ranking, issue.cause))
             frames.append(_frame(scenario, issue, found))
-    ranks = rankers.by_baro(frames)
+            graphs.append(_graph(scenario, issue, found))
     issues = [issue for scenario in scenarios for issue in scenario.issues]
-    if isinstance(ranks, str):
-        return {**results, "BARO": ranks}
-    baro = [outcome(ranking, issue.cause) for ranking, issue in zip(ranks, issues, strict=True)]
-    return {**results, "BARO": baro}
+    with tempfile.TemporaryDirectory(prefix="kt-bench-") as home:
+        answers = {"BARO": rankers.by_baro(frames), "CIRCA": by_circa(graphs, Path(home))}
+    compared: dict[str, list[Outcome] | str] = {**results}
+    for name, ranks in answers.items():
+        compared[name] = ranks if isinstance(ranks, str) else [
+            outcome([column.partition(SEPARATOR)[0] for column in ranking], issue.cause)
+            for ranking, issue in zip(ranks, issues, strict=True)
+        ]  # fmt: skip
+    return compared
 
 
 def _frame(scenario: Scenario, issue: Issue, found: Found) -> dict[str, object]:
     """The alerted metric of every node, so that up is bad: the last quiet samples, then the issue."""
-    metric = "latency_average" if issue.symptom == "latency" else "availability_average"
-    sign = 1.0 if issue.symptom == "latency" else -1.0
-    columns: dict[str, list[float]] = {}
-    times = issue.table[issue.alerted][metric].times
+    metric = LATE if issue.symptom == "latency" else ANSWERED
+    return {"columns": dict(_columns(scenario, issue, metric)), "normal": QUIET + _began(issue, found)}
+
+
+def _graph(scenario: Scenario, issue: Issue, found: Found) -> dict[str, object]:
+    """The numbers of requests, waiting and failing of every node, and which of these move which, for CIRCA."""
+    columns = {
+        f"{node}{SEPARATOR}{metric}": values
+        for metric in (ASKED, LATE, ANSWERED)
+        for node, values in _columns(scenario, issue, metric)
+        if len(set(values)) > 1
+    }
+    calls = [(each.source, each.target) for each in scenario.calls]
+    edges = graph(
+        columns, calls, traffic=(ASKED,), within=((ASKED, LATE), (LATE, ANSWERED)), back=(LATE, ANSWERED)
+    )  # fmt: skip
+    return {"columns": columns, "normal": QUIET + _began(issue, found), "edges": edges, "step_s": STEP_S}
+
+
+def _columns(scenario: Scenario, issue: Issue, metric: str) -> Iterator[tuple[str, list[float]]]:
+    """Of every node that has both the last quiet samples and those of the issue, up being bad."""
+    sign = -1.0 if metric == ANSWERED else 1.0
+    times = _times(issue)
     for node, metrics in sorted(issue.table.items()):
         now, before = metrics.get(metric), scenario.quiet.get(node, {}).get(metric)
-        if now is None or before is None or len(before.values) < BARO_QUIET:
+        if now is None or before is None or len(before.values) < QUIET:
             continue
         usual = float(np.median(before.values))
         later = np.nan_to_num(at_times(times, now), nan=usual)
-        columns[node] = [sign * float(value) for value in (*before.values[-BARO_QUIET:], *later)]
-    onset = int(np.searchsorted(times, found.onset or issue.alerted_at))
-    return {"columns": columns, "normal": BARO_QUIET + onset}
+        yield node, [sign * float(value) for value in (*before.values[-QUIET:], *later)]
+
+
+def _times(issue: Issue) -> Floats:
+    return issue.table[issue.alerted][LATE if issue.symptom == "latency" else ANSWERED].times
+
+
+def _began(issue: Issue, found: Found) -> int:
+    return int(np.searchsorted(_times(issue), found.onset or issue.alerted_at))
 
 
 def false_alarms(scenario: Scenario) -> tuple[dict[str, float], dict[str, float]]:

@@ -1,10 +1,11 @@
 """How long a diagnosis takes, by the size of the graph and of the storm, and what an entity costs in memory.
 
-Clusters of 10^4 entities and up (services that call each other, their workloads, pods, nodes, configuration; about two
-relations each) are kept in a store of KT's; a storm is the alerts that a few sick workloads bring about along the
-calls; one that is larger than the cluster has Services tells of pods and workloads as well. Timed is what the pipeline
-does: the neighbourhood out of the store, then the diagnosis. In memory it is processor time of this process, which
-other load bears on less than on the time of the clock; with Neo4j, which is waited for, it is the time of the clock.
+Clusters of 10^4 entities and up (services that call each other, their workloads, pods, nodes, configuration, and
+namespaces; about three relations each) are kept in a store of KT's; a storm is the alerts that a few sick workloads
+bring about along the calls; one that is larger than the cluster has Services tells of pods and workloads as well. Timed
+is what the pipeline does: the neighbourhood out of the store, then the diagnosis. In memory it is processor time of
+this process, which other load bears on less than on the time of the clock; with Neo4j, which is waited for, it is the
+time of the clock.
 
     python -m bench.scale [--stores memory neo4j] [--entities 10000 100000 1000000] [--storms 10 100 1000 10000]
                           [--rounds N] [--heard SHARE] [--profile]

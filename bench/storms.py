@@ -13,8 +13,8 @@ from graph_schema.model import Change, Entity, Relation, Signal
 AT = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 PODS = 3
 EACH = 5 + PODS
-"""Entities of one service: Service, Deployment, ReplicaSet, ConfigMap, autoscaler or Secret, and its pods."""
-SERVICES_PER_NODE = 6
+"""Entities of one service: Service, Deployment, ReplicaSet, ConfigMap, Secret, and its pods."""
+SERVICES_PER_NODE, SERVICES_PER_NAMESPACE = 6, 40
 BEHIND = ("not_ready", "restarts", "errors", "latency")
 """What pods and workloads complain of in a storm that is larger than the cluster has Services."""
 STRAY = 0.05
@@ -32,12 +32,14 @@ class Cluster(msgspec.Struct):
 
 
 def cluster(count: int, chance: random.Random) -> Cluster:
-    """A cluster of about `count` entities."""
+    """A cluster of about `count` entities with about three relations each, as KT's follower writes them down."""
     services = max(4, count // (EACH + 1))
     found = Cluster([], [], defaultdict(list), [])
     nodes = [_add(found, "Node", f"node-{number}") for number in range(max(2, services // SERVICES_PER_NODE))]
     for number in range(services):
-        space = f"team-{number // 40}"
+        space = f"team-{number // SERVICES_PER_NAMESPACE}"
+        if number % SERVICES_PER_NAMESPACE == 0:
+            _add(found, "Namespace", space)
         name = f"svc-{number}"
         service, owner = _add(found, "Service", name, space), _add(found, "Deployment", name, space)
         revision, config = (
@@ -68,6 +70,8 @@ def _callee(number: int, chance: random.Random) -> int:
 def _add(found: Cluster, kind: str, name: str, namespace: str = "") -> str:
     key = f"{kind}/{namespace}/{name}" if namespace else f"{kind}/{name}"
     found.entities.append(Entity(id=key, kind=kind, name=name, namespace=namespace))
+    if namespace:
+        found.relations.append(Relation(f"Namespace/{namespace}", key, "CONTAINS"))
     return key
 
 

@@ -115,15 +115,19 @@ def rights(runtime: Runtime) -> Finding:
     """Which verb on which resource this account lacks, asked of the API server itself: everything for the cluster and
     the first namespaces opted in, of the others what a migration of their pods takes."""
     from kt import rbac
+    from remediate.granting import LOGS
     from remediate.guard import OPT_IN
+    from sense.kubernetes import written
 
     asked = [("", right) for right in rbac.watched()]
-    spaces: list[str] = []
-    if runtime.settings.guard.enabled:
+    guarded, logs = runtime.settings.guard.enabled, runtime.settings.diagnose.logs == "kubernetes"
+    opted_in = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled") if guarded or logs else []
+    spaces = sorted(each["metadata"]["name"] for each in opted_in)
+    if logs:
+        asked += [(space, right) for space in spaces[:MOST_NAMESPACES] for right in written.RIGHTS]
+    if guarded:
         actions = rbac.used(runtime.playbooks.values())
         asked += [("", right) for right in rbac.acted(actions, of_the_cluster=True)]
-        opted_in = runtime.cluster.list("Namespace", labels=f"{OPT_IN}=enabled")
-        spaces = sorted(each["metadata"]["name"] for each in opted_in)
         needed = rbac.acted(actions, of_the_cluster=False)
         asked += [(space, right) for space in spaces[:MOST_NAMESPACES] for right in needed]
     missing: dict[str, list[str]] = {}
@@ -133,14 +137,16 @@ def rights(runtime: Runtime) -> Finding:
             return Finding(detail="this API server cannot be asked about rights (no SelfSubjectAccessReview)")
         if not allowed:
             missing.setdefault(namespace, []).append(f"{verb} {resource}{f'.{group}' if group else ''}")
-    others = lacking(runtime.cluster, (EVICT, DELETE), spaces[MOST_NAMESPACES:])
+    others = lacking(runtime.cluster, (EVICT, DELETE), spaces[MOST_NAMESPACES:]) if guarded else {}
     missing |= {space: rights.split(", ") for space, rights in others.items()}
     if not missing:
         return Finding(detail="all that KT needs here is granted")
     told = ", ".join(_listed(rights) + (f" in {space}" if space else "") for space, rights in sorted(missing.items()))
-    without = [space for space in missing if space]
+    without = [space for space, rights in missing.items() if space and rights != [f"get {LOGS}"]]
     aside = f"; what runs in {_listed(without)} stays where it is when a node is emptied" if without else ""
     fix = "`kt rbac | kubectl apply -f -`, `kt rbac --act …` and `kt rbac --namespace NAME …` grant them"
+    if any(f"get {LOGS}" in rights for rights in missing.values()):
+        fix += "; logs: `kt rbac --logs` and `kt rbac --logs --namespace NAME`"
     return Finding(state="ill", detail=_short(f"not allowed: {told}{aside}"), fix=fix)
 
 

@@ -14,7 +14,7 @@ from remediate.actions import ACTIONS
 from remediate.actions.evict import BUDGETS
 from remediate.cluster import CLUSTER_WIDE, PATHS
 from remediate.playbook import Playbook, load_playbooks
-from sense.kubernetes import events, follower
+from sense.kubernetes import events, follower, written
 from verify import rights
 
 Right = tuple[str, str, str]
@@ -61,6 +61,11 @@ def watching_secrets() -> list[dict[str, Any]]:
         _role("kt-watch-secrets", [(*_place(follower.SECRETS), "list watch")]),
         _binding("kt-watch-secrets", ("kt-beat",)),
     ]
+
+
+def reading_logs() -> list[dict[str, Any]]:
+    """Reading what containers write, for `diagnose.logs`, where a RoleBinding grants it."""
+    return [_role("kt-read-logs", written.RIGHTS)]
 
 
 def acting(actions: Iterable[str] | None = None) -> list[dict[str, Any]]:

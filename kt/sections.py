@@ -110,6 +110,10 @@ class Diagnose(Section, frozen=True):
     it shorter: else there are but a step or two between the onset and the alert."""
     events: bool = True
     """Also read Warning events and conditions around the onset from Kubernetes."""
+    logs: Literal["off", "kubernetes"] = "off"
+    """Also read what the containers of the pods nearest to the alerts wrote around the onset. It takes the rights of
+    `kt rbac --logs`, in each namespace in which it is wanted; what programs write may be confidential, so of troubles
+    alone a line each is kept, without what looks like a password, token or key."""
     rules: bool = True
     """Also ask Prometheus which alert rules there are: what they watch and do not complain of counts as sound."""
     budget_s: Positive = 4.0

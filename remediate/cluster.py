@@ -93,6 +93,18 @@ class Cluster:
         answer: _Items[T] = self._ask("GET", _path(kind, "", ""), into=_Items[shape])  # type: ignore[valid-type]  # no type
         return answer.items
 
+    def written(
+        self, pod: str, namespace: str, container: str, *, since: str, most_lines: int, most_bytes: int,
+        previous: bool = False,
+    ) -> str:  # fmt: skip
+        """The last lines that a container wrote since then (RFC 3339), each after its time; `previous`: the run that
+        ended before the present one. Raises `ClusterError`, of code 400 when there is no such run."""
+        query = {
+            "container": container, "sinceTime": since, "timestamps": "true", "tailLines": str(most_lines),
+            "limitBytes": str(most_bytes), **({"previous": "true"} if previous else {}),
+        }  # fmt: skip
+        return self._sent("GET", _path("Pod", pod, namespace) + "/log", query, None).decode(errors="replace")
+
     def patch(
         self, kind: str, name: str, namespace: str, change: Patch, *, dry: bool = False, subresource: str = ""
     ) -> Object:
@@ -168,6 +180,17 @@ class Cluster:
         into: Any = Object,
     ) -> Any:
         """The answer, decoded as `into`. Raises `ClusterError`."""
+        data = self._sent(method, path, query, body)
+        try:
+            return msgspec.json.decode(data, type=into)
+        except msgspec.MsgspecError as error:
+            raise ClusterError(f"{method} {path}: what answered is no Kubernetes API ({error})") from error
+
+    def _sent(
+        self, method: Literal["GET", "POST", "PATCH", "DELETE"], path: str, query: dict[str, str] | None,
+        body: Patch | None,
+    ) -> bytes:  # fmt: skip
+        """The answer as it came. Raises `ClusterError`."""
         from kubernetes.client.exceptions import ApiException  # slow to import, and only workers need it
         from urllib3.exceptions import HTTPError, NewConnectionError
         from urllib3.exceptions import TimeoutError as TookTooLong
@@ -193,10 +216,7 @@ class Cluster:
             why = _reason(data)
             how = hint(why) if status == 403 else ""
             raise ClusterError(f"{method} {path}: {why}{how and f'; {how}'}", status)
-        try:
-            return msgspec.json.decode(data, type=into)
-        except msgspec.MsgspecError as error:
-            raise ClusterError(f"{method} {path}: what answered is no Kubernetes API ({error})") from error
+        return data
 
     def _answer(
         self, method: str, url: str, headers: dict[str, str], body: Patch | None, until: float

@@ -2,7 +2,8 @@
 
 Lines that tell of no trouble are left out, numbers and identifiers are masked, and what remains is grouped into
 templates by Drain (He et al., ICWS 2017; the package drain3). How often a template came before and after the onset is
-compared as two Poisson counts. Templates are mined in sorted order, so that the order of lines does not matter.
+compared as two counts, the less surely the more it came in bursts before. Templates are mined in sorted order, so that
+the order of lines does not matter.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -32,11 +33,22 @@ LEAST = 0.3
 BY_WORDS = 0.8
 """Confidence in a symptom that is read out of words."""
 HALF = 3.0
+FEWEST_SPANS, MOST_SPANS = 10, 200
 LONGEST = 400
 """Characters of a line that are looked at."""
 _MASKED = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)[0-9a-f]{7,}\b|\d+", re.I
 )
+_SECRET = re.compile(
+    r"""(?ix) (?<=://) [^\s/@]+ (?=@)                                           # user:password@ of an address
+    | \beyJ[\w-]{8,}(?:\.[\w-]*){0,2}                                        # a JSON web token
+    | (?P<name> \b (?:bearer|basic) \s+
+        | \b[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api[_-]?key|access[_-]?key|authorization)[\w.-]*
+          ["']? \s* [=:] \s* (?:["']?(?:bearer|basic)\s+)? )
+      (?: "[^"]*"? | '[^']*'? | [^\s"',;&}]+ )
+    """
+)
+"""What may be confidential in a line: KT tells of templates to people, in notifications and in its own log."""
 
 
 class BadLogRules(Exception):
@@ -98,32 +110,51 @@ Times: TypeAlias = "array[float]"
 
 
 class Logs(msgspec.Struct, frozen=True):
-    """What was kept of a file: when each masked line of trouble came, and from when to when there are lines at all."""
+    """What was kept of lines: when each masked line of trouble came, and from when to when it would have been seen."""
 
     troubles: dict[tuple[str, str], Times]
     """(entity, masked line) → seconds since 1970."""
     spans: dict[str, tuple[float, float]]
 
 
+class Collecting:
+    """Lines of several entities, one after the other; only those of trouble are kept, masked."""
+
+    def __init__(self, rules: LogRules) -> None:
+        self._rules = rules
+        self._different: set[str] = set()
+        self.logs = Logs({}, {})
+
+    def watched(self, entity: str, begin: float, end: float) -> None:
+        """Whatever an entity wrote between these times is among the lines, if it wrote anything."""
+        first, last = self.logs.spans.get(entity, (begin, end))
+        self.logs.spans[entity] = (min(first, begin), max(last, end))
+
+    def line(self, entity: str, at: float, message: str) -> None:
+        self.watched(entity, at, at)
+        text = message[:LONGEST]
+        if not self._rules.trouble(text):
+            return
+        masked = _masked(text)
+        if masked not in self._different:
+            if len(self._different) >= MOST_DIFFERENT:
+                masked = OTHER
+            self._different.add(masked)
+        self.logs.troubles.setdefault((entity, masked), array("d")).append(at)
+
+
+def _masked(text: str) -> str:
+    """The line without what differs from one time to the next, and without what may be confidential."""
+    hidden = _SECRET.sub(lambda found: (found["name"] or "") + "<*>", " ".join(text.split()))
+    return _MASKED.sub("<*>", hidden)
+
+
 def read(path: Path, rules: LogRules) -> Logs:
     """The troubles in a file of JSON lines. Raises `BadFile`."""
-    troubles: dict[tuple[str, str], Times] = {}
-    spans: dict[str, tuple[float, float]] = {}
-    different: set[str] = set()
+    found = Collecting(rules)
     for number, line in records(path, _Line, '{"timestamp", "entity", "message"} in each line'):
-        at = _time(path, number, line.timestamp)
-        first, last = spans.get(line.entity, (at, at))
-        spans[line.entity] = (min(first, at), max(last, at))
-        text = line.message[:LONGEST]
-        if not rules.trouble(text):
-            continue
-        masked = _MASKED.sub("<*>", " ".join(text.split()))
-        if masked not in different:
-            if len(different) >= MOST_DIFFERENT:
-                masked = OTHER
-            different.add(masked)
-        troubles.setdefault((line.entity, masked), array("d")).append(at)
-    return Logs(troubles, spans)
+        found.line(line.entity, _time(path, number, line.timestamp), line.message)
+    return found.logs
 
 
 def _time(path: Path, number: int, given: str | float) -> float:
@@ -159,7 +190,8 @@ def templates(logs: Logs, onset: float, *, before_s: float, after_s: float) -> I
             continue
         watched_after = max(min(last, onset + after_s) - onset, 1.0)
         watched_before = max(onset - max(first, onset - before_s), watched_after / 4)
-        strength = _risen(len(earlier), watched_before, len(later), watched_after)
+        spread = _spread(earlier, onset - watched_before, watched_before, watched_after)
+        strength = _risen(len(earlier), watched_before, len(later), watched_after, spread)
         if strength > 0:
             yield Found(entity, template, len(earlier), len(later), later[0], strength)
 
@@ -181,10 +213,27 @@ def _miner() -> TemplateMiner:
     return TemplateMiner(config=config)
 
 
-def _risen(before: int, before_s: float, after: int, after_s: float) -> float:
-    """Strength in [0, 1] of a rise between two Poisson counts (Anscombe's transform makes their noise alike)."""
+def _spread(moments: Sequence[float], begin: float, lasts_s: float, after_s: float) -> float:
+    """How many times as large as for a Poisson process the variance of counts is: programs complain in bursts.
+
+    The index of dispersion (Cox and Lewis, The Statistical Analysis of Series of Events, 1966) of counts in spans as
+    long as what comes after, of which there are at least `FEWEST_SPANS`.
+    """
+    if len(moments) < 2:
+        return 1.0
+    spans = max(FEWEST_SPANS, min(MOST_SPANS, int(lasts_s / after_s)))
+    counts = [0] * spans
+    for at in moments:
+        counts[min(spans - 1, int((at - begin) / lasts_s * spans))] += 1
+    mean = len(moments) / spans
+    return max(1.0, sum((each - mean) ** 2 for each in counts) / (spans - 1) / mean)
+
+
+def _risen(before: int, before_s: float, after: int, after_s: float, spread: float) -> float:
+    """Strength in [0, 1] of a rise between two counts (Anscombe's transform makes the noise of Poisson counts alike);
+    `spread`: how many times as large as theirs the variance is."""
     ratio = after_s / before_s
-    z = 2 * ((after + 0.375) ** 0.5 - (before * ratio + 0.375) ** 0.5) / (1 + ratio) ** 0.5
+    z = 2 * ((after + 0.375) ** 0.5 - (before * ratio + 0.375) ** 0.5) / ((1 + ratio) * spread) ** 0.5
     return z * z / (z * z + HALF * HALF) if z > 0 else 0.0
 
 

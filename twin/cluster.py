@@ -18,6 +18,7 @@ from twin.metrics import Metrics
 from twin.objects import Object, Store
 from twin.simulation import batch, controllers, disruption, kubelets, revisions, volumes
 from twin.simulation.traffic import Traffic
+from twin.simulation.writing import Line, Writing, last_words
 
 STEP_S = 0.5
 FAULTS = ("bad-rollout", "overload", "node-down")
@@ -36,6 +37,7 @@ class Cluster:
         self.closing = threading.Event()
         self.store = Store(self.now, self._rng)
         self.traffic = Traffic((shop.NAMESPACE, "front"), shop.RATE)
+        self.writing = Writing()
         self.metrics = Metrics()
         self._heartbeats: dict[str, datetime] = {}
         self._stopped: set[str] = set()
@@ -61,6 +63,7 @@ class Cluster:
             deletion.collect_garbage(self.store)
             deletion.empty_namespaces(self.store)
             self.traffic.step(self.store, STEP_S, self._stopped, self._now)
+            self.writing.step(self.store, self.traffic.failing, STEP_S, self._now)
             self.metrics.observe(self.store, self.traffic, self._now)
 
     def settle(self, seconds: float = 60.0) -> None:
@@ -84,9 +87,8 @@ class Cluster:
                     return f"Node {name} goes down"
         raise ValueError(f"“{fault}” is no fault of the twin; {', '.join(FAULTS)} are")
 
-    def log_lines(self, namespace: str, pod: str, *, previous: bool) -> list[str]:
-        container = self.store.get("Pod", pod, namespace)["spec"]["containers"][0]
-        return [] if previous else [f"{container['name']} serves with image {container['image']}"]
+    def log_lines(self, pod: Object, *, previous: bool) -> list[Line] | None:
+        return last_words(pod) if previous else self.writing.of(pod)
 
     def request(self, namespace: str, service: str, port: str, path: str) -> Awaitable[ProxyAnswer]:
         """One request into a service: it counts as load and fares as the flow does."""

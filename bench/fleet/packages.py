@@ -2,30 +2,29 @@
 
 BARO (Pham et al., FSE 2024; fse-baro) takes the series. CIRCA (Li et al., KDD 2022; circa-clue, its authors' package)
 takes series and the call graph, here the true one, with the paper's assumptions: traffic goes from caller to callee and
-fills slots, which makes latency, which makes errors; latency and errors go from callee to caller. Its requirements
-name R for graphs that are learned; none is, so it is installed without them.
+fills slots, which makes latency, which makes errors; latency and errors go from callee to caller.
 
 What they name is a service. It counts as right when the true cause is it, what runs behind it, or what only that reads.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bench.circa import SEPARATOR, by_circa, graph
 from bench.fleet.application import build
 from bench.fleet.incident import Told, application, moment
 from bench.rankers import by_baro
 
-CIRCA = "circa-clue==0.1.1"
-NEEDS = ("networkx", "numpy<3", "pandas<3", "scikit-learn", "scipy", "pyyaml")
 LOT = 20
-SEPARATOR = "|"
+TRAFFIC, FULL, LATE, P99, FAILED = (
+    "requests_per_second", "saturation", "latency_average_seconds", "latency_p99_seconds", "error_ratio",
+)  # fmt: skip
+WITHIN = ((TRAFFIC, FULL), (FULL, LATE), (LATE, P99), (LATE, FAILED))
+STEP_S = 5.0
 Frame = dict[str, object]
 
 
@@ -43,8 +42,9 @@ def frame(told: Told) -> Frame:
             if len(set(column)) > 1:
                 columns[f"{entity}{SEPARATOR}{metric}"] = column
     made = build(told.services, application(told.services, told.seed))
-    calls = [[made.workloads[each.caller].service, made.workloads[each.callee].service] for each in made.calls]
-    return {"columns": columns, "normal": int(np.searchsorted(times, onset)), "calls": calls}
+    calls = [(made.workloads[each.caller].service, made.workloads[each.callee].service) for each in made.calls]
+    edges = graph(columns, calls, traffic=(TRAFFIC,), within=WITHIN, back=(LATE, P99, FAILED))
+    return {"columns": columns, "normal": int(np.searchsorted(times, onset)), "edges": edges, "step_s": STEP_S}
 
 
 def ranks(incidents: Sequence[Told], out: Path) -> dict[str, list[int] | str]:
@@ -84,75 +84,3 @@ def services_of(told: Told, thing: str) -> list[str]:
         if thing in mine or (thing.startswith(pods) and thing[len(pods) :][:1] in ("r", "0")):
             found.append(each.service)
     return found
-
-
-def by_circa(frames: Sequence[Frame], out: Path) -> list[list[str]] | str:
-    """CIRCA's regression-based hypothesis testing with descendant adjustment, from its own package, or why not."""
-    uv, home = str(Path(sys.executable).parent / "uv"), out / "circa"
-    python = home / "bin" / "python"
-    steps = [
-        [uv, "venv", "-q", str(home)],
-        [uv, "pip", "install", "-q", "--python", str(python), "--no-deps", CIRCA],
-        [uv, "pip", "install", "-q", "--python", str(python), *NEEDS],
-    ]
-    try:
-        for step in steps if not python.exists() else ():
-            subprocess.run(step, capture_output=True, text=True, timeout=300, check=True)
-        ended = subprocess.run(
-            [str(python), "-c", _CIRCA],
-            input=json.dumps(frames),
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        return str((error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1])
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    found: list[list[str]] = json.loads(ended.stdout.splitlines()[-1])
-    return found
-
-
-_CIRCA = """
-import datetime, json, sys
-import networkx, numpy
-from circa.alg.ci import DAScorer, RHTScorer
-from circa.model.case import CaseData
-from circa.model.data_loader import MemoryDataLoader
-from circa.model.graph import MemoryGraph, Node
-
-TRAFFIC, FULL, LATE, P99, FAILED = (
-    "requests_per_second", "saturation", "latency_average_seconds", "latency_p99_seconds", "error_ratio")
-WITHIN = [(TRAFFIC, FULL), (FULL, LATE), (LATE, P99), (LATE, FAILED)]
-
-class Loader(MemoryDataLoader):
-    def load(self, entity, metric, start, end, interval, **rest):
-        return self._data.get(entity, {}).get(metric)
-
-ranks = []
-for frame in json.load(sys.stdin):
-    data = {}
-    for name, values in frame["columns"].items():
-        entity, metric = name.split("|")
-        data.setdefault(entity, {})[metric] = values
-    graph = networkx.DiGraph()
-    known = {Node(entity, metric) for entity, metrics in data.items() for metric in metrics}
-    graph.add_nodes_from(known)
-    wanted = [(Node(each, one), Node(each, other)) for each in data for one, other in WITHIN]
-    for caller, callee in frame["calls"]:
-        wanted.append((Node(caller, TRAFFIC), Node(callee, TRAFFIC)))
-        wanted += [(Node(callee, metric), Node(caller, metric)) for metric in (LATE, P99, FAILED)]
-    graph.add_edges_from((one, other) for one, other in wanted if one in known and other in known)
-    count = len(next(iter(frame["columns"].values())))
-    after = max(2, count - frame["normal"])
-    case = CaseData(
-        Loader(data), next(iter(known)), detect_time=5.0 * (count - 1), interval=datetime.timedelta(seconds=5),
-        lookup_window=count - 1, detect_window=after)
-    memory = MemoryGraph(graph)
-    scores = RHTScorer().score(memory, case, case.detect_time)
-    scores = DAScorer(threshold=3.0).score(memory, case, case.detect_time, scores)
-    order = sorted(scores.items(), key=lambda pair: (pair[1].key, pair[0].entity, pair[0].metric), reverse=True)
-    ranks.append([node.entity + "|" + node.metric for node, _ in order])
-print(json.dumps(ranks))
-"""

@@ -1,5 +1,5 @@
 """Evidence beside the alerts, asked for when an incident is diagnosed: metrics around the onset, Kubernetes events and
-conditions, and which alert rules watch.
+conditions, what containers wrote, and which alert rules watch.
 
 It is an addition with a budget of time: what does not answer within it is left out, the diagnosis goes on with what
 there is, and says what is missing.
@@ -7,16 +7,17 @@ there is, and says what is missing.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from graph_schema.model import Burden, Entity, ProbeAnswer, Signal, Subgraph
+from graph_schema.model import Burden, ProbeAnswer, Signal, Subgraph
 from kt.pipeline.measured import refuted
+from kt.pipeline.reading import read
 from kt.runtime import Runtime
 from kt.settings import BadSettings
 from remediate.cluster import Cluster, ClusterError, Object
@@ -25,11 +26,12 @@ from sense.files import moment
 from sense.promql import metrics_in
 from sense.rules import BadRules, fetch
 
+if TYPE_CHECKING:
+    from sense.logs import Logs
+
 MOST_OBJECTS = 50
 """Objects whose conditions are read, the alerted ones first."""
 MOST_NAMESPACES = 5
-MOST_LISTED = 200
-"""Objects of a kind that are read to have a few of them; what is not among those is asked for by its name."""
 LONGEST_S = 2.0
 """For one question."""
 _log = structlog.get_logger(__name__)
@@ -46,12 +48,14 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     """The metrics that these rules ask for: all the time, and they alert by themselves."""
     refuted: tuple[ProbeAnswer, ...] = ()
     """Probes whose answer was read with the metrics, and speaks against."""
+    written: Logs | None = None
+    """What containers wrote; it is judged when the onset is known."""
     warnings: tuple[str, ...] = ()
     """What could not be asked."""
 
 
 def beside(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal]) -> Beside:
-    """What the settings `diagnose.metrics`, `.events` and `.rules` ask for; nothing that an alert says already.
+    """What the settings `diagnose.metrics`, `.events`, `.logs` and `.rules` ask for and no alert says already.
 
     Takes no longer than `diagnose.budget_s` and a moment; never fails.
     """
@@ -64,6 +68,7 @@ def beside(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal]) -> Besid
     looks: list[tuple[bool, str, Callable[[], Beside]]] = [
         (options.metrics, "metrics", lambda: _metrics(runtime, piece, known, first, deadline)),
         (options.events, "events", lambda: _events(runtime, piece, known, first, deadline)),
+        (options.logs == "kubernetes", "logs", lambda: _written(runtime, piece, known, first, deadline)),
         (options.rules, "alert rules", lambda: _rules(runtime, deadline)),
     ]
     wanted = [(name, look) for on, name, look in looks if on]
@@ -72,6 +77,8 @@ def beside(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal]) -> Besid
     # Side by side, so that one that is slow does not eat the time of the others.
     with ThreadPoolExecutor(len(wanted), thread_name_prefix="evidence") as pool:
         found = list(pool.map(lambda each: _willing(*each), wanted))
+    onset = next((each.onset for each in found if each.onset is not None), None)
+    found += [_judged(runtime, each.written, onset or first, piece) for each in found if each.written is not None]
     said = {(each.entity, each.symptom) for each in known}
     fresh: dict[tuple[str, str], Signal] = {}
     every = [signal for each in found for signal in each.signals]
@@ -81,7 +88,7 @@ def beside(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal]) -> Besid
     return Beside(
         signals=tuple(sorted(fresh.values(), key=lambda each: each.fingerprint)),
         burdens=tuple(burden for each in found for burden in each.burdens),
-        onset=next((each.onset for each in found if each.onset is not None), None),
+        onset=onset,
         watched=next((each.watched for each in found if each.watched is not None), None),
         watching=frozenset(name for each in found for name in each.watching),
         refuted=tuple(answer for each in found for answer in each.refuted),
@@ -137,34 +144,23 @@ def _events(runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: 
     for namespace in [*namespaces, "default"]:  # where events about nodes are
         if not deadline.over:
             told += cluster.list("Event", namespace, fields="type=Warning")
-    things = _read(cluster, [each for each in near if each.kind in kinds][:MOST_OBJECTS], deadline)
+    things = read(cluster, [each for each in near if each.kind in kinds][:MOST_OBJECTS], deadline)
     return Beside(signals=(*events.of_events(told, first, rules, things), *events.of_conditions(things, first, rules)))
 
 
-def _read(cluster: Cluster, wanted: Sequence[Entity], deadline: Deadline) -> list[Object]:
-    """These objects as they are now, as far as there is time: several of one kind and namespace by one request."""
-    together = defaultdict[tuple[str, str], list[str]](list)
-    for each in wanted:
-        together[each.kind, each.namespace].append(each.name)
-    return [
-        thing
-        for (kind, namespace), names in together.items()
-        if not deadline.over
-        for thing in _of_kind(cluster, kind, namespace, names, deadline)
-    ]
+def _written(
+    runtime: Runtime, piece: Subgraph, alerts: Sequence[Signal], first: datetime, deadline: Deadline
+) -> Beside:
+    from kt.pipeline.written import written  # slow to import, and off unless it is asked for
+
+    found = written(runtime, piece, alerts, first, deadline)
+    return Beside(written=found.logs, warnings=found.warnings)
 
 
-def _of_kind(cluster: Cluster, kind: str, namespace: str, names: Sequence[str], deadline: Deadline) -> Iterator[Object]:
-    left = set(names)
-    if len(names) > 1:
-        page = cluster.list(kind, namespace, most=MOST_LISTED)
-        yield from (each for each in page if each["metadata"]["name"] in left)
-        if len(page) < MOST_LISTED:  # what is not among them is gone
-            return
-        left -= {each["metadata"]["name"] for each in page}
-    for name in sorted(left):
-        if not deadline.over and (found := cluster.get(kind, name, namespace)) is not None:
-            yield {"kind": kind, **found}
+def _judged(runtime: Runtime, logs: Logs, onset: datetime, piece: Subgraph) -> Beside:
+    from kt.pipeline.written import told
+
+    return _willing("logs", lambda: Beside(signals=tuple(told(logs, onset, piece, runtime.ontology))))
 
 
 def _rules(runtime: Runtime, deadline: Deadline) -> Beside:

@@ -15,6 +15,8 @@
 // POST /fault?errors=SHARE&delay_ms=N&seconds=N lets that share of answers be 500 and all of them late, for a time (a minute
 // unless told otherwise, an hour at most); without errors and delay_ms it is over. GET /fault tells what is on.
 //
+// An answer of 500 and above is written to standard error, in one line.
+//
 // /healthz answers 200 while the process lives, /metrics speaks Prometheus' text format, `shop pause` only waits.
 // `shop load -url URL -listen ADDRESS -per-second N` is the shop's customers: requests at random moments, however long
 // the answers take; POST /rate?per_second=N changes how many.
@@ -25,6 +27,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"math/rand"
 	"net/http"
 	"os"
@@ -188,6 +191,9 @@ func (s *shop) serve(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	code, text := s.answer(r.Context())
 	seconds := time.Since(begin).Seconds()
+	if code >= 500 {
+		log.Printf("ERROR %s %s: %d %s", r.Method, r.URL.Path, code, text)
+	}
 	s.mu.Lock()
 	s.counts[code]++
 	s.total++

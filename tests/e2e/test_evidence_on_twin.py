@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import msgspec
@@ -130,6 +131,56 @@ def following(twin: Twin, tmp_path: Path) -> Iterator[Runtime]:
     yield running
     stop.set()
     running.close()
+
+
+def test_what_containers_write_is_evidence_where_it_is_wanted(twin: Twin, following: Runtime) -> None:
+    at = broken(twin, "bad-rollout")
+    alerts = [alert("Service/shop/front", "unavailable", at)]
+    piece = following.graph.neighbourhood(["Service/shop/front"], hops=6)
+
+    def written() -> dict[str, str]:
+        found = beside(following, piece, alerts)
+        assert found.warnings == ()
+        return {each.entity: each.name for each in found.signals if each.source == "log"}
+
+    assert written() == {}
+    wanted = sections.Diagnose(metrics=False, events=False, rules=False, logs="kubernetes")
+    following.settings = msgspec.structs.replace(following.settings, diagnose=wanted)
+    assert written() == {
+        "Deployment/shop/cart": "ERROR GET /: <*> failed",
+        "Deployment/shop/front": "ERROR GET /: <*> next service answered <*> Internal Server Error",
+    }
+
+
+@pytest.mark.parametrize(("logs", "named"), [("off", False), ("kubernetes", True)])
+def test_an_overload_is_named_by_what_containers_write(
+    twin: Twin, following: Runtime, logs: Literal["off", "kubernetes"], named: bool
+) -> None:
+    at = broken(twin, "overload")
+    alone = sections.Diagnose(metrics=False, events=False, rules=False, probes=0, logs=logs)
+    following.settings = msgspec.structs.replace(following.settings, diagnose=alone)
+    told = alert("Service/shop/front", "errors", at)
+    following.log.commit([Append(incident="i", expected=0, events=(AlertsReceived(at=at, signals=(told,)),))])
+    journey = Journey(following.log, "i")
+    diagnose_stage.run(following, journey, Ahead())
+    diagnosis = journey.state.diagnosis
+    assert diagnosis is not None
+    first = diagnosis.hypotheses[0]
+    assert ((first.entity, first.fault) == ("Deployment/shop/catalogue", "Workload.Overload")) is named
+
+
+def test_without_the_right_to_read_logs_the_diagnosis_goes_on_and_says_how_to_grant_it(
+    twin: Twin, following: Runtime
+) -> None:
+    at = broken(twin, "bad-rollout")
+    piece = following.graph.neighbourhood(["Service/shop/front"], hops=6)
+    wanted = sections.Diagnose(metrics=False, events=False, rules=False, logs="kubernetes")
+    following.settings = msgspec.structs.replace(following.settings, diagnose=wanted)
+    twin.cluster.denied.add(("shop", "", "pods/log", "get"))
+    found = beside(following, piece, [alert("Service/shop/front", "errors", at)])
+    assert found.signals == ()
+    [said] = found.warnings
+    assert "kt rbac --logs --namespace shop" in said
 
 
 def test_a_weak_alert_about_a_dead_node_is_solved_by_asking(twin: Twin, following: Runtime) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from twin.objects import Store
+from twin.objects import Object, Store
 
 Right = tuple[str, str, str, str]
 """(namespace, API group, resource, verb); the resource may be `pods/eviction`."""
@@ -47,7 +47,9 @@ class Backend(Protocol):
 
     def now(self) -> datetime: ...
 
-    def log_lines(self, namespace: str, pod: str, *, previous: bool) -> list[str]: ...
+    def log_lines(self, pod: Object, *, previous: bool) -> Sequence[tuple[datetime, str]] | None:
+        """What the container of a pod wrote, the oldest first; None when there was no such run."""
+        ...
 
     def request(self, namespace: str, service: str, port: str, path: str) -> Awaitable[ProxyAnswer]:
         """Send one request into a service. Raises ApiError 503 when it has no endpoint."""

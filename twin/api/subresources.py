@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -89,7 +90,7 @@ def evict(backend: Backend, request: Request, what: Asked, body: Any) -> Answer:
 
 
 def logs(backend: Backend, request: Request, what: Asked) -> str:
-    """The last `tailLines` of what the pod's container wrote."""
+    """The last `tailLines` of what the pod's container wrote since `sinceTime`."""
     pod = find(backend, what)
     name = pod["metadata"]["name"]
     container = request.query_params.get("container")
@@ -99,8 +100,24 @@ def logs(backend: Backend, request: Request, what: Asked) -> str:
     if not started:
         first = container or pod["spec"]["containers"][0]["name"]
         raise errors.bad_request(f'container "{first}" in pod "{name}" is waiting to start: ContainerCreating')
-    lines = backend.log_lines(what.namespace or "", name, previous=asked.flag(request, "previous"))
+    lines = backend.log_lines(pod, previous=asked.flag(request, "previous"))
+    if lines is None:
+        first = container or pod["spec"]["containers"][0]["name"]
+        raise errors.bad_request(f'previous terminated container "{first}" in pod "{name}" not found')
+    if since := request.query_params.get("sinceTime"):
+        begin = _moment(since)
+        lines = [line for line in lines if line[0] >= begin]
     tail = asked.number(request, "tailLines")
     if tail is not None:
         lines = lines[max(0, len(lines) - tail) :]
-    return "".join(line + "\n" for line in lines)
+    timed = asked.flag(request, "timestamps")
+    text = "".join(f"{at.isoformat()} {said}\n" if timed else f"{said}\n" for at, said in lines)
+    most = asked.number(request, "limitBytes")
+    return text if most is None else text.encode()[:most].decode(errors="ignore")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise errors.bad_request(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse') from None

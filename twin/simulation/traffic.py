@@ -17,6 +17,7 @@ from twin.api import budgets
 from twin.api.selectors import labels_of, selects
 from twin.objects import Object, Store
 from twin.simulation.queueing import serve
+from twin.simulation.writing import CALLED, FAILED, WAITED
 
 TIMEOUT_S = 2.0
 CALLS = "kt.io/calls"
@@ -49,6 +50,8 @@ class Traffic:
         """Requests of people and experiments since the last step."""
         self.flows: dict[tuple[str, str], Flow] = {}
         self.measured: dict[tuple[str, str], Flow] = {}
+        self.failing: dict[tuple[str, str], float] = {}
+        """(uid of a pod, why) → answers that fail there in a second."""
 
     def step(self, store: Store, dt: float, dead: set[str], now: datetime | None = None) -> None:
         """Move on by `dt` seconds. `dead`: nodes whose pods answer nobody. `now`: what leaks is as old as that."""
@@ -67,10 +70,13 @@ class Traffic:
                 arriving[callee] += arriving[place]
         flows: dict[tuple[str, str], Flow] = {}
         cut = _cut_off(store)
+        self.failing = {}
         for place in reversed(order):
             below = [flows[callee] for callee in calls[place]]
             queue = self.flows[place].queue if place in self.flows else 0.0
-            flows[place] = _serve(store, services[place], arriving[place], queue, below, dt, dead, cut, now)
+            flows[place] = _serve(
+                store, services[place], arriving[place], queue, below, dt, dead, cut, now, self.failing
+            )
         self.flows = flows
         self._measure(dt)
 
@@ -95,6 +101,7 @@ def _serve(
     dead: set[str],
     cut: set[str],
     now: datetime | None,
+    failing: dict[tuple[str, str], float],
 ) -> Flow:
     selector = service["spec"].get("selector")
     pods = [
@@ -121,6 +128,10 @@ def _serve(
     mine = arriving * (1 - unreachable)
     here = serve(mine, queue, rate, held, TIMEOUT_S, dt)
     timed_out = float(here.timed_out)
+    for pod, knob in zip(alive, knobs, strict=True):
+        uid, share, well = pod["metadata"]["uid"], mine / len(alive), 1 - knob["FAIL_RATIO"]
+        reasons = (WAITED, timed_out), (FAILED, (1 - timed_out) * (1 - well)), (CALLED, well * called_errors)
+        failing |= {(uid, why): share * part for why, part in reasons if share * part > 0}
     failed = 1 - (1 - own_failures) * (1 - called_errors) * (1 - timed_out) * (1 - unreachable)
     return Flow(
         arriving=arriving,

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from graph_schema.model import Signal
-from kt import checks
+from kt import checks, sections
 from kt.incident.events import ActionFinished, AlertsReceived, Diagnosed, PlanProposed
 from kt.pipeline.attack import experiment_of
 from kt.pipeline.doubts import Doubts
@@ -158,6 +158,16 @@ def test_kt_doctor_names_the_namespace_and_the_right(desk: Desk) -> None:
     assert "create pods/eviction in noisy; what runs in noisy stays where it is" in finding.detail
     desk.twin.cluster.denied.clear()
     assert checks.rights(desk.runtime).state == "well"
+
+
+def test_kt_doctor_asks_for_the_right_to_read_logs_where_they_are_wanted(desk: Desk) -> None:
+    desk.twin.cluster.denied.add(("shop", "", "pods/log", "get"))
+    assert checks.rights(desk.runtime).state == "well"
+    wanted = sections.Diagnose(logs="kubernetes")
+    desk.runtime.settings = msgspec.structs.replace(desk.runtime.settings, diagnose=wanted)
+    finding = checks.rights(desk.runtime)
+    assert "not allowed: get pods/log in shop" in finding.detail
+    assert "kt rbac --logs --namespace NAME" in finding.fix
 
 
 class TestVerification:

@@ -51,6 +51,16 @@ def test_a_surge_of_a_known_trouble_is_evidence(tmp_path: Path) -> None:
     assert "300 times since the onset, 15 times before" in summary
 
 
+def test_one_more_burst_of_what_comes_in_bursts_is_no_news(tmp_path: Path) -> None:
+    chance, at, usual = random.Random(3), 110.0, every(10, 100, 1100, "ok {}")
+    while (at := at + chance.expovariate(1 / 90)) < 995:
+        usual += lines(*((at + extra / 10, "ERROR cache failed") for extra in range(chance.randint(1, 29))))
+    again = lines(*((1020 + extra / 10, "ERROR cache failed") for extra in range(30)))
+    assert evidence(tmp_path, *usual, *again) == []
+    lasting = every(0.1, 1000, 1060, "ERROR cache failed")
+    assert [entity for entity, _, _ in evidence(tmp_path, *usual, *lasting)] == ["cart"]
+
+
 def test_one_single_line_is_not_enough(tmp_path: Path) -> None:
     assert evidence(tmp_path, *every(10, 200, 1900, "ok {}"), *lines((1100.0, "ERROR boom"))) == []
 
@@ -75,6 +85,7 @@ def test_neither_order_nor_repetition_matters(tmp_path: Path) -> None:
         ("lookup store.shop: no such host", "dns_failure"),
         ("context deadline exceeded", "latency"),
         ("connection pool exhausted", "saturation"),
+        ("ERROR GET /: 503 queue is full", "saturation"),
         ("panic: index out of range", "errors"),
     ],
 )
