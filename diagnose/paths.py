@@ -123,7 +123,8 @@ class Paths:
         starts, onward = self._starts(wanted)
         many = len(wanted)
         settled = search.run(starts, many, np.full(many, weakest), onward)
-        count = np.bincount(settled.search, minlength=many)
+        # What it began with may be weaker than what was left out, and does not count.
+        count = np.bincount(settled.search[settled.strength >= weakest], minlength=many)
         once = settled.once
         place, strengths, ways = settled.state[once] >> 1, settled.strength[once], settled.ways[once]
         at = np.searchsorted(settled.search[once], np.arange(many + 1)).tolist()

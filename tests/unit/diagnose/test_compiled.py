@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.storms import cluster, storm
 from diagnose.arrays import NOBODY
 from diagnose.compiled import BUILT, LACKING
 from diagnose.engine import Considered, consider
 from diagnose.evidence import Unit
 from diagnose.moves import MOST_BETWEEN, Direction, Table
+from diagnose.paths import Paths
 from diagnose.reached import Columns
 from diagnose.search import Offers, Search
+from diagnose.wiring import Wiring
 from graph_schema.catalogue import load_catalogue
 from graph_schema.model import Signal, Subgraph
 from graph_schema.ontology import load_ontology
@@ -89,6 +93,20 @@ def test_searches_settle_the_same_in_the_same_order(
     for name in by_numpy.__struct_fields__:
         if ways or name != "ways":
             assert getattr(by_numpy, name).tolist() == getattr(compiled, name).tolist(), name
+
+
+@pytest.mark.parametrize("searches", [1, 10_000])
+def test_the_same_ways_lead_to_the_symptoms_of_a_cluster(searches: int) -> None:
+    """In storms numpy looks for strong ways first, the compiled search for all at once."""
+    world = cluster(600, random.Random(3))
+    piece = Subgraph({each.id: each for each in world.entities}, tuple(world.relations))
+    keys = [(each.entity, each.symptom) for each in storm(world, 200, random.Random(3))[0]]
+    wiring = Wiring(piece, ONTOLOGY)
+    one, other = (Paths(piece, ONTOLOGY, wiring, 7, searches, each).to_all(keys) for each in (False, True))
+    for mine, yours in zip(one, other, strict=True):
+        assert mine.places.tolist() == yours.places.tolist()
+        assert mine.strengths.tolist() == yours.strengths.tolist()
+        assert mine.ways.tolist() == yours.ways.tolist()
 
 
 def units(sizes: Sequence[int]) -> list[Unit]:
