@@ -16,7 +16,7 @@ COPY remediate remediate
 COPY verify verify
 COPY twin twin
 COPY kt kt
-RUN /opt/kt/bin/pip install --no-deps . && /opt/kt/bin/python -c "import diagnose.loops" && /opt/kt/bin/pip uninstall -y pip setuptools
+RUN /opt/kt/bin/pip install --no-deps . && /opt/kt/bin/python -c "import diagnose.loops.search, diagnose.loops.weights" && /opt/kt/bin/pip uninstall -y pip setuptools
 
 FROM python:3.11.13-slim-bookworm
 RUN python -m pip uninstall -y pip setuptools wheel \

@@ -5,12 +5,13 @@ from setuptools import Extension, setup
 setup(
     ext_modules=[
         Extension(
-            "diagnose.loops",
-            ["diagnose/loops.pyx"],
+            f"diagnose.loops.{name}",
+            [f"diagnose/loops/{name}.pyx"],
             # Without a C compiler numpy does the work (`diagnose/compiled.py`).
             optional=True,
             # Products and sums are rounded one by one, as numpy rounds them: fused ones have other last digits.
             extra_compile_args=["-O3", "-g0", "-ffp-contract=off"],
         )
+        for name in ("search", "weights")
     ]
 )

@@ -12,7 +12,7 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Bits, Flags, Floats, Ints, begins, spread
+from diagnose.arrays import NOBODY, Bits, Flags, Floats, Ints, Words, begins, spread
 from diagnose.compiled import BUILT
 from diagnose.paths import Paths, Way
 from diagnose.reached import MOST_CELLS, Columns, Reached, tables
@@ -68,7 +68,7 @@ class Carried:
         first = dict(zip(reversed(of), range(len(of) - 1, -1, -1), strict=True))
         rows = np.minimum(weights[[first[kind] for kind in range(len(kinds))]], self._explained)
         if self._compiled:
-            from diagnose.loops import carry
+            from diagnose.loops.weights import carry
 
             carry(rows, *self._steps, self._explained, LEAST_MORE)
         else:
@@ -134,7 +134,7 @@ class Carried:
         size, weight = self._size, weights.ravel()
         step = np.full(len(weight), NOBODY)
         if self._compiled:
-            from diagnose.loops import steps_taken
+            from diagnose.loops.weights import steps_taken
 
             row, unit = (np.array(column, int) for column in (zip(*asked, strict=True) if asked else ((), ())))
             steps_taken(
@@ -184,17 +184,10 @@ class Carried:
     def downstream(self) -> Bits:
         """For each unit the entities (by their numbers in the columns) that it may be carried on to, its own included;
         packed."""
+        if self._compiled:
+            return self._words.view(np.uint8)[:, : (self._entities + 7) // 8]
         found = np.zeros((self._size, (self._entities + 7) // 8), np.uint8)
         found[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
-        if self._compiled:
-            from diagnose.loops import downstream
-
-            _, onward, first, earlier, _ = self._steps
-            words = np.zeros((self._size, -(-found.shape[1] // 8)), np.uint64)
-            found, begun = words.view(np.uint8)[:, : found.shape[1]], found
-            found[:] = begun
-            downstream(onward, first, earlier, words)
-            return found
         waiting = np.ones(self._size, bool)
         while waiting.any():
             # A unit may be carried on to by several levels: all of them take what it has before it counts as done.
@@ -217,12 +210,22 @@ class Carried:
         """The same for each of several runs of units together, given where they begin."""
         if not self._compiled:
             return np.bitwise_or.reduceat(self.downstream[units], first, axis=0)
-        from diagnose.loops import united
+        from diagnose.loops.weights import united
 
-        size = self.downstream.shape[1]
-        words = np.zeros((len(first), -(-size // 8)), np.uint64)
-        united(self.downstream.base.view(np.uint64), np.append(first, len(units)), units, words)
-        return words.view(np.uint8)[:, :size]
+        words = np.zeros((len(first), self._words.shape[1]), np.uint64)
+        united(self._words, np.append(first, len(units)), units, words)
+        return words.view(np.uint8)[:, : self.downstream.shape[1]]
+
+    @cached_property
+    def _words(self) -> Words:
+        """`downstream`, eight bytes to a number."""
+        from diagnose.loops.weights import downstream
+
+        found = np.zeros((self._size, (self._entities + 63) // 64), np.uint64)
+        found.view(np.uint8)[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
+        _, onward, first, earlier, _ = self._steps
+        downstream(onward, first, earlier, found)
+        return found
 
     def _needed(self) -> tuple[Ints, Ints, Floats, Ints]:
         """(unit, unit that it carries on to, share) without shortcuts, and the rank of each unit: most onward first.

@@ -114,7 +114,7 @@ class Sets:
         block, then of the second largest, and so on."""
         odds = np.where(self._nobody, 0.0, odds[self._units])
         if compiled:
-            from diagnose.loops import products
+            from diagnose.loops.weights import products
 
             return products(weights, rows, odds, self._units, self._sizes, self._blocks, len(self.rank))
         times = weights[rows[:, None], self._units]

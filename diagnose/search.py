@@ -69,7 +69,7 @@ class Search:
         self._width = hops + MOST_BETWEEN + 2
         self._loops = None
         if compiled:
-            from diagnose.loops import Searches
+            from diagnose.loops.search import Searches
 
             self._loops = Searches(moves, span, hops, most, self._width)
 

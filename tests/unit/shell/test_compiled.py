@@ -18,7 +18,7 @@ def test_doctor_says_whether_the_loops_of_the_diagnosis_are_compiled(
     monkeypatch.setattr("kt.checks.BUILT", True)
     assert diagnosis(runtime).state == "well"
     monkeypatch.setattr("kt.checks.BUILT", False)
-    monkeypatch.setattr("kt.checks.LACKING", "No module named 'diagnose.loops'")
+    monkeypatch.setattr("kt.checks.LACKING", "No module named 'diagnose.loops.search'")
     found = diagnosis(runtime)
     assert (found.state, "No module named" in found.detail) == ("odd", True)
     assert "C compiler" in found.fix
