@@ -17,6 +17,7 @@ from diagnose.compiled import BUILT
 from diagnose.paths import Paths, Way
 from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import SELF
+from diagnose.search import MOST_SHORT
 from graph_schema.model import Entity
 from graph_schema.ontology import Ontology
 
@@ -307,7 +308,9 @@ def _leads(
     surely = share > columns.leak[then]
     places, earlier, then, share = places[surely], earlier[surely], then[surely], share[surely]
     pair = earlier * size + then
-    order = np.lexsort((reached.met[places], -share, pair))
+    # Of equals the one that was found first: in this order they are.
+    short = np.uint16 if size <= MOST_SHORT else int
+    order = np.lexsort((-share, then.astype(short), earlier.astype(short)))
     chosen = order[begins(pair[order])]
     pair = pair[chosen]
     places, earlier, then, share = places[chosen], earlier[chosen], then[chosen], share[chosen]
