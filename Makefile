@@ -11,7 +11,7 @@ $(STAMP): requirements/lock.txt pyproject.toml setup.py $(wildcard diagnose/loop
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-.PHONY: install demo lint test tests-alone lock docs bench-ingest bench-petshop bench-loop bench-overhead bench-offline bench-twin bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-stress-real bench-guard bench-termination record-containers
+.PHONY: install demo lint test tests-alone lock docs bench-ingest bench-petshop bench-quiet-logs bench-loop bench-overhead bench-offline bench-twin bench-learning bench-runs bench-verification bench-campaign record-campaign bench-verdict bench-abort bench-scale bench-stress bench-stress-real bench-guard bench-termination record-containers
 install: $(STAMP)
 
 # Breaks a simulated shop in three ways, one after the other; ends with an error unless each one is healed.
@@ -38,6 +38,10 @@ bench-ingest: $(STAMP)
 # The data set is public (GitHub: amazon-science/petshop-root-cause-analysis); its folder is named in KT_PETSHOP.
 bench-petshop: $(STAMP)
 	$(BIN)/python -m bench.petshop
+
+# A minute; of recorded lines as well with `python -m bench.quiet_logs --logs L.jsonl`.
+bench-quiet-logs: $(STAMP)
+	$(BIN)/python -m bench.quiet_logs
 
 # Real servers; a quarter of an hour.
 bench-loop: $(STAMP)

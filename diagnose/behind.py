@@ -13,6 +13,8 @@ class Behind(msgspec.Struct, frozen=True):
     """Steps to Services from what their pods are made by or run on, by number: one row for each pair."""
 
     rule: Rule
+    where_ready: Rule
+    """The one for those all of whose pods are ready."""
     service: Ints
     cause: Ints
     part: Floats
@@ -23,13 +25,15 @@ class Behind(msgspec.Struct, frozen=True):
     """How many the Service selects."""
     owns: bool
     """Whether the causes own the pods, or the pods run on them."""
+    ready: Flags
+    """Whether all of these pods are ready."""
 
     def of_several(self) -> Behind:
         """Those of Services that select several pods."""
         these = self.pods > 1
         return Behind(
-            self.rule, self.service[these], self.cause[these], self.part[these], self.between[these],
-            self.pods[these], self.owns,
+            self.rule, self.where_ready, self.service[these], self.cause[these], self.part[these], self.between[these],
+            self.pods[these], self.owns, self.ready[these],
         )  # fmt: skip
 
 
@@ -58,11 +62,16 @@ class Above:
         return np.concatenate(found)
 
 
-def shared(rule: Rule, chains: Ints, size: Ints, *, owns: bool) -> Behind:
-    """Each service and what is above its pods once, with the share of these and the first of the ways down."""
+def shared(rule: Rule, where_ready: Rule, chains: Ints, size: Ints, ready: Flags, *, owns: bool) -> Behind:
+    """Each service and what is above its pods once, with the share of these and the first of the ways down.
+
+    `ready`: by the number of the entity, whether it is a pod that is ready.
+    """
     chains = chains[np.lexsort(chains.T[::-1])]
     pair = chains[:, 0] * len(size) + chains[:, 1]
     first = begins(pair)
     service = chains[first, 0]
     part = np.minimum(1.0, np.diff(np.append(first, len(pair))) / size[service])
-    return Behind(rule, service, chains[first, 1], part, chains[first, 2:], size[service], owns)
+    pod = chains[np.arange(len(chains)), (chains != NOBODY).sum(axis=1) - 1]
+    well = np.logical_and.reduceat(ready[pod], first) if len(first) else np.zeros(0, bool)
+    return Behind(rule, where_ready, service, chains[first, 1], part, chains[first, 2:], size[service], owns, well)

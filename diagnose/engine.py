@@ -155,6 +155,7 @@ def consider(
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
     )  # fmt: skip
     ranked, causes, taken = _explain(candidates(weighing, catalogue, answers), columns, settings)
+    _count_witnesses(ranked, len(seen.units), settings)
     unexplained = tuple(
         signal.fingerprint
         for unit in seen.units
@@ -244,6 +245,15 @@ def _calibrated(probability: float, settings: Settings) -> float:
     place = min(max(bisect_right([raw for raw, _ in points], probability), 1), len(points) - 1)
     (left, low), (right, high) = points[place - 1], points[place]
     return low + (high - low) * (min(max(probability, left), right) - left) / (right - left)
+
+
+def _count_witnesses(ranked: Sequence[Candidate], witnesses: int, settings: Settings) -> None:
+    """Less is told where many symptoms speak, for they are counted as independent and are not. Their order stays."""
+    ratio = settings.usual_witnesses / max(1, witnesses)
+    factor = min(max(ratio, 1 / settings.most_dependent), 1.0) ** settings.dependent
+    for each in ranked if factor < 1 else ():
+        if each.probability > 0:
+            each.probability *= factor / (each.probability * factor + 1 - each.probability)
 
 
 class _Heard(NamedTuple):

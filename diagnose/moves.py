@@ -15,7 +15,7 @@ import numpy as np
 
 from diagnose.arrays import NOBODY, Flags, Floats, Ints, place_in_run
 from diagnose.behind import Behind
-from diagnose.rules import BESIDE, SELF, Rule, most_passed
+from diagnose.rules import BESIDE, SELF, STARTED, Rule, most_passed, weakened
 from diagnose.wiring import MOST_TAKEN, Wiring
 from graph_schema.model import Subgraph
 from graph_schema.ontology import End, Ontology
@@ -74,6 +74,7 @@ class Moves:
         self.entities, self.number = wiring.entities, wiring.number
         self._most_back, self._most_forth = (np.array(most) for most in most_passed(ontology, self.modes))
         self._rules: list[Rule] = []
+        self._weakened: dict[int, int] = {}
         self._between = [np.full((1, MOST_BETWEEN), NOBODY)]
 
     def names(self, way: Iterable[int]) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ class Moves:
         """Everything that may have brought an entity into its states; turned: a part's whole is left out."""
         source, target, kind = self._wiring.relations.T
         leaving, coming = _counted(source, kind), _counted(target, kind)
-        from_target, from_source = self._ruled("target", kind), self._ruled("source", kind)
+        from_target, from_source = self._from_both()
         behind = self._wiring.all_behind()
         parts = [
             self._steps(source, target, from_target, count=leaving),
@@ -114,9 +115,10 @@ class Moves:
     def forth(self) -> Direction:
         """Everything that an entity may bring about; turned: a whole's parts are left out."""
         source, target, kind = self._wiring.relations.T
+        from_target, from_source = self._from_both()
         parts = [
-            self._steps(target, source, self._ruled("target", kind), part=1 / _counted(source, kind), most=kind),
-            self._steps(source, target, self._ruled("source", kind), most=kind),
+            self._steps(target, source, from_target, part=1 / _counted(source, kind), most=kind),
+            self._steps(source, target, from_source, most=kind),
             *(self._steps(each.cause, each.service, self._same(each), part=each.part, between=each.between,
                           most=np.zeros(len(each.cause), int))
               for each in self._wiring.all_behind()),
@@ -143,7 +145,30 @@ class Moves:
         return found[kind] if len(found) else kind
 
     def _same(self, behind: Behind) -> Ints:
-        return np.full(len(behind.service), self._rule(behind.rule))
+        return np.where(behind.ready, self._rule(behind.where_ready), self._rule(behind.rule))
+
+    def _from_both(self) -> tuple[Ints, Ints]:
+        """For each relation the numbers of the rules of what comes from its target and from its source."""
+        source, target, kind = self._wiring.relations.T
+        ready = self._wiring.ready
+        return (
+            self._where_ready(self._ruled("target", kind), ready[source]),
+            self._where_ready(self._ruled("source", kind), ready[target]),
+        )
+
+    def _where_ready(self, rule: Ints, ready: Flags) -> Ints:
+        """The numbers of the rules, of steps to pods that are ready of those that let little through to their start."""
+        found, those = rule.copy(), np.flatnonzero(ready & (rule != NOBODY))
+        weaker = {number: self._weaker(number) for number in np.unique(rule[those]).tolist()}
+        found[those] = [weaker[number] for number in rule[those].tolist()]
+        return found
+
+    def _weaker(self, number: int) -> int:
+        if number not in self._weakened:
+            rule = self._rules[number]
+            passes = STARTED in rule.backward
+            self._weakened[number] = self._rule(weakened(rule, arriving=True)) if passes else number
+        return self._weakened[number]
 
     def _steps(
         self, here: Ints, other: Ints, rule: Ints, *, count: Ints | None = None, part: Floats | None = None,

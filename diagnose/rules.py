@@ -56,6 +56,20 @@ def compiled(relation: RelationKind, end: End) -> Rule:
     )  # fmt: skip
 
 
+STARTED, LEFT = "start", 0.25
+"""So much of what keeps pods from being made, started or kept counts for one that is ready: it may be back already."""
+
+
+def weakened(rule: Rule, *, arriving: bool) -> Rule:
+    """The rule for pods that are ready: only so much of `STARTED` is left, where it arrives or where it comes from."""
+    table = {
+        sick: {out: share * LEFT if (out if arriving else sick) == STARTED else share for out, share in row}
+        for sick, row in rule.forward.items()
+    }
+    forward = {sick: tuple(row.items()) for sick, row in table.items()}
+    return Rule(forward, _turned(table), down=rule.down, up=rule.up, share=rule.share, crowd=rule.crowd)
+
+
 def chained(first: Rule, then: Rule) -> Rule:
     """Both rules one after the other."""
     table: dict[str, dict[str, float]] = defaultdict(dict)

@@ -93,6 +93,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Faults of an entity are looked at closely when their log-odds are within this of its likeliest one."""
     expected: float = 0.3
     """A symptom is expected where at least this much of the fault arrives."""
+    expected_by_rule: float = 0.15
+    """The same where the rules are known: silence is sure then, and many things of which each is not do add up."""
     calibration: tuple[tuple[float, float], ...] = (
         (0.0, 0.0),
         (0.2, 0.4),
@@ -104,3 +106,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         (1.0, 0.99),
     )
     """From the score's probability to how often it was right on the tuning seeds of bench/offline.py: a rising line."""
+    usual_witnesses: float = 4.5
+    """For so many symptoms the line holds as it is."""
+    dependent: float = 0.5
+    """The odds that are told fall with this power of the number of symptoms: each further one depends on the rest."""
+    most_dependent: float = 7.5
+    """More than usual by a larger factor than this counts no further."""

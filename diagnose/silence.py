@@ -18,7 +18,7 @@ from diagnose.siblings import told_apart
 from graph_schema.catalogue import FaultMode
 from graph_schema.model import Entity, Evidence
 
-NODE = "Node"
+NODE, POD = "Node", "Pod"
 AKIN = 0.7
 """How far a symptom of the same class stands for a sure one."""
 MOST_MISSED = 400
@@ -89,7 +89,8 @@ class Silence:
                     sick[key] = max(sick.get(key, 0.0), effect)
         shown = self._expected(sick)
         every = [scored for faults in found for scored in faults]
-        missed = _missed(every, {key: place for place, key in enumerate(sick)}, shown, self._settings.expected)
+        least = self._settings.expected if self._rules is None else self._settings.expected_by_rule
+        missed = _missed(every, {key: place for place, key in enumerate(sick)}, shown, least)
         self._narrow(every, np.array(missed.silent))
         spans = [missed.expected[start:end] for start, end in pairwise(missed.begins)]
         faces: dict[str, Collection[str]] = {}
@@ -233,19 +234,30 @@ class Silence:
         """Pods that should be as sick as those that complain, or are sick by the API's word, when the fault is the
         workload's."""
         entities = self._piece.entities
+        if scored.entity.kind == POD:
+            return self._spared(self._sick_beside(scored.entity.id), 1.0, "is not ready either, and is made like it")
         if not self._ontology.workload(scored.entity.kind):
             return []
         complaining: dict[str, float] = {}
         for unit in own:
-            if entities[unit.entity].kind == "Pod":
+            if entities[unit.entity].kind == POD:
                 complaining[unit.entity] = max(complaining.get(unit.entity, 0.0), unit.confidence)
         if complaining:
             front = self._wiring.parts(scored.entity.id)
             pods = {*front, *(part for each in front for part in self._wiring.parts(each))}
-            silent = sorted(pod for pod in pods - complaining.keys() if entities[pod].kind == "Pod")
+            silent = sorted(pod for pod in pods - complaining.keys() if entities[pod].kind == POD)
             return self._spared(silent, max(complaining.values()), "does not complain")
         _, well = told_apart(scored.entity.id, self._wiring, entities)
         return self._spared(well, 1.0, "is well, and another one made like it is not")
+
+    def _sick_beside(self, pod: str) -> list[str]:
+        """Pods of the same owner that are sick by the API's word: what only this pod has does not explain them."""
+        beside = {part for owner in self._wiring.owners(pod) for part in self._wiring.parts(owner)} - {pod}
+        return sorted(each for each in beside if self._is_sick(each))
+
+    def _is_sick(self, pod: str) -> bool:
+        known = self._piece.entities.get(pod)
+        return known is not None and known.kind == POD and known.properties.get("ready") is False
 
     def _spared(self, pods: Sequence[str], surely: float, words: str) -> list[tuple[float, str, str]]:
         weight = math.log(1 - self._settings.sibling) * surely

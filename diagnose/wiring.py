@@ -13,9 +13,9 @@ from operator import attrgetter
 
 import numpy as np
 
-from diagnose.arrays import Ints, begins
+from diagnose.arrays import Flags, Ints, begins
 from diagnose.behind import Above, Behind, shared
-from diagnose.rules import Rule, chained, compiled
+from diagnose.rules import Rule, chained, compiled, weakened
 from graph_schema.model import Entity, Subgraph
 from graph_schema.ontology import ENDS, OTHER, End, Ontology
 
@@ -97,7 +97,8 @@ class Wiring:
         self._out: dict[str, Others] = {}
         self._in: dict[str, Others] = {}
         self._rules = {end: Compiled(ontology, end) for end in ENDS}
-        self._chained: dict[str, Rule | None] = {}
+        self._made: dict[str, tuple[Rule, Rule]] = {}
+        self._chained: dict[str, tuple[Rule, Rule] | None] = {}
         self._fronts: dict[str, bool] = {}
         self._owned: dict[tuple[str, End], bool] = {}
         self._parts: dict[str, list[str]] = {}
@@ -210,6 +211,14 @@ class Wiring:
         ]  # fmt: skip
         return None if resolver is None else self.number[resolver], np.sort(np.array(asking, int))
 
+    @cached_property
+    def ready(self) -> Flags:
+        """By number, whether it is a pod that is ready by the API's word."""
+        found = np.zeros(len(self.entities), bool)
+        pods = self._by_kind.get("Pod", ())
+        found[[self.number[each.id] for each in pods if each.properties.get("ready") is True]] = True
+        return found
+
     def all_behind(self) -> list[Behind]:
         """Steps to Services from the owners and the nodes of the pods that they select, which each is a share of.
 
@@ -233,17 +242,26 @@ class Wiring:
             of_kind = np.flatnonzero(kind == number)
             service, pod = source[of_kind], target[of_kind]
             size = np.bincount(service, minlength=len(self.entities))
-            found.append(shared(rule, above.chains(service, pod, 3), size, owns=True))
-            chained_rule = self._from_nodes(name, rule)
-            if chained_rule is not None:
-                found.append(shared(chained_rule, below.chains(service, pod, 1), size, owns=False))
+            owners, nodes = self._made_by(name, rule), self._from_nodes(name, rule)
+            found.append(shared(*owners, above.chains(service, pod, 3), size, self.ready, owns=True))
+            if nodes is not None:
+                found.append(shared(*nodes, below.chains(service, pod, 1), size, self.ready, owns=False))
         return found
 
-    def _from_nodes(self, kind: str, above: Rule) -> Rule | None:
-        """What comes to a Service from the nodes of the pods that it selects by a relation of this kind."""
+    def _made_by(self, kind: str, above: Rule) -> tuple[Rule, Rule]:
+        """What comes to a Service from the owners of the pods that it selects: usually, and where all are ready."""
+        if kind not in self._made:
+            self._made[kind] = above, weakened(above, arriving=False)
+        return self._made[kind]
+
+    def _from_nodes(self, kind: str, above: Rule) -> tuple[Rule, Rule] | None:
+        """The same from the nodes of these pods; None where nothing does."""
         if kind not in self._chained:
             below = self.rule("target", "RUNS_ON")
-            self._chained[kind] = chained(below, above) if below is not None else None
+            self._chained[kind] = (
+                None if below is None
+                else (chained(below, above), chained(weakened(below, arriving=True), above))
+            )  # fmt: skip
         return self._chained[kind]
 
     def _chains(self, pod: str) -> list[tuple[str, ...]]:
