@@ -48,7 +48,6 @@ from graph_schema.stores.sqlite import SqliteGraphStore
 
 HOPS = 6
 """As the settings have it (`diagnose.hops`)."""
-CHUNK = 5000
 GOAL_ALERTS, MOST_ALERTS = 100, 10_000
 WARM = 3
 """Storms before those that are measured: stores are only asked about them, since servers plan first."""
@@ -79,10 +78,7 @@ class Timed(msgspec.Struct):
 def fill(store: GraphStore, world: Cluster) -> float:
     """Seconds that it took to load the cluster."""
     began = time.perf_counter()
-    for start in range(0, len(world.entities), CHUNK):
-        store.upsert(world.entities[start : start + CHUNK], at=AT - timedelta(days=1))
-    for start in range(0, len(world.relations), CHUNK):
-        store.upsert((), world.relations[start : start + CHUNK], at=AT - timedelta(days=1))
+    store.upsert(world.entities, world.relations, at=AT - timedelta(days=1))
     return time.perf_counter() - began
 
 

@@ -18,7 +18,7 @@ def entity_id(kind: str, name: str, namespace: str = "") -> str:
     return f"{kind}/{namespace}/{name}" if namespace else f"{kind}/{name}"
 
 
-class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A thing that can be faulty or show a symptom.
 
     `kind` is a Kubernetes kind, or ExternalDependency, Image, Zone, Unmapped.
@@ -33,7 +33,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was observed of it, JSON values only; the names are declared in the ontology (`states`)."""
 
 
-class Relation(msgspec.Struct, frozen=True, omit_defaults=True):
+class Relation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Reads "source kind target": `Deployment OWNS ReplicaSet`, `Pod RUNS_ON Node`, `Service CALLS Service`."""
 
     source: str

@@ -14,7 +14,11 @@ class StoreUnavailable(Exception):
 
 
 class GraphStore(Protocol):
-    """All methods may be called from several threads and processes at once. Every write is one transaction.
+    """All methods may be called from several threads and processes at once.
+
+    Every write is one transaction, unless it is so large that the store has to divide it (Neo4j: above 5,000 entities
+    and relations): then each entity, relation and source is written whole, a relation after its ends, and what was
+    begun and broken off is completed by writing all of it again.
 
     Every method raises `StoreUnavailable` when the store does not answer or cannot commit.
     """
@@ -29,9 +33,9 @@ class GraphStore(Protocol):
         ...
 
     def set_relations(
-        self, source: str, kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
+        self, sources: Collection[str], kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
     ) -> None:
-        """Make `relations` the only ones of these kinds that leave `source`; others of these kinds end at `at`."""
+        """Make `relations`, which leave the sources, the only ones of these kinds that do; others end at `at`."""
         ...
 
     def delete(self, ids: Iterable[str], *, at: datetime) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from remediate.quantities import parse
+from graph_schema.quantities import parse
 from remediate.termination import Policy
 
 Factor = Annotated[float, msgspec.Meta(gt=1, le=10)]

@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
+from graph_schema.quantities import parse
 from remediate.cluster import Object
 from remediate.conditions import ready
-from remediate.quantities import parse
 
 RESOURCES = ("cpu", "memory")
 ENDED = ("Succeeded", "Failed")

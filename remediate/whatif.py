@@ -12,11 +12,11 @@ from itertools import islice
 
 import msgspec
 
+from graph_schema.quantities import parse
 from remediate.actions.zone import without
 from remediate.cluster import Cluster, ClusterError, Object, match_labels
 from remediate.placement import ENDED, RESOURCES, Rooms, requests_of
 from remediate.plan import Step, Target
-from remediate.quantities import parse
 
 FEW = 4
 """Nodes that are asked about one by one before all are."""

@@ -6,7 +6,6 @@ import csv
 import json
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from bench.alert_rankers import RANKINGS, near
 from bench.fleet.incident import Told, moment
 from bench.fleet.noise import Noise, hear
 from graph_schema.catalogue import Catalogue, load_catalogue
-from graph_schema.model import Diagnosis, Signal, Subgraph
+from graph_schema.model import Diagnosis, Relation, Signal, Subgraph
 from graph_schema.ontology import Ontology, load_ontology
-from graph_schema.walk import Around, ended, relations_among, walk
+from graph_schema.stores.held import Held
+from graph_schema.walk import ended
 from kt.offline import Files, Gathered, gather, judge
 from sense.alertmanager import parse
 from sense.index import Index
@@ -30,10 +30,6 @@ HOPS = 6
 LIMIT = 20_000
 """As the stores have it."""
 NEAR = 60
-
-
-Beside = defaultdict[str, defaultdict[str, list[str]]]
-"""Entity → the entities at the other end → kinds of relation."""
 
 
 class Row(msgspec.Struct):
@@ -71,22 +67,22 @@ class Judge:
         heard = hear(told, noise)
         body = json.dumps({"version": "4", "alerts": heard.alerts}).encode()
         signals = self.mapping.signals(parse(body).alerts, Index(told.entities.values()).lookup)
-        to: Beside = defaultdict(lambda: defaultdict(list))
-        come: Beside = defaultdict(lambda: defaultdict(list))
+        held = Held(self.ontology.fault_from)
+        for name in told.entities:
+            held.put(name, b"{}")
         for each in heard.relations:
-            to[each.source][each.target].append(each.kind)
-            come[each.target][each.source].append(each.kind)
-        around = Around(to, come, self.ontology.fault_from)
+            held.relate(each.source, each.kind, each.target)
         seeds = sorted({each.entity for each in signals if each.mapped})
-        ids = walk(around, seeds, told.entities.__contains__, hops=HOPS, limit=LIMIT)
+        numbers = held.walk(seeds, HOPS, LIMIT)
+        ids = held.names(numbers)
         inside = set(ids)
         once = {each: each.target if each.target not in told.entities else each.source for each in told.ended
                 if each.source in inside or each.target in inside}  # fmt: skip
         beside = inside | set(once.values())
         changes = tuple(each for each in told.changes if each.entity in beside)
-        piece = Subgraph(
-            {each: told.entities[each] for each in ids}, relations_among(around, inside), changes, ended(once, changes)
-        )
+        sources, targets, kinds = held.relations_among(numbers)
+        relations = map(Relation, map(ids.__getitem__, sources), map(ids.__getitem__, targets), kinds)
+        piece = Subgraph({each: told.entities[each] for each in ids}, tuple(relations), changes, ended(once, changes))
         watched = frozenset(self.mapping.meaning(name, labels).symptom for name, labels in told.rules)
         return piece, signals, watched
 

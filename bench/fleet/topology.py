@@ -71,6 +71,9 @@ def topology(site: Monitoring, gone: set[str]) -> tuple[dict[str, Entity], list[
     for number, node in enumerate(made.nodes):
         pressure = ["MemoryPressure"] if pressed[number] else []
         _add(entities, "Node", node.name, ready=not down[number], pressure=pressure, address=node.address)
+    for thing in made.quotas.values():
+        _, space, name = thing.split("/")
+        _add(entities, "ResourceQuota", name, space, full=thing in site.seen.exhausted)
     waiting = pods.waiting(world.now)
     by_workload: dict[int, list[int]] = {}
     for here in np.flatnonzero(pods.there).tolist():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +14,7 @@ import neo4j
 from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
 from graph_schema.stores.moments import from_micros, to_micros
+from graph_schema.stores.neo4j_many import AT_ONCE, OF_SOURCES, Row, parts, write_all
 from graph_schema.stores.neo4j_reading import Reading, bodies, changes_since
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
 from graph_schema.walk import FaultFrom
@@ -33,36 +36,46 @@ class Neo4jGraphStore:
 
     def upsert(self, entities: Iterable[Entity], relations: Iterable[Relation] = (), *, at: datetime) -> None:
         micros = to_micros(at)
-        things = sorted((_row(entity) for entity in entities), key=lambda each: str(each["id"]))
-        edges = _edges(relations)
+        things, edges = [_row(entity) for entity in entities], _edges(relations)
+        if len(things) + len(edges) > AT_ONCE:
+            write_all(
+                things, edges, lambda part: self._write(lambda tx: _put(tx, part, micros)),
+                lambda part: self._write(lambda tx: _relate(tx, part, micros)),
+            )  # fmt: skip
+            return
+        things.sort(key=lambda each: str(each["id"]))
 
         def work(tx: Tx) -> None:
+            # Without relations, what is put is all that is locked, in the order in which it is put.
             if edges:
                 _lock(tx, [each["id"] for each in things], edges)
             if things:
-                # Without relations, what is put is all that is locked, in the order in which it is put.
-                rows(tx, _PUT, rows=things, at=micros)
+                _put(tx, things, micros)
             if edges:
-                rows(tx, _RELATE, rows=edges, at=micros)
+                rows(tx, _RELATE, rows=_by_source(edges), at=micros)
 
         self._write(work)
 
     def set_relations(
-        self, source: str, kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
+        self, sources: Collection[str], kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
     ) -> None:
-        micros, edges = to_micros(at), _edges(relations)
-        keep = [[each["kind"], each["target"]] for each in edges]
+        micros, edges = to_micros(at), {source: list[Row]() for source in sources}
+        for each in _edges(relations):
+            edges[each["source"]].append(each)
 
-        def work(tx: Tx) -> None:
-            _lock(tx, [source], edges)
-            rows(tx, _END_OTHERS, source=source, kinds=sorted(kinds), keep=keep, at=micros)
-            rows(tx, _RELATE, rows=edges, at=micros)
+        def work(tx: Tx, some: Sequence[str]) -> None:
+            theirs = [each for source in some for each in edges[source]]
+            keep = [[source, [[each["kind"], each["target"]] for each in edges[source]]] for source in some]
+            _lock(tx, some, theirs)
+            rows(tx, _END_OTHERS, rows=keep, kinds=sorted(kinds), at=micros)
+            rows(tx, _RELATE, rows=_by_source(theirs), at=micros)
 
-        self._write(work)
+        for some in parts(sorted(edges), OF_SOURCES):
+            self._write(partial(work, some=some))
 
     def delete(self, ids: Iterable[str], *, at: datetime) -> None:
-        micros, gone = to_micros(at), sorted(ids)
-        self._write(lambda tx: rows(tx, _DELETE, ids=gone, at=micros))
+        for part in parts(sorted(ids)):
+            self._write(partial(rows, query=_DELETE, ids=part, at=to_micros(at)))
 
     def record_changes(self, changes: Iterable[Change]) -> None:
         things = [
@@ -74,7 +87,8 @@ class Neo4jGraphStore:
             }
             for change in changes
         ]
-        self._write(lambda tx: rows(tx, _RECORD, rows=things))
+        for part in parts(things):
+            self._write(partial(rows, query=_RECORD, rows=part))
 
     def get(self, ids: Iterable[str]) -> dict[str, Entity]:
         wanted = list(ids)
@@ -125,7 +139,7 @@ class Neo4jGraphStore:
             raise StoreUnavailable(str(error)) from error
 
 
-def _row(entity: Entity) -> dict[str, Any]:
+def _row(entity: Entity) -> Row:
     return {
         "id": entity.id,
         "kind": entity.kind,
@@ -135,12 +149,29 @@ def _row(entity: Entity) -> dict[str, Any]:
     }
 
 
-def _edges(relations: Iterable[Relation]) -> list[dict[str, str]]:
+def _put(tx: Tx, things: Sequence[Row], at: int) -> None:
+    rows(tx, _PUT, rows=things, at=at)
+
+
+def _relate(tx: Tx, edges: Sequence[Row], at: int) -> None:
+    _lock(tx, (), edges)
+    rows(tx, _RELATE, rows=_by_source(edges), at=at)
+
+
+def _edges(relations: Iterable[Relation]) -> list[Row]:
     found = {(each.source, each.kind, each.target) for each in relations}
     return [{"source": source, "kind": kind, "target": target} for source, kind, target in sorted(found)]
 
 
-def _lock(tx: Tx, ids: Iterable[Any], edges: list[dict[str, str]]) -> None:
+def _by_source(edges: Iterable[Row]) -> list[list[Any]]:
+    """[source, [[kind, target], …]]: each source is looked up once."""
+    found = defaultdict[str, list[list[str]]](list)
+    for each in edges:
+        found[each["source"]].append([each["kind"], each["target"]])
+    return [[source, others] for source, others in found.items()]
+
+
+def _lock(tx: Tx, ids: Iterable[Any], edges: Iterable[Row]) -> None:
     """Make and lock all nodes that are touched in one order, so that writers at once wait instead of deadlocking."""
     names = set(ids) | {each[end] for each in edges for end in ("source", "target")}
     rows(tx, "UNWIND $ids AS id MERGE (n:KtEntity {id: id}) SET n.locked = true", ids=sorted(names))
@@ -162,15 +193,18 @@ MERGE (v:KtVersion {entity: row.id, at: $at}) SET v.body = row.body
 """
 _RELATE = """
 UNWIND $rows AS row
-MATCH (a:KtEntity {id: row.source}) MATCH (b:KtEntity {id: row.target})
-MERGE (a)-[r:KT_RELATION {kind: row.kind}]->(b)
+MATCH (a:KtEntity {id: row[0]})
+UNWIND row[1] AS other
+MATCH (b:KtEntity {id: other[1]})
+MERGE (a)-[r:KT_RELATION {kind: other[0]}]->(b)
 WITH r, (r.at IS NULL OR r.at < $at OR (r.at = $at AND NOT r.gone)) AS newer
 WHERE newer
 SET r.at = $at, r.gone = false
 """
 _END_OTHERS = """
-MATCH (a:KtEntity {id: $source})-[r:KT_RELATION]->(b:KtEntity)
-WHERE r.kind IN $kinds AND NOT r.gone AND r.at <= $at AND NOT [r.kind, b.id] IN $keep
+UNWIND $rows AS row
+MATCH (a:KtEntity {id: row[0]})-[r:KT_RELATION]->(b:KtEntity)
+WHERE r.kind IN $kinds AND NOT r.gone AND r.at <= $at AND NOT [r.kind, b.id] IN row[1]
 SET r.gone = true, r.at = $at
 """
 _DELETE = """

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
-import networkx as nx
 
 from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
+from graph_schema.stores.held import Held
 from graph_schema.stores.moments import from_micros, to_micros
 from graph_schema.stores.sqlite_pool import Pool
-from graph_schema.walk import Around, FaultFrom, ended, relations_among, walk
+from graph_schema.walk import FaultFrom, ended
 
 SCHEMA = (
     "CREATE TABLE sequence (last INTEGER NOT NULL)",
@@ -41,7 +40,6 @@ SCHEMA = (
 )
 REMEMBERED = timedelta(days=1)
 """How long ended relations are kept: changes of what was deleted are found through them."""
-_MOST = 500
 
 
 class SqliteGraphStore:
@@ -51,11 +49,7 @@ class SqliteGraphStore:
         self._pool = Pool(path, part="graph", version=1, schema=SCHEMA)
         self._guard = threading.Lock()
         self._sequence = 0
-        self._entities: dict[str, Entity] = {}
-        self._graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
-        # What networkx's views stand before; they take four times as long, and the stubs leave them out.
-        self._around = Around(self._graph._succ, self._graph._pred, fault_from)  # type: ignore[attr-defined]
-        self._ended: dict[str, set[Relation]] = defaultdict(set)
+        self._held = Held(fault_from)
 
     def upsert(self, entities: Iterable[Entity], relations: Iterable[Relation] = (), *, at: datetime) -> None:
         micros = to_micros(at)
@@ -66,22 +60,26 @@ class SqliteGraphStore:
                 _relate(connection, relation, micros, sequence)
 
     def set_relations(
-        self, source: str, kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
+        self, sources: Collection[str], kinds: Collection[str], relations: Iterable[Relation], *, at: datetime
     ) -> None:
-        wanted = {(relation.kind, relation.target): relation for relation in relations}
+        wanted = set(relations)
         micros = to_micros(at)
         with self._write() as (connection, sequence):
-            there = connection.execute(
-                "SELECT kind, target FROM relations WHERE source = ? AND gone = 0", (source,)
-            ).fetchall()
-            for kind, target in there:
-                if kind in kinds and (kind, target) not in wanted:
+            there = [
+                row
+                for source in sources
+                for row in connection.execute(
+                    "SELECT source, kind, target FROM relations WHERE source = ? AND gone = 0", (source,)
+                )
+            ]
+            for source, kind, target in there:
+                if kind in kinds and Relation(source, target, kind) not in wanted:
                     connection.execute(
                         "UPDATE relations SET gone = 1, at = ?, seq = ? WHERE source = ? AND kind = ? AND target = ? "
                         "AND at <= ?",
                         (micros, sequence, source, kind, target, micros),
                     )
-            for relation in wanted.values():
+            for relation in wanted:
                 _relate(connection, relation, micros, sequence)
 
     def delete(self, ids: Iterable[str], *, at: datetime) -> None:
@@ -110,7 +108,8 @@ class SqliteGraphStore:
 
     def get(self, ids: Iterable[str]) -> dict[str, Entity]:
         with self._current():
-            return {each: self._entities[each] for each in ids if each in self._entities}
+            found = {each: self._held.body(each) for each in ids}
+        return {each: _entity(body) for each, body in found.items() if body is not None}
 
     def find(
         self,
@@ -120,30 +119,34 @@ class SqliteGraphStore:
         name: str | None = None,
         properties: Mapping[str, str] | None = None,
     ) -> list[Entity]:
+        # Most entities can be told from those that are wanted by what was written, which is cheaper than making them.
+        written = [
+            f'"{key}":'.encode() + msgspec.json.encode(value)
+            for key, value in (("kind", kind), ("namespace", namespace), ("name", name)) if value
+        ]  # fmt: skip
         with self._current():
-            found = [
-                entity
-                for entity in self._entities.values()
-                if (kind is None or entity.kind == kind)
-                and (namespace is None or entity.namespace == namespace)
-                and (name is None or entity.name == name)
-                and all(entity.properties.get(key) == value for key, value in (properties or {}).items())
-            ]
+            maybe = [body for body in self._held.bodies() if all(each in body for each in written)]
+        found = [
+            entity
+            for entity in map(_entity, maybe)
+            if (kind is None or entity.kind == kind)
+            and (namespace is None or entity.namespace == namespace)
+            and (name is None or entity.name == name)
+            and all(entity.properties.get(key) == value for key, value in (properties or {}).items())
+        ]
         return sorted(found, key=lambda entity: entity.id)
 
     def neighbourhood(self, seeds: Iterable[str], *, hops: int, limit: int = 20_000) -> Subgraph:
         with self._current():
-            ids = walk(self._around, seeds, self._entities.__contains__, hops=hops, limit=limit)
-            entities = {each: self._entities[each] for each in ids}
-            relations = relations_among(self._around, entities)
-            once = {
-                relation: other
-                for each in (ids if self._ended else ())
-                for relation in self._ended.get(each, ())
-                if (other := relation.target if relation.source == each else relation.source) not in self._entities
-            }
+            numbers = self._held.walk(seeds, hops, limit)
+            written = self._held.bodies_of(numbers)
+            sources, targets, kinds = self._held.relations_among(numbers)
+            once = self._held.once(numbers)
+        entities = {each.id: each for each in _entities(b"[%b]" % b",".join(written))}
+        ids = list(entities)
+        relations = map(Relation, map(ids.__getitem__, sources), map(ids.__getitem__, targets), kinds)
         changes = tuple(self._changes([*ids, *sorted(set(once.values()))]))
-        return Subgraph(entities, relations, changes, ended(once, changes))
+        return Subgraph(entities, tuple(relations), changes, ended(once, changes))
 
     def changes_since(self, at: datetime, entities: Collection[str] | None = None) -> list[Change]:
         if entities is not None:
@@ -163,13 +166,12 @@ class SqliteGraphStore:
         self._pool.close()
 
     def _changes(self, entities: list[str]) -> list[Change]:
-        found: list[Change] = []
         with self._read() as connection:
-            for start in range(0, len(entities), _MOST):
-                part = entities[start : start + _MOST]
-                marks = ",".join("?" * len(part))
-                rows = connection.execute(f"SELECT body FROM changes WHERE entity IN ({marks})", part)  # noqa: S608
-                found += [_change(body) for (body,) in rows]
+            rows = connection.execute(
+                "SELECT body FROM json_each(?) JOIN changes ON entity = value",
+                (msgspec.json.encode(entities).decode(),),
+            )
+            found = [_change(body) for (body,) in rows]
         return sorted(found, key=lambda change: (change.at, change.entity, change.kind, change.id))
 
     @contextmanager
@@ -186,22 +188,10 @@ class SqliteGraphStore:
     def _take_in(self, connection: sqlite3.Connection) -> None:
         since = (self._sequence,)
         for id_, body in connection.execute("SELECT id, body FROM entities WHERE seq > ?", since):
-            if body is None:
-                self._entities.pop(id_, None)
-            else:
-                self._entities[id_] = _entity(body)
+            self._held.put(id_, body)
         rows = connection.execute("SELECT source, kind, target, gone FROM relations WHERE seq > ?", since)
         for source, kind, target, gone in rows:
-            self._around.forget(source)
-            self._around.forget(target)
-            if not gone:
-                self._graph.add_edge(source, target, key=kind)
-                continue
-            if self._graph.has_edge(source, target, key=kind):
-                self._graph.remove_edge(source, target, key=kind)
-            relation = Relation(source, target, kind)
-            self._ended[source].add(relation)
-            self._ended[target].add(relation)
+            (self._held.end if gone else self._held.relate)(source, kind, target)
 
     @contextmanager
     def _write(self) -> Iterator[tuple[sqlite3.Connection, int]]:
@@ -244,8 +234,8 @@ def _relate(connection: sqlite3.Connection, relation: Relation, at: int, sequenc
     )
 
 
-def _entity(body: bytes) -> Entity:
-    return msgspec.json.decode(body, type=Entity)
+_entity = msgspec.json.Decoder(Entity).decode
+_entities = msgspec.json.Decoder(list[Entity]).decode
 
 
 def _change(body: bytes) -> Change:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from graph_schema.quantities import parse
 from remediate.actions.base import CannotAct, Left, Mark, Outcome, fenced, fenced_beside, fetch, target_of
 from remediate.actions.evict import evicted, room
 from remediate.actions.pods import (
@@ -26,7 +27,6 @@ from remediate.containers_seen import seen
 from remediate.granting import granting
 from remediate.placement import Rooms
 from remediate.plan import Step, Target
-from remediate.quantities import parse
 from remediate.rights import EVICT, in_words, lacking
 from remediate.termination import Policy, Verdict, judge
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from graph_schema.quantities import plain, raised, same
 from remediate.actions.base import (
     ACTION,
     UNDONE,
@@ -25,7 +26,6 @@ from remediate.actions.field import ACTION_AT, BEFORE, FieldChange, Values, Wish
 from remediate.actions.pods import controller_of, must_be_allowed
 from remediate.cluster import Cluster, ClusterError, Object
 from remediate.plan import Difference, Step
-from remediate.quantities import plain, raised, same
 
 CONTAINERS = "/spec/template/spec/containers"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from graph_schema.quantities import parse, plain, raised
 from remediate.actions.base import CannotAct, Left, Outcome, fetch
 from remediate.actions.field import FieldChange, Values, Wish
 from remediate.cluster import Cluster, Object
 from remediate.plan import Step
-from remediate.quantities import parse, plain, raised
 
 REQUEST = "/spec/resources/requests/storage"
 MOST = "100Gi"

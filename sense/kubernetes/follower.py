@@ -165,7 +165,7 @@ class TopologyFollower:
         kinds = {relation.kind for relation in old - set(now) if relation.source == me}
         if kinds:
             left = [each for each in now if each.source == me and each.kind in kinds]
-            self._store.set_relations(me, kinds, left, at=at)
+            self._store.set_relations([me], kinds, left, at=at)
 
     def deleted(self, kind: str, thing: Object) -> None:
         me = objects.id_of(thing)
@@ -202,9 +202,12 @@ class TopologyFollower:
 
     def _look_behind(self, services: Iterable[Object], at: datetime) -> None:
         """Write again what these Services are and select."""
-        for service in services:
-            self._store.upsert([self._entity(service)], at=at)
-            self._store.set_relations(objects.id_of(service), ["SELECTS"], self._selected(service), at=at)
+        behind = {objects.id_of(service): service for service in services}
+        if behind:
+            # All at once: of a large cluster's tens of thousands each would be two transactions.
+            self._store.upsert([self._entity(each) for each in behind.values()], at=at)
+            selected = [relation for each in behind.values() for relation in self._selected(each)]
+            self._store.set_relations(behind, ["SELECTS"], selected, at=at)
 
     def _in_front(self, before: Object | None, now: Object | None) -> list[Object]:
         """The Services for which the change of a pod or workload means something: selected, or ready, or no longer."""
@@ -246,7 +249,7 @@ class TopologyFollower:
             source = self._known[BEARING[relation.kind]].get(relation.source)
             if source is not None:
                 left = [each for each in self._relations(source) if each.kind == relation.kind]
-                self._store.set_relations(relation.source, [relation.kind], left, at=self._clock())
+                self._store.set_relations([relation.source], [relation.kind], left, at=self._clock())
 
     def _keep_versions(self, things: Iterable[Object], at: datetime) -> None:
         """What ConfigMaps hold, so that a wrong edit can be taken back; where KT may act, and never of Secrets."""

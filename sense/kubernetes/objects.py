@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graph_schema.model import Change, Entity, Relation, entity_id
+from graph_schema.quantities import parse
 from graph_schema.remedied import REMEDY, Did, detail_of
 
 Object = dict[str, Any]
@@ -20,6 +21,10 @@ REVISIONS_BEFORE = "deployment.kubernetes.io/revision-history"
 """The revisions that a ReplicaSet was before it was gone back to."""
 OUTGOING = ("OWNS", "RUNS_ON", "SELECTS", "CALLS", "MOUNTS", "USES", "SCALES", "APPLIES_TO", "ROUTES_TO", "IN")
 ZONE = "topology.kubernetes.io/zone"
+EVERY_POD = frozenset({
+    "pods", "count/pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory",
+})  # fmt: skip
+"""Amounts of a quota that every pod takes of; others forbid kinds of things by a bound of zero."""
 
 
 def id_of(thing: Object) -> str:
@@ -67,11 +72,20 @@ def _states(thing: Object) -> dict[str, Any]:
         case "Certificate":
             conditions = {each["type"]: each["status"] for each in status.get("conditions", [])}
             return {"ready": conditions["Ready"] == "True" if "Ready" in conditions else None}
+        case "ResourceQuota":
+            return {"full": _used_up(status)}
         case "PersistentVolumeClaim":
             return {"phase": status.get("phase")}
         case "HorizontalPodAutoscaler":
             return {"maximum": spec.get("maxReplicas"), "replicas": status.get("currentReplicas")}
     return {}
+
+
+def _used_up(status: Object) -> bool | None:
+    """Whether a quota has nothing left of what every pod takes; None: it bounds none of it, or nobody has counted."""
+    used, hard = status.get("used") or {}, status.get("hard") or {}
+    both = used.keys() & hard.keys() & EVERY_POD
+    return any(parse(used[each]) >= parse(hard[each]) for each in both) if both else None
 
 
 def _pod(spec: Object, status: Object, meta: Object) -> dict[str, Any]:

@@ -137,3 +137,16 @@ def test_a_policy_or_quota_that_was_not_there_is_a_change_and_one_that_was_liste
     follower.changed("Pod", thing("Pod", "cart-1", CART))
     (change,) = store.changes_since(T0)
     assert (change.entity, change.kind, change.detail) == ("ResourceQuota/shop/pods", "policy", "created")
+
+
+@pytest.mark.parametrize(("hard", "used", "full"), [
+    ({"pods": "4"}, {"pods": "4"}, True), ({"pods": "4"}, {"pods": "3"}, False), ({"pods": "1"}, {"pods": "7"}, True),
+    ({"requests.cpu": "1", "pods": "9"}, {"requests.cpu": "1000m", "pods": "3"}, True),
+    ({"limits.memory": "1Gi"}, {"limits.memory": "1023Mi"}, False),
+    ({"services.loadbalancers": "0"}, {"services.loadbalancers": "0"}, None), ({"pods": "4"}, {}, None),
+])  # fmt: skip
+def test_a_quota_is_full_when_nothing_is_left_of_what_every_pod_takes(
+    hard: dict[str, str], used: dict[str, str], full: bool | None
+) -> None:
+    quota = thing("ResourceQuota", "quota", spec={"hard": hard}, status={"hard": hard, "used": used})
+    assert objects.entity(quota).properties.get("full") is full
