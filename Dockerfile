@@ -3,10 +3,12 @@ FROM python:3.11.13-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/kt
 WORKDIR /src
-# What KT stands on, in exact versions with their hashes and as wheels only: nothing is compiled here.
+# For the loops of the diagnosis (setup.py), in this stage only.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+# What KT stands on, in exact versions with their hashes and as wheels only: none of it is compiled here.
 COPY requirements/runtime.txt requirements/
 RUN /opt/kt/bin/pip install --no-deps --require-hashes --only-binary=:all: -r requirements/runtime.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY graph_schema graph_schema
 COPY sense sense
 COPY diagnose diagnose
@@ -14,7 +16,7 @@ COPY remediate remediate
 COPY verify verify
 COPY twin twin
 COPY kt kt
-RUN /opt/kt/bin/pip install --no-deps . && /opt/kt/bin/pip uninstall -y pip setuptools
+RUN /opt/kt/bin/pip install --no-deps . && /opt/kt/bin/python -c "import diagnose.loops.search, diagnose.loops.weights" && /opt/kt/bin/pip uninstall -y pip setuptools
 
 FROM python:3.11.13-slim-bookworm
 RUN python -m pip uninstall -y pip setuptools wheel \

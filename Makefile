@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-$(STAMP): requirements/lock.txt pyproject.toml
+# A compiled part that is older than its source would answer by what it was.
+$(STAMP): requirements/lock.txt pyproject.toml setup.py $(wildcard diagnose/loops/*.pyx)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip sync -q --python $(BIN)/python requirements/lock.txt

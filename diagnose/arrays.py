@@ -10,6 +10,8 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Bits = NDArray[np.uint8]
 """Eight flags in each, as `numpy.packbits` has them."""
+Words = NDArray[np.uint64]
+"""The same, 64 in each."""
 NOBODY = -1
 """Stands where no entity is."""
 SHORT = 16

@@ -39,10 +39,9 @@ def bounds(
     """
     settings, columns = weighing.settings, weighing.columns
     gained = np.zeros(len(rows))
-    downstream = weighing.carried.downstream
-    explains = np.zeros((len(rows), downstream.shape[1]), np.uint8)
+    explains = np.zeros((len(rows), weighing.carried.downstream.shape[1]), np.uint8)
     carried = _carried(weighing)
-    worth = _by_byte(columns.gained_by_entity(carried, settings.same_entity), downstream.shape[1])
+    worth = _by_byte(columns.gained_by_entity(carried, settings.same_entity), explains.shape[1])
     for place, unit, weight in facts.most(rows, groups) if rows else ():
         some = weight > 0
         place, unit, weight = place[some], unit[some], weight[some]
@@ -50,7 +49,7 @@ def bounds(
             continue
         first = begins(place)
         here = place[first]
-        explains[here] = np.bitwise_or.reduceat(downstream[unit], first, axis=0)
+        explains[here] = weighing.carried.downstream_of(unit, first)
         more = np.log((1 - (1 - columns.leak[unit]) * (1 - weight)) / columns.leak[unit]) - carried[unit]
         gained[here] = np.add.reduceat(np.maximum(more, 0.0), first)
     size = max(1, MOST_CELLS // max(1, explains.shape[1]))

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 
 import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Bits, Flags, Floats, Ints, begins, spread
+from diagnose.arrays import NOBODY, Bits, Flags, Floats, Ints, Words, begins, spread
+from diagnose.compiled import BUILT
 from diagnose.paths import Paths, Way
 from diagnose.reached import MOST_CELLS, Columns, Reached, tables
 from diagnose.rules import SELF
+from diagnose.search import MOST_SHORT
 from graph_schema.model import Entity
 from graph_schema.ontology import Ontology
 
@@ -48,9 +51,9 @@ class Carried:
 
     def __init__(
         self, columns: Columns, reached: Reached, paths: Paths, entities: Mapping[str, Entity], ontology: Ontology,
-        explained: float,
+        explained: float, compiled: bool = BUILT,
     ) -> None:  # fmt: skip
-        self._explained, self._reached = explained, reached
+        self._explained, self._reached, self._compiled = explained, reached, compiled
         self._size = len(columns)
         self.first, self.then, self.share, self._place = _leads(columns, reached, paths, entities, ontology)
         self._begins = np.searchsorted(self.first, np.arange(self._size + 1))
@@ -61,15 +64,43 @@ class Carried:
     def on(self, weights: Floats) -> None:
         """Raise each row of weights by what its units carry on, until nothing changes."""
         # What is carried on depends on what is not quite explained only: for most faults of an entity it is the same.
-        start = np.minimum(weights, self._explained)
         kinds: dict[bytes, int] = {}
-        of = [kinds.setdefault(row.tobytes(), len(kinds)) for row in start]
+        row, unit = np.nonzero(weights)
+        ends = np.searchsorted(row, np.arange(len(weights) + 1)).tolist()
+        held = np.column_stack([unit, np.minimum(weights[row, unit], self._explained).view(int)])
+        of = [kinds.setdefault(held[begin:end].tobytes(), len(kinds)) for begin, end in pairwise(ends)]
         first = dict(zip(reversed(of), range(len(of) - 1, -1, -1), strict=True))
-        rows = np.ascontiguousarray(start[[first[kind] for kind in range(len(kinds))]].T)
+        rows = np.minimum(weights[[first[kind] for kind in range(len(kinds))]], self._explained)
+        if self._compiled:
+            from diagnose.loops.weights import carry
+
+            carry(rows, *self._steps, self._explained, LEAST_MORE)
+        else:
+            self._carry(rows)
+        for row, kind in zip(weights, of, strict=True):
+            np.maximum(row, rows[kind], out=row)
+
+    @cached_property
+    def _steps(self) -> tuple[Ints, Ints, Ints, Ints, Floats]:
+        """The levels one after the other: where each ends in the units that are carried on to, these units, where the
+        steps to each of them begin (and the last one's end), and of each step the other end and its share."""
+        sizes = np.cumsum([len(level.earlier) for level in self.levels])
+        starts = [level.begins + size - len(level.earlier) for level, size in zip(self.levels, sizes, strict=True)]
+        nothing = np.zeros(0, int)
+        return (
+            np.cumsum([len(level.onward) for level in self.levels], dtype=int),
+            np.concatenate([nothing, *(level.onward for level in self.levels)]),
+            np.concatenate([nothing, *starts, sizes[-1:].astype(int) if self.levels else [0]]),
+            np.concatenate([nothing, *(level.earlier for level in self.levels)]),
+            np.concatenate([np.zeros(0), *(level.shares[:, 0] for level in self.levels)]),
+        )
+
+    def _carry(self, given: Floats) -> None:
+        rows = np.ascontiguousarray(given.T)
         waiting: Flags = np.any(rows, axis=1)
         while any(waiting[level.earlier].any() for level in self.levels):
             self._raise(rows, waiting)
-        np.maximum(weights, rows.T[of], out=weights)
+        given[:] = rows.T
 
     def _raise(self, rows: Floats, waiting: Flags) -> None:
         """Take the steps from all units that wait, which are those that were raised since."""
@@ -107,6 +138,15 @@ class Carried:
         """For each cause and unit, as one number, the step that it is reached by; all causes go on side by side."""
         size, weight = self._size, weights.ravel()
         step = np.full(len(weight), NOBODY)
+        if self._compiled:
+            from diagnose.loops.weights import steps_taken
+
+            row, unit = (np.array(column, int) for column in (zip(*asked, strict=True) if asked else ((), ())))
+            steps_taken(
+                weights, direct, self._begins, self.then, self.share, row, unit, self._explained,
+                step.reshape(weights.shape),
+            )  # fmt: skip
+            return step
         front = np.flatnonzero(direct.ravel() != NOBODY)
         met = weight <= 0
         met[front] = True
@@ -157,6 +197,8 @@ class Carried:
     def downstream(self) -> Bits:
         """For each unit the entities (by their numbers in the columns) that it may be carried on to, its own included;
         packed."""
+        if self._compiled:
+            return self._words.view(np.uint8)[:, : (self._entities + 7) // 8]
         found = np.zeros((self._size, (self._entities + 7) // 8), np.uint8)
         found[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
         waiting = np.ones(self._size, bool)
@@ -175,6 +217,27 @@ class Carried:
                 found[units] = after
                 grown[units[(after != before).any(axis=1)]] = True
             waiting = grown
+        return found
+
+    def downstream_of(self, units: Ints, first: Ints) -> Bits:
+        """The same for each of several runs of units together, given where they begin."""
+        if not self._compiled:
+            return np.bitwise_or.reduceat(self.downstream[units], first, axis=0)
+        from diagnose.loops.weights import united
+
+        words = np.zeros((len(first), self._words.shape[1]), np.uint64)
+        united(self._words, np.append(first, len(units)), units, words)
+        return words.view(np.uint8)[:, : self.downstream.shape[1]]
+
+    @cached_property
+    def _words(self) -> Words:
+        """`downstream`, eight bytes to a number."""
+        from diagnose.loops.weights import downstream
+
+        found = np.zeros((self._size, (self._entities + 63) // 64), np.uint64)
+        found.view(np.uint8)[np.arange(self._size), self._entity // 8] = 128 >> (self._entity % 8)
+        _, onward, first, earlier, _ = self._steps
+        downstream(onward, first, earlier, found)
         return found
 
     def _needed(self) -> tuple[Ints, Ints, Floats, Ints]:
@@ -257,7 +320,9 @@ def _leads(
     surely = share > columns.leak[then]
     places, earlier, then, share = places[surely], earlier[surely], then[surely], share[surely]
     pair = earlier * size + then
-    order = np.lexsort((reached.met[places], -share, pair))
+    # Of equals the one that was found first: in this order they are.
+    short = np.uint16 if size <= MOST_SHORT else int
+    order = np.lexsort((-share, then.astype(short), earlier.astype(short)))
     chosen = order[begins(pair[order])]
     pair = pair[chosen]
     places, earlier, then, share = places[chosen], earlier[chosen], then[chosen], share[chosen]

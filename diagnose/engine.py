@@ -18,9 +18,10 @@ import msgspec
 import numpy as np
 
 from diagnose.absent import with_absent
-from diagnose.arrays import Floats
+from diagnose.arrays import Floats, Ints
 from diagnose.candidates import Candidate, candidate, candidates, log_sum, order
 from diagnose.carried import Carried
+from diagnose.compiled import BUILT
 from diagnose.evidence import BLIND, Seen, Unit, gather
 from diagnose.paths import Paths
 from diagnose.probes import next_probe
@@ -127,8 +128,12 @@ def consider(
     answers: Collection[ProbeAnswer] = (),
     strengths: Strengths | None = None,
     proven: Mapping[str, datetime] = NOTHING,
+    compiled: bool = BUILT,
 ) -> Considered:
-    """Weigh every fault of every entity that could have brought about at least one of the signals."""
+    """Weigh every fault of every entity that could have brought about at least one of the signals.
+
+    `compiled`: by the compiled loops, or by numpy; what comes of it is the same.
+    """
     given, wiring = piece, Wiring(piece, ontology)
     piece = with_absent(piece, ontology, wiring.loose)
     if piece.entities is not given.entities:
@@ -144,12 +149,13 @@ def consider(
     if seen.blind:
         seen = msgspec.structs.replace(seen, units=tuple(_less(unit, settings.seen_blind) for unit in seen.units))
     warnings = _warnings(given, ontology) if wiring.strange else ()
-    paths, columns = Paths(piece, ontology, wiring, settings.hops, len(seen.units)), Columns(seen.units, settings.storm)
+    paths = Paths(piece, ontology, wiring, settings.hops, len(seen.units), compiled)
+    columns = Columns(seen.units, settings.storm, compiled)
     reached = Reached(columns, paths)
     weighing = Weighing(
         piece=piece, seen=seen, ontology=ontology, wiring=wiring, settings=settings, rules=rules, paths=paths,
         changes=_changes(piece, wiring), columns=columns, reached=reached,
-        carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained),
+        carried=Carried(columns, reached, paths, piece.entities, ontology, settings.explained, compiled),
         proven=proven,
         shown=Shown(strengths, wiring, piece, ontology, columns, reached, paths.moves.modes) if strengths else None,
         states_told=told.union(*[each.properties for each in stated]),
@@ -176,11 +182,12 @@ def _explain(found: Sequence[Candidate], columns: Columns, settings: Settings) -
         each.probability = _calibrated(probability, settings)
     # How well each signal can be explained at all: a chance of 0.4 that is the best there is leaves nothing to explain.
     best_of = np.max([fault.weights for each in found for fault in each.faults[:3]], axis=0) if found else taken
+    weights = _Weights(found)
     chosen: list[Candidate] = []
     remaining = list(found)
     while remaining and len(chosen) < settings.most_causes:
         best = remaining[0]
-        probability = _calibrated(_against(best, remaining, columns, seen, settings), settings)
+        probability = _calibrated(_against(best, remaining, weights, columns, seen, settings), settings)
         news = columns.gains(best.faults[0].weights, seen).max(initial=0.0) >= settings.news
         if chosen and (probability < settings.next_cause or not news):
             break
@@ -190,24 +197,38 @@ def _explain(found: Sequence[Candidate], columns: Columns, settings: Settings) -
         share = np.divide(weight, np.maximum(best_of, weight), out=np.zeros_like(weight), where=weight > 0)
         seen = np.where(weight > 0, 1 - (1 - seen) * (1 - share * probability), seen)
         taken = np.maximum(taken, weight)
-        remaining = sorted(_weighed_again(remaining[1:], columns, seen, settings), key=order)
+        remaining = sorted(_weighed_again(remaining[1:], weights, columns, seen, settings), key=order)
     picked = {each.entity.id for each in chosen}
     return [*chosen, *(each for each in found if each.entity.id not in picked)], len(chosen), taken
 
 
+class _Weights:
+    """The weights of all faults of candidates as one array, which is looked at again for each further cause."""
+
+    def __init__(self, found: Sequence[Candidate]) -> None:
+        faults = [fault for each in found for fault in each.faults]
+        self.all = np.array([fault.weights for fault in faults]) if faults else np.zeros((0, 0))
+        self._row = {id(fault): row for row, fault in enumerate(faults)}
+
+    def rows(self, found: Iterable[Candidate]) -> Ints:
+        return np.array([self._row[id(fault)] for each in found for fault in each.faults], int)
+
+
 def _weighed_again(
-    found: Sequence[Candidate], columns: Columns, seen: Floats, settings: Settings
+    found: Sequence[Candidate], weights: _Weights, columns: Columns, seen: Floats, settings: Settings
 ) -> Iterator[Candidate]:
     """The candidates as they stand when each unit is as probable as this already."""
-    faults = [fault for each in found for fault in each.faults]
-    if not faults:
+    if not found:
         return
-    gained = iter(columns.gained(np.array([fault.weights for fault in faults]), seen, settings.same_entity).tolist())
+    gained = iter(columns.gained(weights.all, seen, settings.same_entity, weights.rows(found)).tolist())
     for each in found:
         yield candidate(each.faults, [fault.base + next(gained) for fault in each.faults])
 
 
-def _against(best: Candidate, others: Sequence[Candidate], columns: Columns, seen: Floats, settings: Settings) -> float:
+def _against(
+    best: Candidate, others: Sequence[Candidate], weights: _Weights, columns: Columns, seen: Floats,
+    settings: Settings,
+) -> float:  # fmt: skip
     """How probable the best is against those that would explain the same signals; "none of these" has odds 1.
 
     What others explain besides is no argument against it: there may be two faults at once.
@@ -215,7 +236,7 @@ def _against(best: Candidate, others: Sequence[Candidate], columns: Columns, see
     same = best.faults[0].weights >= settings.explained
     # What is certain already can't be made more probable.
     left = np.where(same, seen, 1.0) if same.any() else seen
-    return _shares([each.odds for each in _weighed_again(others, columns, left, settings)])[0]
+    return _shares([each.odds for each in _weighed_again(others, weights, columns, left, settings)])[0]
 
 
 def _shares(odds: Sequence[float]) -> list[float]:

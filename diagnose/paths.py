@@ -8,11 +8,13 @@ products of shares; among equally strong ways the one of fewer steps, then of sm
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
 
-from diagnose.arrays import NOBODY, Floats, Ints, firsts
+from diagnose.arrays import NOBODY, Floats, Ints, spread
+from diagnose.compiled import BUILT
 from diagnose.moves import Moves
 from diagnose.rules import SELF
 from diagnose.search import Offers, Search, Ways
@@ -37,8 +39,6 @@ FIRST_TRIED = 0.4
 """In storms a search is tried first without what is weaker than this,"""
 TRIED_NEXT = 0.6
 """and if too little was found, again without what is weaker than this much of that."""
-MOST_AT_ONCE = 128_000_000
-"""States of all searches that are done at once."""
 
 
 def hops_around(signals: int, most: int) -> int:
@@ -77,9 +77,12 @@ class Shows(msgspec.Struct, frozen=True):
 class Paths:
     """The ways through a piece of the graph. Answers are kept: asking again costs nothing."""
 
-    def __init__(self, piece: Subgraph, ontology: Ontology, wiring: Wiring, hops: int, searches: int = 1) -> None:
+    def __init__(
+        self, piece: Subgraph, ontology: Ontology, wiring: Wiring, hops: int, searches: int = 1, compiled: bool = BUILT
+    ) -> None:  # fmt: skip
         self._most = max(LEAST_STATES, min(MOST_STATES, ALL_STATES // max(1, searches)))
         self._entities, self._ontology, self._wiring, self._hops = piece.entities, ontology, wiring, hops
+        self._compiled = compiled
         self.moves = Moves(piece, ontology, wiring)
         self._found: dict[tuple[str, str], Found] = {}
 
@@ -93,10 +96,11 @@ class Paths:
     def to_all(self, wanted: Sequence[tuple[str, str]]) -> list[Found]:
         """The same for many (entity, symptom)."""
         new = [each for each in dict.fromkeys(wanted) if each not in self._found]
-        search = Search(self.moves.back, self.moves.span, self._hops, self._most)
-        size = max(1, MOST_AT_ONCE // max(1, search.states))
-        # What is found has much the same strength for all signals of a storm: what is weaker need not be offered.
-        tried = FIRST_TRIED if self._most == LEAST_STATES else WEAKEST
+        search = Search(self.moves.back, self.moves.span, self._hops, self._most, self._compiled)
+        size = search.at_once
+        # What is found has much the same strength for all signals of a storm: what is weaker need not be offered. The
+        # compiled search knows by itself what it need not wait for.
+        tried = FIRST_TRIED if self._most == LEAST_STATES and not search.compiled else WEAKEST
         for start in range(0, len(new), size):
             left = new[start : start + size]
             begun = weakest = tried
@@ -116,45 +120,69 @@ class Paths:
 
     def _search(self, search: Search, wanted: Sequence[tuple[str, str]], weakest: float) -> list[tuple[Found, bool]]:
         """(what is found of each, whether as much as is looked for)."""
-        rows = [(number, *start) for number, key in enumerate(wanted) for start in self._starts(*key)]
-        number, strength, steps, state, onward = (np.array(column) for column in zip(*rows, strict=True))
-        starts = Offers(number, state, strength, steps, np.arange(len(rows)), np.full(len(rows), NOBODY))
+        starts, onward = self._starts(wanted)
         many = len(wanted)
         settled = search.run(starts, many, np.full(many, weakest), onward)
-        count = np.bincount(settled.search, minlength=many)
-        place = settled.state >> 1
-        once = firsts(settled.search * search.states + place)
-        place, strengths, ways = place[once], settled.strength[once], settled.ways[once]
+        # What it began with may be weaker than what was left out, and does not count.
+        count = np.bincount(settled.search[settled.strength >= weakest], minlength=many)
+        once = settled.once
+        place, strengths, ways = settled.state[once] >> 1, settled.strength[once], settled.ways[once]
         at = np.searchsorted(settled.search[once], np.arange(many + 1)).tolist()
         return [
             (Found(place[begin:end], strengths[begin:end], ways[begin:end]), size >= self._most)
             for begin, end, size in zip(at, at[1:], count.tolist(), strict=False)
         ]
 
-    def _starts(self, entity: str, symptom: str) -> Iterable[tuple[float, int, int, int]]:
-        """(strength, steps, state, what the way goes on to) of what shows as this symptom there at once."""
-        end, mode, span = self.moves.number[entity], self.moves.mode, self.moves.span
-        yield 1.0, 0, end * span + 2 * mode[SELF], NOBODY
-        for name, strength in self._modes(entity, symptom):
-            yield strength, 0, end * span + 2 * mode[name], NOBODY
-        if symptom in ASKED and self._ontology.workload(self._entities[entity].kind):
-            for face in self._wiring.faces(entity)[:1]:
-                base = self.moves.number[face] * span
-                for name, strength in self._modes(face, symptom):
-                    yield FACE * strength, 1, base + 2 * mode[name], end
+    def _starts(self, wanted: Sequence[tuple[str, str]]) -> tuple[Offers, Ints]:
+        """What shows as this symptom there at once, for each of these, and what the way of each start goes on to."""
+        number, base, steps, onward, shape = [], [], [], [], []
+        shapes: dict[tuple[str, str, float], int] = {}
+        tables: list[list[tuple[float, int]]] = []
+
+        def start(place: int, entity: str, symptom: str, factor: float, end: int) -> None:
+            key = self._entities[entity].kind, symptom, factor
+            if key not in shapes:
+                shapes[key] = len(tables)
+                tables.append([(factor * share, turn) for share, turn in self._shown(key[0], symptom)])
+            number.append(place)
+            base.append(self.moves.number[entity])
+            steps.append(0 if end == NOBODY else 1)
+            onward.append(end)
+            shape.append(shapes[key])
+
+        for place, (entity, symptom) in enumerate(wanted):
+            start(place, entity, symptom, 1.0, NOBODY)
+            if symptom in ASKED and self._ontology.workload(self._entities[entity].kind):
+                for face in self._wiring.faces(entity)[:1]:
+                    start(place, face, symptom, FACE, base[-1])
+        count = np.array([len(table) for table in tables], int)
+        strength, turn = (np.array(column) for column in zip(*chain.from_iterable(tables), strict=True))
+        which, row = spread((np.cumsum(count) - count)[shape], count[shape])
+        # Only the thing itself shows its own symptom surely, not what stands before it.
+        kept = np.flatnonzero((np.array(onward)[which] == NOBODY) | (turn[row] != 2 * self.moves.mode[SELF]))
+        which, row = which[kept], row[kept]
+        states = np.array(base)[which] * self.moves.span + turn[row]
+        nothing = np.full(len(which), NOBODY)
+        starts = Offers(
+            np.array(number)[which], states, strength[row], np.array(steps)[which], np.arange(len(which)), nothing
+        )
+        return starts, np.array(onward)[which]
+
+    def _shown(self, kind: str, symptom: str) -> Iterable[tuple[float, int]]:
+        """(share, place in the span) of each mode in which such a thing shows this symptom, itself first."""
+        yield 1.0, 2 * self.moves.mode[SELF]
+        for mode, row in self._ontology.shown(kind).items():
+            if symptom in row:
+                yield row[symptom], 2 * self.moves.mode[mode]
 
     def place(self, entity: str, mode: str) -> int:
         """Where the ways of an entity in a mode are in what is found."""
         return self.moves.number[entity] * len(self.moves.modes) + self.moves.mode[mode]
 
-    def _modes(self, entity: str, symptom: str) -> Iterable[tuple[str, float]]:
-        shown = self._ontology.shown(self._entities[entity].kind)
-        return ((mode, row[symptom]) for mode, row in shown.items() if symptom in row)
-
     def of(self, sick: Sequence[tuple[str, str, float]]) -> Shows:
         """Where each of these (entity, mode, the weakest that counts) shows."""
-        search = Search(self.moves.forth, self.moves.span, self._hops, self._most)
-        size = max(1, MOST_AT_ONCE // max(1, search.states))
+        search = Search(self.moves.forth, self.moves.span, self._hops, self._most, self._compiled)
+        size = search.at_once
         parts = [Shows(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
         for start in range(0, len(sick), size):
             asked = sick[start : start + size]
@@ -163,6 +191,6 @@ class Paths:
             nothing, none = np.zeros(many, int), np.full(many, NOBODY)
             starts = Offers(np.arange(many), state, np.ones(many), nothing, none, none)
             settled = search.run(starts, many, np.array([weakest for _, _, weakest in asked]), None)
-            once = firsts(settled.search * search.states + (settled.state >> 1))
+            once = settled.once
             parts.append(Shows(start + settled.search[once], settled.state[once] >> 1, settled.strength[once]))
         return Shows(*[np.concatenate([getattr(each, name) for each in parts]) for name in Shows.__struct_fields__])

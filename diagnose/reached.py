@@ -10,12 +10,16 @@ from itertools import groupby
 
 import numpy as np
 
-from diagnose.arrays import Floats, Ints, begins, spread
+from diagnose.arrays import NOBODY, Floats, Ints, begins, spread
+from diagnose.compiled import BUILT
 from diagnose.evidence import Unit
 from diagnose.paths import Paths, Way
+from diagnose.search import MOST_SHORT
 
 FEW = 6
 """Units of one entity that are sorted by exchanges."""
+LANES = 16
+"""So many numbers are multiplied before a logarithm is taken: few enough that no leak above 1e-19 makes it infinite."""
 MOST_CELLS = 2_000_000
 """Weights that are worked on at once: more would cost memory and gain no time."""
 
@@ -23,8 +27,8 @@ MOST_CELLS = 2_000_000
 class Columns:
     """The units of an incident side by side."""
 
-    def __init__(self, units: Sequence[Unit], storm: float = 1e15) -> None:
-        self._storm = storm
+    def __init__(self, units: Sequence[Unit], storm: float = 1e15, compiled: bool = BUILT) -> None:
+        self._storm, self._compiled = storm, compiled
         self.units = sorted(units, key=lambda unit: unit.key)
         begun = {unit.key: place for place, unit in enumerate(units)}
         self.begun = [begun[unit.key] for unit in self.units]
@@ -36,11 +40,7 @@ class Columns:
         symptoms = sorted({unit.symptom for unit in self.units})
         self.symptoms = {symptom: number for number, symptom in enumerate(symptoms)}
         self.symptom = np.array([self.symptoms[unit.symptom] for unit in self.units], int)
-        together: dict[int, list[list[int]]] = {}
-        for _, found in groupby(range(len(self.units)), lambda number: self.units[number].entity):
-            places = list(found)
-            together.setdefault(len(places), []).append(places)
-        self._together = [np.array(places, int) for places in together.values()]
+        self._sets = Sets([list(found) for _, found in groupby(range(len(units)), lambda at: self.units[at].entity)])
         self.entities = sorted({unit.entity for unit in self.units})
         """Those that complain, in order."""
         numbers = {entity: number for number, entity in enumerate(self.entities)}
@@ -53,36 +53,21 @@ class Columns:
     def gains(self, weights: Floats, seen: Floats) -> Floats:
         """How much each cause raises the log-probability of each unit. `seen`: how probable each unit is by leak and
         the causes taken already (noisy-OR). `weights` and the result have one row for each cause."""
-        found = 1 - weights
-        # In place: in a storm of thousands of alerts new arrays for each operation cost more than the operations.
-        found *= 1 - seen
-        np.subtract(1, found, out=found)
-        found /= seen
-        gains: Floats = np.log(found, out=found)
-        return gains
+        found: Floats = np.log(1 + weights * _odds_against(seen))
+        return found
 
-    def gained(self, weights: Floats, seen: Floats, same_entity: float) -> Floats:
-        """The sum of the gains of each row, further symptoms of one entity counting less and less: sums of sorted
-        numbers, so one more never lowers them.
+    def gained(self, weights: Floats, seen: Floats, same_entity: float, rows: Ints | None = None) -> Floats:
+        """The sum of the gains of each row (or of these ones, in this order), further symptoms of one
+        entity counting less and less: sums of sorted numbers, so one more never lowers them.
 
         Symptoms of one storm are no independent witnesses: a strength that is a little wrong is wrong for all of
         them. So a sum above `storm` grows as its logarithm does (as under a strength with a gamma law).
         """
-        gains = self.gains(weights, seen)
-        total = np.zeros(len(weights))
-        for places in self._together:
-            size = places.shape[1]
-            if size == 2:
-                # As below, many times as fast.
-                one, other = gains[:, places[:, 0]], gains[:, places[:, 1]]
-                total += (np.maximum(one, other) + same_entity * np.minimum(one, other)).sum(axis=1)
-                continue
-            if size <= FEW:
-                total += _falling(gains, places, same_entity)
-                continue
-            found = np.sort(gains[:, places], axis=2)
-            total += (found @ same_entity ** np.arange(size - 1, -1, -1.0)).sum(axis=1)
-        return self.tempered(total)
+        # The logarithm of a product is taken for the sum of many logarithms.
+        rows = np.arange(len(weights)) if rows is None else rows
+        total = np.log(self._sets.products(weights, rows, _odds_against(seen), self._compiled))
+        total *= same_entity**self._sets.rank
+        return self.tempered(total.sum(axis=1))
 
     def tempered(self, total: Floats) -> Floats:
         """What sums of gains come to in a storm; a larger sum never comes to less."""
@@ -92,28 +77,77 @@ class Columns:
 
     def gained_by_entity(self, gains: Floats, same_entity: float) -> Floats:
         """The same sum of one row, for each entity by itself."""
-        total = np.zeros(len(self.entities))
-        for places in self._together:
-            found = np.sort(gains[places], axis=1)
-            total[self.entity[places[:, 0]]] = found @ same_entity ** np.arange(places.shape[1] - 1, -1, -1.0)
-        return total
+        order = np.lexsort((-gains, self.entity))
+        place = np.arange(len(order)) - np.searchsorted(self.entity, self.entity)
+        return np.bincount(self.entity, gains[order] * same_entity**place, len(self.entities)).astype(float)
 
 
-def _falling(gains: Floats, places: Ints, factor: float) -> Floats:
-    """For each row of gains the sum over sets of few places, the largest of each set counting fully and each further
-    one `factor` times as much: sorted by exchanges between whole columns, since `numpy.sort` is slow on short rows."""
-    columns = [gains[:, places[:, number]] for number in range(places.shape[1])]
-    total = np.zeros(len(gains))
-    weight = 1.0
-    while columns:
-        for number in range(len(columns) - 1):
-            columns[number], columns[number + 1] = (
-                np.minimum(columns[number], columns[number + 1]),
-                np.maximum(columns[number], columns[number + 1]),
-            )
-        total += weight * columns.pop().sum(axis=1)
-        weight *= factor
-    return total
+def _odds_against(seen: Floats) -> Floats:
+    """A unit is 1 + weight * this times as probable under a further cause (noisy-OR)."""
+    found: Floats = (1 - seen) / seen
+    return found
+
+
+class Sets:
+    """Units by the entities that they are of, in blocks of `LANES` entities that have equally many."""
+
+    def __init__(self, together: Sequence[Sequence[int]]) -> None:
+        by_size: dict[int, list[Sequence[int]]] = {}
+        for places in together:
+            by_size.setdefault(len(places), []).append(places)
+        self._sizes = np.array(sorted(by_size), int)
+        self._blocks = np.array([-(-len(by_size[size]) // LANES) for size in self._sizes.tolist()], int)
+        units = [np.zeros(0, int)]
+        for size, blocks in zip(self._sizes.tolist(), self._blocks.tolist(), strict=True):
+            padded = np.full((blocks * LANES, size), NOBODY)
+            padded[: len(by_size[size])] = by_size[size]
+            units.append(padded.reshape(blocks, LANES, size).transpose(0, 2, 1).ravel())
+        self._units = np.concatenate(units)
+        self._nobody = self._units == NOBODY
+        self._units[self._nobody] = 0
+        ranks = [np.tile(np.arange(size), blocks) for size, blocks in zip(self._sizes, self._blocks, strict=True)]
+        self.rank = np.concatenate([np.zeros(0, int), *ranks])
+        """Of each product how many units of an entity are above those in it."""
+
+    def products(self, weights: Floats, rows: Ints, odds: Floats, compiled: bool) -> Floats:
+        """For each of these rows and each block the product of 1 + weight * odds of the largest of each entity of the
+        block, then of the second largest, and so on."""
+        odds = np.where(self._nobody, 0.0, odds[self._units])
+        if compiled:
+            from diagnose.loops.weights import products
+
+            return products(weights, rows, odds, self._units, self._sizes, self._blocks, len(self.rank))
+        times = weights[rows[:, None], self._units]
+        times *= odds
+        times += 1
+        found, begun = [], 0
+        for size, blocks in zip(self._sizes.tolist(), self._blocks.tolist(), strict=True):
+            part = times[:, begun : begun + blocks * size * LANES].reshape(len(rows), blocks, size, LANES)
+            begun += blocks * size * LANES
+            found.append(_multiplied(_falling(part)).reshape(len(rows), blocks * size))
+        return np.concatenate([np.zeros((len(rows), 0)), *found], axis=1)
+
+
+def _falling(times: Floats) -> Floats:
+    """In the last axis but one sorted, the largest first."""
+    size = times.shape[2]
+    if size > FEW:
+        return np.sort(times, axis=2)[:, :, ::-1]
+    # By exchanges between whole columns, since `numpy.sort` is slow on short rows.
+    for top in range(size - 1):
+        for place in range(size - 1, top, -1):
+            one, other = times[:, :, place - 1], times[:, :, place]
+            times[:, :, place - 1], times[:, :, place] = np.maximum(one, other), np.minimum(one, other)
+    return times
+
+
+def _multiplied(times: Floats) -> Floats:
+    """The products along the last axis, one half times the other."""
+    half = times.shape[-1]
+    while half > 1:
+        half //= 2
+        times = times[..., :half] * times[..., half:]
+    return times[..., 0]
 
 
 class Reached:
@@ -128,8 +162,12 @@ class Reached:
         self._found, self._begins = found, np.cumsum(count) - count
         self._ways: dict[int, Way] = {}
         modes = len(paths.moves.modes)
-        order = np.argsort(at // modes, kind="stable")
-        self.entity, self.mode = at[order] // modes, at[order] % modes
+        entity = at // modes
+        # Short numbers are sorted by their digits, which takes a fraction of the time.
+        short = len(paths.moves.entities) <= MOST_SHORT
+        order = np.argsort(entity.astype(np.uint16) if short else entity, kind="stable")
+        self.entity = entity[order]
+        self.mode = at[order] - modes * self.entity
         self.unit, self.strength = unit[order], strength[order]
         self.met = order
         """In which order they were found."""

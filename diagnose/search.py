@@ -1,4 +1,5 @@
-"""Dijkstra's algorithm from many places at once: in each round every search settles all that nothing can better.
+"""Dijkstra's algorithm from many places at once: by compiled loops one search after the other (`diagnose.compiled`), or
+with numpy in rounds: in each one every search settles all that nothing can better.
 
 What waits in a search with strength s can later be bettered only by what comes from something that waits there now,
 and so by no more than the strength of that times the surest move from its mode. Everything above the largest of these
@@ -14,10 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.arrays import NOBODY, Floats, Ints, firsts, spread
+from diagnose.compiled import BUILT
 from diagnose.moves import MOST_BETWEEN, Direction
 
 Ways = NDArray[np.int32]
 """A row for each way: the entities that it takes, the cause first, then `NOBODY`."""
+MOST_FLAGS = 128_000_000
+"""States of all searches that are done at once in rounds, a flag for each,"""
+MOST_SETTLED = 4_000_000
+"""and the states that are settled at once by one search after the other."""
 MOST_SHORT = 65_536
 """So many numbers fit into two bytes."""
 
@@ -50,26 +56,44 @@ class Settled(msgspec.Struct, frozen=True):
     state: Ints
     strength: Floats
     ways: Ways
+    once: Ints
+    """The rows in which a search meets an (entity, mode) first, turned or not."""
 
 
 class Search:
     """Searches along moves in one direction, with at most this many steps, that end after so many states."""
 
-    def __init__(self, moves: Direction, span: int, hops: int, most: int) -> None:
+    def __init__(self, moves: Direction, span: int, hops: int, most: int, compiled: bool = BUILT) -> None:
         self._moves, self._span, self._hops, self._most = moves, span, hops, most
         self._states = span * len(moves.begins)
         self._width = hops + MOST_BETWEEN + 2
+        self._loops = None
+        if compiled:
+            from diagnose.loops.search import Searches
+
+            self._loops = Searches(moves, span, hops, most, self._width)
 
     @property
-    def states(self) -> int:
-        return self._states
+    def compiled(self) -> bool:
+        return self._loops is not None
+
+    @property
+    def at_once(self) -> int:
+        """How many searches fit into memory side by side."""
+        return max(1, MOST_SETTLED // self._most if self.compiled else MOST_FLAGS // max(1, self._states))
 
     def run(self, starts: Offers, many: int, weakest: Floats, onward: Ints | None) -> Settled:
         """`many` searches, the numbers of which the starts have; each leaves out what is weaker than its `weakest`.
 
-        `onward`: for each start what its way goes on to, or `NOBODY`: no way passes one entity twice then. None: ways
-        are neither kept nor looked at.
+        The starts of each search lie side by side, in the order of the searches. `onward`: for each start what its way
+        goes on to, or `NOBODY`: no way passes one entity twice then. None: ways are neither kept nor looked at.
         """
+        if self._loops is not None:
+            first = np.searchsorted(starts.search, np.arange(many + 1))
+            return Settled(*self._loops.run(first, starts.state, starts.strength, starts.steps, weakest, onward))
+        return self._in_rounds(starts, many, weakest, onward)
+
+    def _in_rounds(self, starts: Offers, many: int, weakest: Floats, onward: Ints | None) -> Settled:
         # Side by side lie all searches' flags of one state: searches of one incident meet the same states, and what
         # none of them comes to is never touched, so never given by the system.
         done = np.zeros(self._states * many, bool)
@@ -95,7 +119,8 @@ class Search:
         every = joined(blocks)
         order = np.argsort(every.search, kind="stable")
         found = ways[np.concatenate(rows)[order]] if onward is not None else ways
-        return Settled(every.search[order], every.state[order], every.strength[order], found)
+        number, state = every.search[order], every.state[order]
+        return Settled(number, state, every.strength[order], found, firsts(number * self._states + (state >> 1)))
 
     def _final(self, waiting: Offers, many: int) -> NDArray[np.bool_]:
         """Which of them nothing can better that comes later."""

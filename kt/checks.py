@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from diagnose.compiled import BUILT, LACKING
 from kt.incident.log import DEAD_S, SWEEP
 from kt.runtime import Runtime
 from kt.views.words import span
@@ -62,6 +63,15 @@ def graph(runtime: Runtime) -> Finding:
     if count:
         return Finding(detail=f"{count} entities")
     return Finding(state="odd", detail="empty", fix="`kt beat` (or `kt serve --embedded`) fills it from the cluster")
+
+
+def diagnosis(runtime: Runtime) -> Finding:
+    if BUILT:
+        return Finding(detail="its loops are compiled")
+    return Finding(
+        state="odd", detail=f"its loops are not compiled ({LACKING}): numpy does the work, slower in storms",
+        fix="install KT again where a C compiler is",
+    )  # fmt: skip
 
 
 def broker(runtime: Runtime) -> Finding:
@@ -224,6 +234,7 @@ def notify(runtime: Runtime) -> Finding:
 CHECKS: tuple[tuple[str, Check, str], ...] = (
     ("incident log", log, "see store.* in the settings: the folder must be writable, or Neo4j must answer"),
     ("graph", graph, "see store.* in the settings"),
+    ("diagnosis", diagnosis, "install KT again"),
     ("broker", broker, "start Redis, or set broker_url; `kt serve --embedded` needs none"),
     ("pipeline", pipeline, "the incident log must answer first"),
     ("kubernetes", kubernetes, "set kubernetes.kubeconfig and kubernetes.context, or run KT in a pod"),

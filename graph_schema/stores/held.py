@@ -7,8 +7,9 @@ by side, which it goes through faster than through those of a large graph, each 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 import networkx as nx
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from graph_schema.model import Relation
 from graph_schema.stores.adjacency import Adjacency, Edge, Edges, Numbers, as_arrays, joined, take
+from graph_schema.stores.moments import REMEMBERED
 from graph_schema.walk import FaultFrom
 
 LOOSE = 1 / 16
@@ -23,6 +25,7 @@ LOOSE = 1 / 16
 FEWEST = 256
 """and how many may in any case."""
 NONE = np.empty(0, np.int32)
+REMEMBERED_MICROS = REMEMBERED // timedelta(microseconds=1)
 
 
 class Held:
@@ -39,7 +42,9 @@ class Held:
         self._graph: nx.MultiDiGraph[int] = nx.MultiDiGraph()
         # What networkx's views stand before; they take four times as long, and the stubs leave them out.
         self._to, self._come = self._graph._succ, self._graph._pred  # type: ignore[attr-defined]
-        self._ended: dict[int, set[Relation]] = defaultdict(set)
+        self._ended: dict[int, dict[Relation, int]] = defaultdict(dict)
+        self._ends: deque[tuple[int, int, int, Relation]] = deque()
+        """When each ended, in about that order."""
         self._arrays = Adjacency((), as_arrays(()), (), fault_from)
         self._changed = _Flags()
         """Entities whose relations are no longer those of the arrays."""
@@ -57,15 +62,25 @@ class Held:
             self._graph.add_edge(a, b, key=c)
             self._change(a, b)
 
-    def end(self, source: str, kind: str, target: str) -> None:
-        """There is no such relation any more; that there was one is kept."""
+    def end(self, source: str, kind: str, target: str, at: int) -> None:
+        """There is no such relation any more since then (microseconds); that there was one is kept for a while."""
         a, b, c = self._number(source), self._number(target), self._kind(kind)
         if self._graph.has_edge(a, b, key=c):
             self._graph.remove_edge(a, b, key=c)
             self._change(a, b)
         relation = Relation(source, target, kind)
-        self._ended[a].add(relation)
-        self._ended[b].add(relation)
+        self._ended[a][relation] = self._ended[b][relation] = at
+        self._ends.append((at, a, b, relation))
+        while self._ends[0][0] < at - REMEMBERED_MICROS:
+            self._forget(*self._ends.popleft())
+
+    def _forget(self, at: int, source: int, target: int, relation: Relation) -> None:
+        """That it ended then, unless it did again later."""
+        for each in (source, target):
+            if self._ended[each].get(relation) == at:
+                del self._ended[each][relation]
+                if not self._ended[each]:
+                    del self._ended[each]
 
     def body(self, name: str) -> bytes | None:
         number = self._numbers.get(name)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
+REMEMBERED = timedelta(days=1)
+"""How long ended relations are kept: changes of what was deleted are found through them."""
 
 
 def to_micros(at: datetime) -> int:

@@ -13,7 +13,7 @@ import neo4j
 
 from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
-from graph_schema.stores.moments import from_micros, to_micros
+from graph_schema.stores.moments import REMEMBERED, from_micros, to_micros
 from graph_schema.stores.neo4j_many import AT_ONCE, OF_SOURCES, Row, parts, write_all
 from graph_schema.stores.neo4j_reading import Reading, bodies, changes_since
 from graph_schema.stores.neo4j_session import Neo4jAway, Neo4jSession, rows
@@ -76,6 +76,8 @@ class Neo4jGraphStore:
     def delete(self, ids: Iterable[str], *, at: datetime) -> None:
         for part in parts(sorted(ids)):
             self._write(partial(rows, query=_DELETE, ids=part, at=to_micros(at)))
+        # As many as one transaction should have; the rest goes with the next deletions.
+        self._write(partial(rows, query=_FORGET, before=to_micros(at - REMEMBERED), most=AT_ONCE))
 
     def record_changes(self, changes: Iterable[Change]) -> None:
         things = [
@@ -199,13 +201,13 @@ MATCH (b:KtEntity {id: other[1]})
 MERGE (a)-[r:KT_RELATION {kind: other[0]}]->(b)
 WITH r, (r.at IS NULL OR r.at < $at OR (r.at = $at AND NOT r.gone)) AS newer
 WHERE newer
-SET r.at = $at, r.gone = false
+SET r.at = $at, r.gone = false, r.ended = null
 """
 _END_OTHERS = """
 UNWIND $rows AS row
 MATCH (a:KtEntity {id: row[0]})-[r:KT_RELATION]->(b:KtEntity)
 WHERE r.kind IN $kinds AND NOT r.gone AND r.at <= $at AND NOT [r.kind, b.id] IN row[1]
-SET r.gone = true, r.at = $at
+SET r.gone = true, r.at = $at, r.ended = $at
 """
 _DELETE = """
 UNWIND $ids AS id
@@ -217,8 +219,9 @@ MERGE (v:KtVersion {entity: id, at: $at}) SET v.body = null
 WITH n
 MATCH (n)-[r:KT_RELATION]-()
 WHERE NOT r.gone AND r.at <= $at
-SET r.gone = true, r.at = $at
+SET r.gone = true, r.at = $at, r.ended = $at
 """
+_FORGET = "MATCH ()-[r:KT_RELATION]->() WHERE r.ended < $before WITH r LIMIT $most DELETE r"
 _RECORD = """
 UNWIND $rows AS row
 MERGE (c:KtChange {id: row.id})

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ import msgspec
 from graph_schema.model import Change, Entity, HistoryEntry, Relation, Subgraph
 from graph_schema.store import StoreUnavailable
 from graph_schema.stores.held import Held
-from graph_schema.stores.moments import from_micros, to_micros
+from graph_schema.stores.moments import REMEMBERED, from_micros, to_micros
 from graph_schema.stores.sqlite_pool import Pool
 from graph_schema.walk import FaultFrom, ended
 
@@ -38,8 +38,6 @@ SCHEMA = (
     "CREATE INDEX changes_at ON changes (at)",
     "CREATE INDEX changes_entity ON changes (entity, at)",
 )
-REMEMBERED = timedelta(days=1)
-"""How long ended relations are kept: changes of what was deleted are found through them."""
 
 
 class SqliteGraphStore:
@@ -189,9 +187,13 @@ class SqliteGraphStore:
         since = (self._sequence,)
         for id_, body in connection.execute("SELECT id, body FROM entities WHERE seq > ?", since):
             self._held.put(id_, body)
-        rows = connection.execute("SELECT source, kind, target, gone FROM relations WHERE seq > ?", since)
-        for source, kind, target, gone in rows:
-            (self._held.end if gone else self._held.relate)(source, kind, target)
+        query = "SELECT source, kind, target, gone, at FROM relations WHERE seq > ? ORDER BY at"
+        rows = connection.execute(query, since)
+        for source, kind, target, gone, at in rows:
+            if gone:
+                self._held.end(source, kind, target, at)
+            else:
+                self._held.relate(source, kind, target)
 
     @contextmanager
     def _write(self) -> Iterator[tuple[sqlite3.Connection, int]]:

@@ -234,6 +234,26 @@ def test_what_went_without_a_change_leaves_no_ended_relation(store: GraphStore) 
     assert store.neighbourhood(["Service/front"], hops=2).ended == ()
 
 
+def test_a_relation_that_ended_is_forgotten_after_a_day(store: GraphStore) -> None:
+    shop(store)
+    deleted = Change(entity="Service/cart", at=at(1), kind="delete", id="d1")
+    store.record_changes([deleted])
+    store.delete(["Service/cart"], at=at(1))
+    call = Relation("Service/front", "Service/cart", "CALLS")
+    store.upsert([Entity(id="Pod/other", kind="Pod", name="other")], at=at(2))
+    store.delete(["Pod/other"], at=at(3))
+    assert call in store.neighbourhood(["Service/front"], hops=2).ended
+    # It comes back, goes again, and is kept from then on.
+    store.upsert([Entity(id="Service/cart", kind="Service", name="cart")], [call], at=at(4))
+    store.delete(["Service/cart"], at=at(5))
+    near, later = at(3) + timedelta(days=1), at(6) + timedelta(days=1)
+    for time, known in ((near, True), (later, False)):
+        edge = Relation("Service/front", f"Pod/{time:%s}", "SELECTS")
+        store.upsert([Entity(id=edge.target, kind="Pod", name="x")], [edge], at=time)
+        store.delete([edge.target], at=time)
+        assert (call in store.neighbourhood(["Service/front"], hops=2).ended) is known
+
+
 def test_writers_at_once_lose_nothing(another: Open) -> None:
     stores = [another() for _ in range(4)]
 

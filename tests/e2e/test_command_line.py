@@ -25,9 +25,9 @@ def test_doctor_says_what_does_not_answer_and_fails(tmp_path: Path) -> None:
     assert answer.returncode == 1
     found = {name: check["ok"] for name, check in json.loads(answer.stdout).items()}
     assert found == {
-        "incident log": True, "graph": True, "broker": False, "pipeline": True, "kubernetes": False, "rights": False,
-        "prometheus": False, "alertmanager": False, "guard": True, "stop": True, "breaker": True, "chaos": True,
-        "notify": True,
+        "incident log": True, "graph": True, "diagnosis": True, "broker": False, "pipeline": True, "kubernetes": False,
+        "rights": False, "prometheus": False, "alertmanager": False, "guard": True, "stop": True, "breaker": True,
+        "chaos": True, "notify": True,
     }  # fmt: skip
     checks = json.loads(answer.stdout)
     assert (checks["pipeline"]["state"], "kt worker" in checks["pipeline"]["fix"]) == ("odd", True)
