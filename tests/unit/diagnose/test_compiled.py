@@ -15,7 +15,8 @@ from diagnose.arrays import NOBODY
 from diagnose.compiled import BUILT, LACKING
 from diagnose.engine import Considered, consider
 from diagnose.evidence import Unit
-from diagnose.moves import MOST_BETWEEN, Direction, Table
+from diagnose.moves import MOST_BETWEEN, Direction
+from diagnose.passing import Table
 from diagnose.paths import Paths
 from diagnose.reached import Columns
 from diagnose.search import Offers, Search
