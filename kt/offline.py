@@ -11,6 +11,7 @@ import msgspec
 
 from diagnose import diagnose
 from diagnose.arising import refine
+from diagnose.asides import alerts_first
 from diagnose.attribution import CALLS, FAULTS, WORDS, Shares, attribute, deserted, unavailable, without_catalogue
 from diagnose.demand import with_demand
 from diagnose.engine import consider
@@ -142,14 +143,16 @@ def judge(gathered: Gathered, catalogue: Catalogue, ontology: Ontology, *, now: 
         proven=_proven(gathered),
     )  # fmt: skip
     answer = msgspec.structs.replace(answer, warnings=(*gathered.warnings, *answer.warnings))
+    alerts = frozenset(each.fingerprint for each in gathered.alerts)
     if not gathered.burdens:
-        return answer
+        return alerts_first(answer, alerts)
     if not answer.hypotheses:
         alone = without_catalogue(gathered.burdens, gathered.piece.relations, _showing(gathered))
         hypotheses, causes = alone.hypotheses, alone.causes
         named = msgspec.structs.replace(answer, hypotheses=hypotheses, causes=causes, enough=bool(causes))
         return _accounted(named, gathered)
-    return _accounted(refine(answer, _shares(gathered), gathered.piece, catalogue, ontology), gathered)
+    answer = _accounted(refine(answer, _shares(gathered), gathered.piece, catalogue, ontology), gathered)
+    return alerts_first(answer, alerts)
 
 
 def reasons(entity: str, gathered: Gathered, catalogue: Catalogue, ontology: Ontology, *, now: datetime) -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 
 from diagnose import diagnose
 from diagnose.arising import refine
+from diagnose.asides import alerts_first
 from diagnose.attribution import attribute, deserted, unavailable
 from diagnose.demand import with_demand
 from diagnose.learning import learned
@@ -64,15 +65,16 @@ def judge(basis: Basis, catalogue: Catalogue, ontology: Ontology) -> Diagnosis:
         rules=basis.watched, answers=answers, strengths=strengths,
         proven=proven(basis.piece, basis.burdens, basis.onset),
     )  # fmt: skip
+    alerts = frozenset(each.fingerprint for each in basis.alerts)
     if not basis.burdens:
-        return answer
+        return alerts_first(answer, alerts)
     showing = {(each.entity, each.symptom) for each in basis.alerts if each.mapped}
     troubled = unavailable(basis.piece.relations, basis.piece.entities, signals) | anew.keys()
     shares = attribute(basis.burdens, basis.piece.relations, showing, troubled, deserted(basis.piece.entities))
     answer = refine(answer, shares, basis.piece, catalogue, ontology)
     asked = {(each.question, each.confirms) for each in answers}
     following = next_probe(answer.hypotheses, basis.piece.entities, catalogue, asked=asked)
-    return msgspec.structs.replace(answer, next_probe=following)
+    return alerts_first(msgspec.structs.replace(answer, next_probe=following), alerts)
 
 
 def pack(basis: Basis) -> bytes:
