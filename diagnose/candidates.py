@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from diagnose.facts import Facts
 from diagnose.probes import Answers, answered, spoken_for
 from diagnose.reached import Columns
 from diagnose.score import Scored, Weighing
+from diagnose.settings import Settings
 from diagnose.silence import Silence
 from diagnose.wiring import Wiring
 from graph_schema.catalogue import Catalogue, FaultMode
@@ -87,6 +89,7 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
     # What is reached is in order of its names, which ties go by.
     waiting = np.argsort(-limit, kind="stable")
     found: list[Candidate] = []
+    many, room = 0, MOST_HELD
     worst = -math.inf
     best: list[float] = []
     columns, close = weighing.columns, settings.looked_at_closely
@@ -96,7 +99,7 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
     def hopeful(places: Ints) -> Flags:
         nonlocal lacked
         likely = limit[places] >= worst
-        if len(found) >= MOST_WEIGHED * close or likely.all():
+        if many >= MOST_WEIGHED * close or likely.all():
             return likely
         if lacked is None:
             lacked = _lacked(lacking, columns)
@@ -117,21 +120,35 @@ def _likeliest(weighing: Weighing, catalogue: Catalogue, answers: Answers) -> li
         if answers:
             _count_answers(scored, answers)
         found.append(candidate(scored, [each.log_odds for each in scored]))
+        many += 1
         insort(best, -found[-1].odds)
         if len(best) >= close:
             worst = -best[close - 1]
         lacking -= found[-1].faults[0].weights >= settings.explained
         lacked = None
-    found.sort(key=order)
-    kept, lacking = [], np.full(len(weighing.columns), settings.for_each_signal)
-    for number, each in enumerate(found):
+        if len(found) >= room:
+            found = [_by_itself(each) for each in _needed(found, columns, settings)]
+            room = max(MOST_HELD, 2 * len(found))
+    return list(islice(_needed(found, columns, settings), 2 * close))
+
+
+def _needed(found: Iterable[Candidate], columns: Columns, settings: Settings) -> Iterator[Candidate]:
+    """In their order the best that are looked at closely, and of the rest those that explain a signal of which too few
+    better ones do. Who is none of these now will not be when others are found."""
+    lacking = np.full(len(columns), settings.for_each_signal)
+    for number, each in enumerate(sorted(found, key=order)):
         explained = each.faults[0].weights >= settings.explained
         if number < settings.looked_at_closely or (lacking[explained] > 0).any():
-            kept.append(each)
-            if len(kept) == 2 * settings.looked_at_closely:
-                break
+            yield each
         lacking -= explained
-    return kept
+
+
+def _by_itself(each: Candidate) -> Candidate:
+    """With weights of its own: else those of all that it was weighed with are kept for it."""
+    for fault in each.faults:
+        if fault.weights.base is not None:
+            fault.weights, fault.own = fault.weights.copy(), fault.own.copy()
+    return each
 
 
 def _able(weighing: Weighing, catalogue: Catalogue) -> Iterator[tuple[int, tuple[FaultMode, ...]]]:
@@ -168,6 +185,8 @@ def _count_answers(scored: Iterable[Scored], answers: Answers) -> None:
             (each.evidence_for if weight > 0 else each.evidence_against).append(found)
 
 
+MOST_HELD = 256
+"""Candidates that are held while others are weighed: of a storm of tens of thousands each has megabytes of weights."""
 MOST_WEIGHED = 4
 """How many times as many as are looked at closely are weighed for the sake of single signals, in a storm."""
 

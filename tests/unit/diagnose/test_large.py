@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import given
 
-from diagnose import Settings, diagnose
+from diagnose import Settings, candidates, diagnose
 from diagnose.evidence import Unit
 from diagnose.reached import Columns
 from graph_schema.catalogue import load_catalogue
-from graph_schema.model import Change, Entity, Relation, Signal, Subgraph
+from graph_schema.model import Change, Diagnosis, Entity, Relation, Signal, Subgraph
 from graph_schema.ontology import load_ontology
+from tests.storms import storms
 
 ONTOLOGY = load_ontology()
 CATALOGUE = load_catalogue(ontology=ONTOLOGY)
@@ -96,3 +99,15 @@ def test_each_further_witness_of_a_storm_adds_less_but_adds(more: int) -> None:
     assert gained(more, 30.0) < gained(2 * more, 30.0) < 2 * gained(more, 30.0)
     assert gained(more, 30.0) < gained(more, 1e15)
     assert gained(more, 1e15) == pytest.approx(more * gained(1, 30.0))
+
+
+@given(storms())
+def test_letting_go_of_candidates_that_are_not_needed_changes_no_answer(given_: tuple[Subgraph, list[Signal]]) -> None:
+    piece, signals = given_
+    few = Settings(looked_at_closely=3, for_each_signal=1)
+
+    def answer(held: int) -> Diagnosis:
+        with mock.patch.object(candidates, "MOST_HELD", held):
+            return diagnose(piece, signals, CATALOGUE, ONTOLOGY, now=T0, settings=few)
+
+    assert answer(held=4) == answer(held=10**9)
