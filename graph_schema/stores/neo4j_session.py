@@ -15,6 +15,9 @@ PATIENCE_S = 8.0
 """How long a transaction is tried again over restarts of the server and deadlocks before it counts as away."""
 
 
+ALREADY = "Neo.ClientError.Schema.EquivalentSchemaRuleAlreadyExists"
+
+
 class Neo4jAway(Exception):
     """The server did not do it in time; each store makes its own error of it."""
 
@@ -64,9 +67,13 @@ class Neo4jSession:
                 if number <= done:
                     continue
                 # Statements are idempotent (IF NOT EXISTS): two processes may migrate at once, and one that is told to
-                # try again does.
+                # try again does. Of two in the very same moment one is told that the other was first.
                 for statement in filter(None, map(str.strip, file.read_text().split(";"))):
-                    session.execute_write(_change_schema, statement)
+                    try:
+                        session.execute_write(_change_schema, statement)
+                    except Neo4jError as error:
+                        if error.code != ALREADY:
+                            raise
                 session.execute_write(_note, number)
             self._ready = True
 
