@@ -50,7 +50,8 @@ def written(
 ) -> Written:
     """The troubles that the pods nearest to these alerts told of. Raises `ClusterError` where pods cannot be read."""
     cluster = Cluster(runtime.api_client, deadline.left(LONGEST_S))
-    near = [each for each in nearest(piece, {each.entity for each in alerts}) if not _out_of_reach(each, piece)]
+    silent = out_of_reach(piece)
+    near = [each for each in nearest(piece, {each.entity for each in alerts}) if each.id not in silent]
     wanted = [run for pod in read(cluster, near[:MOST_PODS], deadline) for run in runs(pod)]
     since = (first - LOOK_BACK).isoformat()
     forbidden: set[str] = set()
@@ -166,7 +167,8 @@ def nearest(piece: Subgraph, seeds: set[str]) -> list[Entity]:
     return found
 
 
-def _out_of_reach(pod: Entity, piece: Subgraph) -> bool:
-    """Whether it runs on a node that is known not to answer."""
-    nodes = [each.target for each in piece.relations if each.source == pod.id and each.kind == "RUNS_ON"]
-    return any(piece.entities[each].properties.get("ready") is False for each in nodes if each in piece.entities)
+def out_of_reach(piece: Subgraph) -> set[str]:
+    """What runs on nodes that are known not to answer."""
+    nodes = (each for each in piece.entities.values() if each.kind == "Node")
+    down = {each.id for each in nodes if each.properties.get("ready") is False}
+    return {each.source for each in piece.relations if each.kind == "RUNS_ON" and each.target in down}

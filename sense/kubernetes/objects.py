@@ -96,7 +96,7 @@ def _pod(spec: Object, status: Object, meta: Object) -> dict[str, Any]:
         "ready": is_ready(status),
         "waiting": _first(containers, "waiting"),
         "terminated": _first(containers, "terminated"),
-        "init_failed": True if any(_failed(each) for each in before) else None,
+        "init_failed": True if any(failed(each) for each in before) else None,
         "unschedulable": True if conditions.get("PodScheduled", {}).get("reason") == "Unschedulable" else None,
         "reason": status.get("reason"),
         "node": spec.get("nodeName"),
@@ -115,7 +115,8 @@ def _first(containers: list[Object], state: str) -> str | None:
     return next((each["reason"] for each in told if each.get("reason") and each["reason"] != "Completed"), None)
 
 
-def _failed(container: Object) -> bool:
+def failed(container: Object) -> bool:
+    """Whether a container, by its status, ended with an error, now or the last time."""
     ended = [container.get(when, {}).get("terminated", {}) for when in ("state", "lastState")]
     return any(each.get("exitCode", 0) != 0 for each in ended)
 

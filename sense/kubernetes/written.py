@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
-Object = dict[str, Any]
+from sense.kubernetes import objects
+from sense.kubernetes.objects import Object
 
 RIGHTS = (("", "pods/log", "get"),)
 """What it takes besides what is watched anyway: (API group, resource, verbs)."""
@@ -31,7 +31,7 @@ def runs(pod: Object) -> Iterator[Run]:
     meta, status = pod["metadata"], pod.get("status") or {}
     began = status.get("startTime")
     since = datetime.fromisoformat(began) if began else None
-    preparing = [each for each in status.get("initContainerStatuses") or [] if _failed(each)]
+    preparing = [each for each in status.get("initContainerStatuses") or [] if objects.failed(each)]
     for each in (*(status.get("containerStatuses") or []), *preparing):
         for previous in (False, True):
             if each.get("restartCount") if previous else _ran(each):
@@ -41,11 +41,6 @@ def runs(pod: Object) -> Iterator[Run]:
 def _ran(container: Object) -> bool:
     """Whether there is a present run: what waits to be started again has only the one before."""
     return "waiting" not in (container.get("state") or {})
-
-
-def _failed(container: Object) -> bool:
-    ended = [(container.get(key) or {}).get("terminated") or {} for key in ("state", "lastState")]
-    return any(each.get("exitCode") for each in ended)
 
 
 def lines(text: str) -> Iterator[tuple[float, str]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from graph_schema.model import Entity, Relation, Subgraph, entity_id
 from graph_schema.ontology import load_ontology
 from kt.pipeline import written
@@ -74,6 +76,14 @@ def test_the_nearest_pods_are_read_first() -> None:
     assert found == ["Pod/shop/cart-0", "Pod/shop/cart-1", "Pod/shop/store-0"]
     assert written.nearest(piece, {"Pod/shop/store-0"})[0].id == "Pod/shop/store-0"
     assert written.nearest(piece, {"Service/shop/unknown"}) == []
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_pods_on_a_node_that_does_not_answer_are_not_asked(ready: bool) -> None:
+    piece = shop(2)
+    piece.entities["Node/n1"] = Entity(id="Node/n1", kind="Node", name="n1", properties={"ready": ready})
+    silent = set() if ready else {"Pod/shop/cart-0", "Pod/shop/cart-1", "Pod/shop/store-0"}
+    assert written.out_of_reach(piece) == silent
 
 
 def test_a_log_signal_begins_with_its_first_line() -> None:
